@@ -1,0 +1,21 @@
+"""The one exception for a user's mistake, and the sentence that names the nearest valid word."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A mistake in what the user asked for: the command line prints it in one sentence and exits with status 2."""
+
+
+def unknown(kind: str, given: str, valid: Iterable[str]) -> UserError:
+    """The error for a name that does not exist: lists the valid ones and the nearest.
+
+    >>> str(unknown("environment", "DJ", ["DI", "ODE"]))
+    "unknown environment 'DJ'; did you mean 'DI'? Valid: DI, ODE"
+    """
+    valid = list(valid)
+    lowered = {name.lower(): name for name in valid}
+    near = get_close_matches(given.lower(), lowered, n=1, cutoff=0.4)
+    hint = f"did you mean {lowered[near[0]]!r}? " if near else ""
+    return UserError(f"unknown {kind} {given!r}; {hint}Valid: {', '.join(valid)}")
