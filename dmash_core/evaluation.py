@@ -1,0 +1,88 @@
+"""Zero-shot evaluation: the warm-up of the window, and rollouts of the mean policy over the three context sets."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from dmash_core.agent import Agent
+from dmash_core.benchmark.suite import make_batch
+from dmash_core.replay import History
+from dmash_core.runs import SPLITS
+
+EVALUATION_STREAM = 2  # of a run's random streams (0: initialisation, 1: training environments, 3: sampling)
+
+
+class Interrupted(Exception):
+    """Raised in the middle of an evaluation when the caller asked to stop."""
+
+
+class Driver:
+    """Steps a batch of environments with an agent and keeps the histories: N seeds x B environments.
+
+    Environments lie in seed-major order; B is a multiple of the number of contexts G in ``contexts`` (N, G, d), each
+    of which serves B / G consecutive environments.
+    """
+
+    def __init__(self, agent: Agent, env_name: str, contexts: np.ndarray, repeats: int = 1):
+        self.agent = agent
+        self.n, self.batch = contexts.shape[0], contexts.shape[1] * repeats
+        self.env = make_batch(env_name, np.repeat(contexts, repeats, axis=1).reshape(self.n * self.batch, -1))
+        self.contexts = torch.as_tensor(contexts, dtype=torch.float32, device=agent.device)
+        self.history = History(agent.layout, self.n, self.batch, agent.device)
+        self.obs = None
+        self.env_steps = 0  # of each environment, warm-up included
+
+    def tensor(self, array: np.ndarray) -> torch.Tensor:
+        """(N * B, ...) from the environment to (N, B, ...) on the agent's device, float32."""
+        tensor = torch.as_tensor(array, dtype=torch.float32, device=self.agent.device)
+        return tensor.unflatten(0, (self.n, self.batch))
+
+    def reset(self, seed: Sequence | None = None) -> None:
+        self.obs = self.tensor(self.env.reset(seed=seed)[0])
+
+    def warm_up(self, seed: Sequence | None = None) -> None:
+        """Reset, K steps of the mean policy from an empty window, then a new episode; nothing of it is scored."""
+        self.reset(seed)
+        self.history.start_warm_up()
+        for _ in range(self.agent.layout.window):
+            if self.step(self.mean_action())[1]:
+                self.reset()
+        self.reset()
+
+    def mean_action(self) -> torch.Tensor:
+        return self.agent.act(self.obs, self.history.window(), self.contexts)
+
+    def step(self, action: torch.Tensor) -> tuple[np.ndarray, bool]:
+        """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended."""
+        obs, reward, _, truncated, _ = self.env.step(action.flatten(0, 1).cpu().numpy())
+        obs = self.tensor(obs)
+        self.history.append(self.obs, action, obs, self.tensor(reward))
+        self.obs = obs
+        self.env_steps += 1
+        return reward.reshape(self.n, self.batch), bool(truncated[0])
+
+
+class Evaluator:
+    """Returns on the sets train, eval-in and eval-out: all contexts, sets and rollouts of all seeds in one batch."""
+
+    def __init__(self, agent: Agent, env_name: str, contexts: dict[str, np.ndarray], seeds: Sequence[int], rollouts: int):
+        """``contexts[split]`` is (N, C, d); every split has the same number C of contexts."""
+        self.seeds, self.rollouts = list(seeds), rollouts
+        self.driver = Driver(agent, env_name, np.concatenate([contexts[s] for s in SPLITS], axis=1), rollouts)
+
+    def __call__(self, step: int, should_stop: Callable[[], bool] = lambda: False) -> np.ndarray:
+        """Undiscounted returns float64 (N, 3, C, rollouts), in the order of SPLITS.
+
+        The initial states depend on the run's seed and on ``step`` alone, so an evaluation leaves training as it was.
+        Raises Interrupted as soon as ``should_stop`` says so.
+        """
+        driver = self.driver
+        driver.warm_up([(s, EVALUATION_STREAM, step, i) for s in self.seeds for i in range(driver.batch)])
+        total, ended = np.zeros((driver.n, driver.batch)), False
+        while not ended:
+            if should_stop():
+                raise Interrupted
+            reward, ended = driver.step(driver.mean_action())
+            total += reward
+        return total.reshape(driver.n, len(SPLITS), -1, self.rollouts)

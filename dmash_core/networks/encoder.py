@@ -1,0 +1,61 @@
+"""The context encoder g_phi: a window of transitions to the embedding z (Benad et al. 2026, section on DMA)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmash_core.networks.layers import LSTM, NORMS, Linear
+
+
+def subset_size(window: int, fraction: float = 0.2) -> int:
+    """How many of the window's K transitions the encoder reads: k = int(0.2 K), at least one."""
+    return max(1, int(fraction * window))
+
+
+def evaluation_positions(window: int) -> np.ndarray:
+    """The k positions read when acting and at evaluation: evenly spaced over the window, in time order, int (k,)."""
+    return np.linspace(0, window - 1, subset_size(window)).astype(np.int64)
+
+
+def random_positions(uniforms: Tensor) -> Tensor:
+    """k distinct positions of a window, in random order, from independent uniforms (..., K): (..., k), int64.
+
+    The k largest of K independent uniforms are a uniformly random subset, and their order is uniformly random too.
+    """
+    return uniforms.topk(subset_size(uniforms.shape[-1]), dim=-1).indices
+
+
+class Encoder(nn.Module):
+    """Linear, input norm, LSTM, Linear, output norm: transitions (N, B, k, 2 d_s + d_a) -> z (N, B, 8).
+
+    A transition is the row [s, a, s' - s]. The two Linear layers have no bias.
+    """
+
+    def __init__(
+        self,
+        n_seeds: int,
+        n_obs: int,
+        n_act: int,
+        n_embedding: int,
+        hidden: int,
+        input_norm: str,
+        output_norm: str,
+        generators: Sequence[torch.Generator],
+    ):
+        super().__init__()
+        self.input = Linear((n_seeds,), 2 * n_obs + n_act, hidden, generators, bias=False)
+        self.lstm = LSTM(n_seeds, hidden, hidden, generators)
+        self.output = Linear((n_seeds,), hidden, n_embedding, generators, bias=False)
+        self.input_norm, self.output_norm = NORMS[input_norm], NORMS[output_norm]
+        # which of the three masked vectors (s, a, s' - s) each entry of a row belongs to
+        parts = torch.tensor([0] * n_obs + [1] * n_act + [2] * n_obs)
+        self.register_buffer("parts", parts, persistent=False)
+
+    def forward(self, transitions: Tensor, keep: Tensor | None = None) -> Tensor:
+        """``keep`` (N, B, k, 3), zeros and ones: the vectors s, a and s' - s of each step that are not masked."""
+        if keep is not None:
+            transitions = transitions * keep.index_select(-1, self.parts)
+        rows = self.input_norm(self.input(transitions.flatten(1, 2)))
+        return self.output_norm(self.output(self.lstm(rows.unflatten(1, transitions.shape[1:3]))))

@@ -1,0 +1,97 @@
+"""Layers with leading axes: N independent networks (seeds, twin critics) evaluated as one.
+
+A layer with ``lead = (N,)`` holds N independent copies of its parameters and maps (N, B, in) to (N, B, out);
+``lead = (N, 2)`` adds the twin axis of the critics. Initialisation is PyTorch's default for each layer, drawn
+from one generator per seed, so that a seed has the same parameters alone and in a block.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+Lead = tuple[int, ...]
+
+
+def uniform_parameter(lead: Lead, shape: Sequence[int], bound: float, generators: Sequence[torch.Generator]) -> nn.Parameter:
+    """A parameter (*lead, *shape), uniform on [-bound, bound]; ``lead[0]`` is the seed axis, one generator each."""
+    values = [torch.empty(*lead[1:], *shape).uniform_(-bound, bound, generator=g) for g in generators]
+    return nn.Parameter(torch.stack(values))
+
+
+class Linear(nn.Module):
+    """Affine map (*lead, B, in) -> (*lead, B, out); PyTorch's default: weight and bias uniform on +-1/sqrt(in)."""
+
+    def __init__(self, lead: Lead, n_in: int, n_out: int, generators: Sequence[torch.Generator], bias: bool = True):
+        super().__init__()
+        self.lead = lead
+        bound = 1.0 / math.sqrt(n_in)
+        self.weight = uniform_parameter(lead, (n_in, n_out), bound, generators)
+        self.bias = uniform_parameter(lead, (1, n_out), bound, generators) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = len(self.lead) - 1
+        x, weight = x.flatten(0, last), self.weight.flatten(0, last)
+        y = torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias.flatten(0, last), x, weight)
+        return y.unflatten(0, self.lead)
+
+
+class MLP(nn.Module):
+    """Trunk of two hidden layers and a linear head: (*lead, B, in) -> (*lead, B, out).
+
+    ``modulate`` acts on the trunk's features x, the second layer before any activation: ReLU for networks without an
+    adapter, the adapter x -> ReLU(x + W_up ReLU(W_down x + b_down) + b_up) for the others.
+    """
+
+    def __init__(self, lead: Lead, n_in: int, n_out: int, width: int, generators: Sequence[torch.Generator]):
+        super().__init__()
+        self.first = Linear(lead, n_in, width, generators)
+        self.second = Linear(lead, width, width, generators)
+        self.head = Linear(lead, width, n_out, generators)
+
+    def forward(self, x: Tensor, modulate=torch.relu) -> Tensor:
+        return self.head(modulate(self.second(torch.relu(self.first(x)))))
+
+
+class LSTM(nn.Module):
+    """One LSTM layer with a leading seed axis: (N, B, k, in) -> last hidden state (N, B, hidden).
+
+    Gate order and the two bias vectors are those of torch.nn.LSTM; all parameters uniform on +-1/sqrt(hidden).
+    """
+
+    def __init__(self, n_seeds: int, n_in: int, hidden: int, generators: Sequence[torch.Generator]):
+        super().__init__()
+        lead, bound = (n_seeds,), 1.0 / math.sqrt(hidden)
+        self.weight_ih = uniform_parameter(lead, (n_in, 4 * hidden), bound, generators)
+        self.weight_hh = uniform_parameter(lead, (hidden, 4 * hidden), bound, generators)
+        self.bias_ih = uniform_parameter(lead, (1, 4 * hidden), bound, generators)
+        self.bias_hh = uniform_parameter(lead, (1, 4 * hidden), bound, generators)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, batch, length, _ = x.shape
+        # time first, so that each step of the loop below reads one contiguous block
+        x = x.permute(0, 2, 1, 3).reshape(n, length * batch, -1)
+        from_input = torch.baddbmm(self.bias_ih + self.bias_hh, x, self.weight_ih).view(n, length, batch, -1)
+        hidden = cell = None
+        for gates in from_input.unbind(1):
+            if hidden is not None:
+                gates = torch.baddbmm(gates, hidden, self.weight_hh)
+            i, f, g, o = gates.chunk(4, dim=-1)
+            new = torch.sigmoid(i) * torch.tanh(g)
+            cell = new if cell is None else torch.addcmul(new, torch.sigmoid(f), cell)
+            hidden = torch.sigmoid(o) * torch.tanh(cell)
+        return hidden
+
+
+def avg_l1_norm(x: Tensor) -> Tensor:
+    """x / max(mean |x|, 1e-8) over the last axis (the input norm of DMA* and DMA*-SH)."""
+    return x / x.abs().mean(-1, keepdim=True).clamp(min=1e-8)
+
+
+def sim_norm(x: Tensor, groups: int = 2) -> Tensor:
+    """Softmax within each of ``groups`` equal groups of the last axis (the output norm of DMA* and DMA*-SH)."""
+    return x.unflatten(-1, (groups, -1)).softmax(-1).flatten(-2)
+
+
+NORMS = {"none": lambda x: x, "avgl1": avg_l1_norm, "simnorm": sim_norm}

@@ -1,0 +1,152 @@
+"""Replay of whole episodes per context, and the history of transitions that an episode's windows are cut from.
+
+A transition is one row [s, a, s', r]. Every episode has the same length T and is preceded by the K transitions that
+were its first window, so the window of any step is a slice of K rows of one dense array.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dmash_core.networks.encoder import evaluation_positions, random_positions
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes that replay, history and agent share; ``row`` is the length of a transition row."""
+
+    n_obs: int
+    n_act: int
+    window: int
+    horizon: int
+
+    @property
+    def row(self) -> int:
+        return 2 * self.n_obs + self.n_act + 1
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """s (..., d_s), a (..., d_a), s' (..., d_s), r (...) of transition rows (..., row)."""
+        s, a, s_next, r = rows.split([self.n_obs, self.n_act, self.n_obs, 1], dim=-1)
+        return s, a, s_next, r.squeeze(-1)
+
+    def encoder_input(self, rows: Tensor) -> Tensor:
+        """[s, a, s' - s] (..., 2 d_s + d_a) of transition rows, in raw units."""
+        s, a, s_next, _ = self.split(rows)
+        return torch.cat([s, a, s_next - s], dim=-1)
+
+
+@dataclass
+class Batch:
+    """One update's transitions, B per seed, ordered by context, and every random number that the update uses."""
+
+    obs: Tensor  # (N, B, d_s)
+    action: Tensor  # (N, B, d_a)
+    next_obs: Tensor  # (N, B, d_s)
+    reward: Tensor  # (N, B)
+    at_limit: Tensor  # (N, B), 1 where the episode ended with this transition
+    noise: Tensor  # (N, P, B, d_a), standard normal: next action of the critic's target, then each actor update
+    windows: Tensor | None  # (N, 1 + P, B, k, 2 d_s + d_a): for dynamics, critic, and each actor update
+    keep: Tensor | None  # (N, 1 + P, B, k, 3), the masks that go with the windows
+
+
+class Replay:
+    """A ring of the last ``capacity // T`` whole episodes of each of C contexts, for N seeds."""
+
+    def __init__(self, layout: Layout, n_seeds: int, n_contexts: int, capacity: int, device: torch.device):
+        self.layout = layout
+        self.slots = max(1, capacity // layout.horizon)
+        shape = (n_seeds, n_contexts, self.slots, layout.window + layout.horizon, layout.row)
+        self.rows = torch.zeros(shape, device=device)
+        self.added = 0
+
+    def add(self, episode: Tensor) -> None:
+        """Store one episode of every context, (N, C, K + T, row); only whole episodes are ever sampled."""
+        self.rows[:, :, self.added % self.slots] = episode
+        self.added += 1
+
+    def sample(
+        self,
+        generators: Sequence[torch.Generator],
+        per_context: int,
+        passes: int,
+        *,
+        masking: float | None,
+        window_before_target: bool = False,
+    ) -> Batch:
+        """A batch of ``per_context`` transitions of each context, independent over contexts and seeds.
+
+        ``passes`` is P, the number of policy evaluations (1 for the critic, 1 for each actor update). ``masking``
+        None leaves the windows out, for arms that infer nothing. Only the rows that the encoder reads are gathered.
+        """
+        layout, device = self.layout, self.rows.device
+        n, c, slots, length, _ = self.rows.shape
+        batch, stored = c * per_context, min(self.added, self.slots)
+        draws = [self._draw(g, batch, passes, stored, masking) for g in generators]
+        episode, t, noise, uniforms, keep = (None if d[0] is None else torch.stack(d) for d in zip(*draws, strict=True))
+
+        context = torch.arange(n * c, device=device).repeat_interleave(per_context).view(n, batch)
+        position = (context * slots + episode) * length + layout.window + t  # of the transition itself, (N, B)
+        flat = self.rows.view(-1, layout.row)
+        obs, action, next_obs, reward = layout.split(flat[position])
+        at_limit = (t == layout.horizon - 1).to(obs.dtype)
+
+        windows = None
+        if uniforms is not None:
+            # the window's last row is the transition itself, as in the release, or the one before it
+            first = position - layout.window + (0 if window_before_target else 1)
+            windows = layout.encoder_input(flat[first[:, None, :, None] + random_positions(uniforms)])
+        return Batch(obs, action, next_obs, reward, at_limit, noise, windows, keep)
+
+    def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int, masking: float | None):
+        """All random numbers of one seed's batch, in a fixed order, from that seed's generator alone."""
+        device, layout = self.rows.device, self.layout
+        episode = torch.randint(stored, (batch,), generator=generator, device=device)
+        t = torch.randint(layout.horizon, (batch,), generator=generator, device=device)
+        noise = torch.randn(passes, batch, layout.n_act, generator=generator, device=device)
+        uniforms = keep = None
+        if masking is not None:
+            uniforms = torch.rand(1 + passes, batch, layout.window, generator=generator, device=device)
+            k = len(evaluation_positions(layout.window))
+            keep = torch.rand(1 + passes, batch, k, 3, generator=generator, device=device)
+            keep = (keep >= masking).float()
+        return episode, t, noise, uniforms, keep
+
+
+class History:
+    """The transitions of running episodes: K zero rows, K rows of warm-up, T rows of the episode, for (N, B) of them.
+
+    The window before any step is the K rows before ``now``: no copy is made while an episode runs.
+    """
+
+    def __init__(self, layout: Layout, n_seeds: int, batch: int, device: torch.device):
+        self.layout = layout
+        self.rows = torch.zeros(n_seeds, batch, 2 * layout.window + layout.horizon, layout.row, device=device)
+        self.positions = torch.as_tensor(evaluation_positions(layout.window), device=device)
+        self.now = layout.window
+
+    def start_warm_up(self) -> None:
+        """An empty window (zeros), to be filled by K steps."""
+        self.rows[:, :, : self.layout.window] = 0.0
+        self.now = self.layout.window
+
+    def carry_over(self) -> None:
+        """Start an episode whose first window is the last K transitions, across the border of episodes."""
+        k = self.layout.window
+        self.rows[:, :, k : 2 * k] = self.rows[:, :, self.now - k : self.now].clone()
+        self.now = 2 * k
+
+    def append(self, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor) -> None:
+        """Add one transition of each running episode: (N, B, d_s), (N, B, d_a), (N, B, d_s), (N, B)."""
+        torch.cat([obs, action, next_obs, reward.unsqueeze(-1)], dim=-1, out=self.rows[:, :, self.now])
+        self.now += 1
+
+    def window(self) -> Tensor:
+        """What the encoder reads when acting: k evenly spaced rows, in time order, (N, B, k, 2 d_s + d_a)."""
+        rows = self.rows.index_select(2, self.positions + (self.now - self.layout.window))
+        return self.layout.encoder_input(rows)
+
+    def episode(self) -> Tensor:
+        """The finished episode after its first window, (N, B, K + T, row)."""
+        return self.rows[:, :, self.layout.window :]

@@ -1,0 +1,443 @@
+"""The training loop of a block of seeds: act, store, update, evaluate; stop at any moment, resume, lose nothing.
+
+All that a run is made of is in its checkpoint (networks, optimisers, replay, histories, environments and random
+states), so a run that was cut and continued by the same command ends in the same raw run, bit for bit.
+"""
+
+import dataclasses
+import datetime
+import json
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from dmash_core.agent import Agent, SACSettings, stream
+from dmash_core.benchmark.suite import context_sets, get_spec
+from dmash_core.checkpoint import CheckpointFolder, read_tensors, write_tensors
+from dmash_core.errors import UserError
+from dmash_core.evaluation import Driver, Evaluator, Interrupted
+from dmash_core.methods import Method, get_method, label
+from dmash_core.replay import Layout, Replay
+from dmash_core.runs import SPLITS, BadRun, provenance, read_run, run_path, write_run
+
+
+class Diverged(UserError):
+    """A loss or a parameter stopped being finite."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides a raw run, its seed and length aside."""
+
+    env: str
+    arm: str
+    method: Method
+    sac: SACSettings = field(default_factory=SACSettings)
+    random_steps: int = 5_000
+    """Vector steps of uniformly random actions before learning starts; whole episodes."""
+    per_context: int = 12
+    """Transitions of each of the 20 training contexts in a batch."""
+    replay_capacity: int = 100_000
+    """Transitions kept per context."""
+    eval_every: int = 5_000
+    """Steps between evaluations."""
+    eval_rollouts: int = 10
+    """Rollouts per context and evaluation."""
+
+    def __post_init__(self):
+        spec = get_spec(self.env)
+        get_method(self.arm)
+        if self.random_steps < spec.horizon or self.random_steps % spec.horizon:
+            raise UserError(
+                f"random_steps must be a positive multiple of the {spec.horizon} steps of an episode of {self.env}, "
+                f"not {self.random_steps}"
+            )
+        for name in ("per_context", "eval_every", "eval_rollouts"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.replay_capacity < spec.horizon:
+            raise UserError(f"replay_capacity must hold an episode of {spec.horizon} steps, not {self.replay_capacity}")
+
+    @property
+    def label(self) -> str:
+        """The arm's slug, with the method's options that differ from its preset."""
+        return label(self.arm, self.method)
+
+    def config(self) -> dict:
+        """The resolved configuration as plain JSON values, K filled in."""
+        config = json.loads(json.dumps(dataclasses.asdict(self)))
+        config["method"]["window"] = self.method.window or get_spec(self.env).window
+        return config
+
+
+def block_contexts(env: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """The three context sets of a block of seeds, (N, 20, d) each."""
+    sets = [context_sets(env, seed) for seed in seeds]
+    return {split: np.stack([s[split] for s in sets]) for split in SPLITS}
+
+
+def make_agent(env: str, method: Method, seeds: Sequence[int], sac: SACSettings | None = None, device="cpu") -> Agent:
+    """A block of untrained agents for an environment of the suite."""
+    spec = get_spec(env)
+    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, spec.horizon)
+    return Agent(method, layout, spec.context_dim, seeds, sac, device)
+
+
+def configure_cpu(threads: int) -> str:
+    """Set the number of threads and, where it is exact enough, oneDNN's faster float32 product; returns its name.
+
+    On AMD processors with AVX-512 the "bf16" path still multiplies in float32 and is up to 1.35 times as fast; where
+    it really rounds to bfloat16 (Intel AMX) the check finds an error ten thousand times as large and keeps plain
+    float32.
+    """
+    torch.set_num_threads(threads)
+    setting = torch.backends.mkldnn.matmul
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(1, 256, 256, generator=generator) for _ in range(2))
+    exact = torch.bmm(a.double(), b.double())
+    setting.fp32_precision = "bf16"
+    if (torch.bmm(a, b) - exact).abs().max() > 1e-5 * exact.abs().max():
+        setting.fp32_precision = "ieee"
+    return setting.fp32_precision
+
+
+class Trainer:
+    """A block of seeds of one arm on one environment."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        seeds: Sequence[int],
+        steps: int | None = None,
+        out: str | Path = "runs",
+        device: str = "cpu",
+        progress: bool = True,
+    ):
+        """``steps`` defaults to the benchmark's. Raises UserError for what cannot be trained."""
+        self.settings, self.seeds, self.out, self.progress = settings, list(seeds), Path(out), progress
+        self.spec = get_spec(settings.env)
+        self.steps = self.spec.gradient_steps if steps is None else steps
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"seeds must be distinct non-negative integers, not {self.seeds}")
+        if self.steps < settings.eval_every or self.steps % settings.eval_every:
+            raise UserError(
+                f"steps must be a positive multiple of eval_every ({settings.eval_every}), so that a run ends with an "
+                f"evaluation, not {self.steps}"
+            )
+        if str(device).startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(f"device {device!r} needs a CUDA machine and PyTorch with CUDA; use --device cpu")
+        name = "-".join(str(s) for s in self.seeds)
+        self.checkpoints = CheckpointFolder(self.out / ".progress" / settings.env / settings.label / f"seeds-{name}")
+        self.contexts = block_contexts(settings.env, self.seeds)
+        self.agent = make_agent(settings.env, settings.method, self.seeds, settings.sac, device)
+        layout, device = self.agent.layout, self.agent.device
+        self.replay = Replay(layout, len(self.seeds), 20, settings.replay_capacity, device)
+        self.driver = Driver(self.agent, settings.env, self.contexts["train"])
+        self.evaluator = Evaluator(self.agent, settings.env, self.contexts, self.seeds, settings.eval_rollouts)
+        self.generators = [torch.Generator(device).manual_seed(stream(seed, 3)) for seed in self.seeds]
+        self.step = 0
+        self.wall_time = 0.0
+        self.started = _now()
+        # of the code as it is now: it may have changed on disk by the end of the run
+        self.origin = provenance()
+        self.origin["machine"]["matmul"] = torch.backends.mkldnn.matmul.fp32_precision
+        self.returns: list[np.ndarray] = []  # one (N, 3, C, rollouts) for each evaluation
+        self.sums: dict[str, torch.Tensor] = {}  # of each diagnostic since the last evaluation, (N,)
+        self.counts: dict[str, int] = {}
+        self.diagnostics: list[dict[str, list[float]]] = []  # one {name: N values} for each evaluation
+        self.stop_signal: int | None = None
+
+    # ---------------------------------------------------------------- the loop
+
+    def run(self) -> list[Path]:
+        """Train to the end, from the last checkpoint if there is one; returns the raw runs' paths.
+
+        Raises Interrupted after a signal (a checkpoint is then on disk) and Diverged when a number is not finite.
+        """
+        missing = [s for s in self.seeds if not self._finished(s)]
+        paths = [run_path(self.out, self.settings.env, self.settings.label, s) for s in self.seeds]
+        if not missing:
+            return paths
+        self.out.mkdir(parents=True, exist_ok=True)
+        loaded = self.checkpoints.load(say=tqdm.write)
+        if loaded:
+            self._restore(*loaded)
+        with _signals(self._on_signal), self._bar() as bar:
+            since = time.perf_counter()
+            if not loaded:
+                self.driver.reset([(s, 1, i) for s in self.seeds for i in range(self.driver.batch)])
+            try:
+                self._loop(bar)
+            except Interrupted:
+                self.wall_time += time.perf_counter() - since
+                self._checkpoint()
+                raise
+            self.wall_time += time.perf_counter() - since
+        self._check_finite()
+        self._write()
+        return paths
+
+    def _loop(self, bar: tqdm) -> None:
+        settings, began, saved = self.settings, time.perf_counter(), self.step
+        while True:
+            if self.step % settings.eval_every == 0 and len(self.returns) < self.step // settings.eval_every:
+                self._evaluate(bar)
+                if self.step < self.steps and self.step > saved:
+                    self.wall_time, began = self.wall_time + time.perf_counter() - began, time.perf_counter()
+                    self._checkpoint()
+                    saved = self.step
+            if self.step >= self.steps:
+                return
+            if self.stop_signal is not None:
+                raise Interrupted
+            self._train_step()
+            bar.update()
+
+    def _train_step(self) -> None:
+        settings, driver, layout = self.settings, self.driver, self.agent.layout
+        learning = self.step >= settings.random_steps
+        if self.step % layout.horizon == 0:
+            if learning:
+                driver.warm_up()
+            elif self.step:
+                driver.reset()
+            if not learning:
+                driver.history.carry_over()
+        if learning:
+            action = self.agent.act(driver.obs, driver.history.window(), driver.contexts, self._draw(torch.randn))
+        else:
+            action = 2.0 * self._draw(torch.rand) - 1.0
+        _, ended = driver.step(action)
+        if ended:
+            self.replay.add(driver.history.episode().unflatten(1, (driver.batch,)))
+        self.step += 1
+        if learning:
+            due = self.step % settings.sac.actor_every == 0
+            batch = self.replay.sample(
+                self.generators,
+                settings.per_context,
+                1 + (settings.sac.actor_every if due else 0),
+                masking=settings.method.masking if settings.method.context == "inferred" else None,
+                window_before_target=settings.method.window_before_target,
+            )
+            for name, value in self.agent.update(batch, driver.contexts).items():
+                self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+                self.counts[name] = self.counts.get(name, 0) + 1
+            if ended:
+                self._check_finite(parameters=False)
+
+    def _draw(self, sampler: Callable) -> torch.Tensor:
+        """(N, C, d_a) of random numbers, each seed's from its own generator."""
+        shape = (self.driver.batch, self.agent.layout.n_act)
+        return torch.stack([sampler(shape, generator=g, device=self.agent.device) for g in self.generators])
+
+    def _evaluate(self, bar: tqdm) -> None:
+        self._check_finite(parameters=False)
+        self.returns.append(self.evaluator(self.step, lambda: self.stop_signal is not None))
+        means = {k: (v / self.counts[k]).cpu().tolist() for k, v in self.sums.items()}
+        # of each environment: the steps counted here, warm-ups included
+        means["env_steps"] = [float(self.driver.env_steps)] * len(self.seeds)
+        self.diagnostics.append(means)
+        self.sums, self.counts = {}, {}
+        aer = self.returns[-1].mean(axis=(0, 2, 3))
+        bar.set_postfix_str(" ".join(f"{split} {value:.1f}" for split, value in zip(SPLITS, aer, strict=True)))
+
+    def _check_finite(self, parameters: bool = True) -> None:
+        tensors = {f"the sum of {k}": v for k, v in self.sums.items()}
+        if parameters:
+            tensors |= {f"the parameter {k}": v for k, v in self.agent.modules.named_parameters()}
+        for name, tensor in tensors.items():
+            finite = torch.isfinite(tensor.detach().flatten(1) if tensor.ndim > 1 else tensor.unsqueeze(1)).all(dim=1)
+            if not finite.all():
+                seeds = [s for s, ok in zip(self.seeds, finite.tolist(), strict=True) if not ok]
+                raise Diverged(
+                    f"{self.settings.env} {self.settings.label}: {name} is not finite at step {self.step} for seed "
+                    f"{', '.join(map(str, seeds))}; no raw run was written, the last good checkpoint is kept in "
+                    f"{self.checkpoints.folder}"
+                )
+
+    def _on_signal(self, number: int, frame) -> None:
+        self.stop_signal = number
+
+    def _bar(self) -> tqdm:
+        seeds = ",".join(str(s) for s in self.seeds)
+        title = f"{self.settings.env} {self.settings.label} seed {seeds}"
+        return tqdm(
+            total=self.steps, initial=self.step, desc=title, disable=not self.progress, mininterval=1.0, smoothing=0.05
+        )
+
+    # ---------------------------------------------------------------- on disk
+
+    def _finished(self, seed: int) -> bool:
+        """Whether the raw run of a seed is there, with this configuration and at least this long."""
+        path = run_path(self.out, self.settings.env, self.settings.label, seed)
+        if not path.exists():
+            return False
+        try:
+            run = read_run(path)
+        except BadRun as error:
+            tqdm.write(f"trained again, since it cannot be used: {error}")
+            return False
+        _same_config(run.meta["config"], self.settings.config(), path)
+        return run.meta["steps"] >= self.steps
+
+    def _checkpoint(self) -> None:
+        self._check_finite()
+        replay, history, env = self.replay, self.driver.history, self.driver.env.state_dict()
+        tensors = {f"agent.{k}": v for k, v in self.agent.state().items()}
+        tensors |= {f"sum.{k}": v for k, v in self.sums.items()}
+        tensors |= {f"env.{k}": torch.from_numpy(v) for k, v in env["physics"].items()}
+        tensors |= {f"generator.{i}": g.get_state() for i, g in enumerate(self.generators)}
+        tensors["replay"] = replay.rows[:, :, : min(replay.added, replay.slots)]
+        tensors["history"], tensors["obs"] = history.rows, self.driver.obs
+        if self.returns:
+            tensors["returns"] = torch.from_numpy(np.stack(self.returns))
+        meta = {
+            "config": self.settings.config(),
+            "seeds": self.seeds,
+            "step": self.step,
+            "wall_time_s": self.wall_time,
+            "started": self.started,
+            "added": replay.added,
+            "now": history.now,
+            "env_steps": self.driver.env_steps,
+            "elapsed": env["elapsed"],
+            "streams": env["streams"],
+            "counts": self.counts,
+            "diagnostics": self.diagnostics,
+        }
+        self.checkpoints.save(self.step, tensors, meta)
+
+    def _restore(self, tensors: dict[str, torch.Tensor], meta: dict) -> None:
+        _same_config(meta["config"], self.settings.config(), self.checkpoints.folder)
+        if meta["step"] > self.steps:
+            raise UserError(
+                f"the checkpoint in {self.checkpoints.folder} is at step {meta['step']}, past the {self.steps} asked for: "
+                f"ask for at least as many, or delete it"
+            )
+        below = {}
+        for key, value in tensors.items():
+            part, _, name = key.partition(".")
+            below.setdefault(part, {})[name] = value
+        self.agent.load_state(below["agent"])
+        self.sums = {k: v.to(self.agent.device) for k, v in below.get("sum", {}).items()}
+        for i, generator in enumerate(self.generators):
+            generator.set_state(below["generator"][str(i)])
+        self.replay.rows[:, :, : tensors["replay"].shape[2]] = tensors["replay"]
+        self.replay.added = meta["added"]
+        self.driver.history.rows.copy_(tensors["history"])
+        self.driver.history.now = meta["now"]
+        self.driver.obs = tensors["obs"].to(self.agent.device)
+        self.driver.env_steps = meta["env_steps"]
+        physics = {k: v.numpy() for k, v in below["env"].items()}
+        contexts = self.contexts["train"].reshape(len(self.seeds) * self.driver.batch, -1)
+        self.driver.env.load_state_dict(
+            {"contexts": contexts, "elapsed": meta["elapsed"], "physics": physics, "streams": meta["streams"]}
+        )
+        self.returns = list(tensors["returns"].numpy()) if "returns" in tensors else []
+        self.step, self.counts, self.diagnostics = meta["step"], meta["counts"], meta["diagnostics"]
+        self.wall_time, self.started = meta["wall_time_s"], meta["started"]
+
+    def _write(self) -> None:
+        """The raw run and the final networks of each seed; then the checkpoints are not needed any more."""
+        settings = self.settings
+        for i, seed in enumerate(self.seeds):
+            path = run_path(self.out, settings.env, settings.label, seed)
+            meta = {
+                "env": settings.env,
+                "arm": settings.label,
+                "seed": seed,
+                "steps": self.steps,
+                "config": settings.config(),
+                "contexts": {split: self.contexts[split][i].tolist() for split in SPLITS},
+                "env_steps": self.driver.env_steps * self.driver.batch,
+                "wall_time_s": round(self.wall_time, 1),
+                "block": self.seeds,
+                "started": self.started,
+                "finished": _now(),
+                **self.origin,
+            }
+            policy = {"env": settings.env, "arm": settings.label, "seed": seed, "steps": self.steps}
+            policy |= {"config": meta["config"], "git_commit": self.origin["git_commit"]}
+            write_tensors(path.with_suffix(".safetensors"), self.agent.policy_state(i), policy)
+            write_run(path, self._frame(i), meta)
+        if self.checkpoints.folder.exists():
+            self.checkpoints.clear()
+
+    def _frame(self, index: int) -> pd.DataFrame:
+        """The rows of one seed's raw run."""
+        every = self.settings.eval_every
+        returns = np.stack([r[index] for r in self.returns])  # (E, 3, C, rollouts)
+        e, split, context, rollout = (axis.ravel() for axis in np.indices(returns.shape))
+        frame = pd.DataFrame(
+            {
+                "step": (e + 1) * every,
+                "metric": "return",
+                "split": np.array(SPLITS, dtype=object)[split],
+                "context": context,
+                "rollout": rollout,
+                "value": returns.ravel(),
+            }
+        )
+        rows = [
+            {"step": (e + 1) * every, "metric": name, "value": values[index]}
+            for e, means in enumerate(self.diagnostics)
+            for name, values in means.items()
+        ]
+        return pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)
+
+
+def load_policy(path: str | Path) -> tuple[Agent, dict]:
+    """The networks of a finished run (``seed-*.safetensors``) as an agent of one seed, and the file's metadata."""
+    tensors, meta = read_tensors(Path(path))
+    try:
+        config = meta["config"]
+        agent = make_agent(config["env"], Method(**config["method"]), [meta["seed"]], SACSettings(**config["sac"]))
+        agent.modules.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold the networks of a finished run: {error}") from error
+    return agent, meta
+
+
+def _same_config(found: dict, wanted: dict, where: Path, prefix: str = "") -> None:
+    """UserError that names the first setting in which a run on disk differs from what is asked for."""
+    for key in wanted:
+        if isinstance(wanted[key], dict):
+            _same_config(found.get(key, {}), wanted[key], where, f"{prefix}{key}.")
+        elif found.get(key) != wanted[key]:
+            raise UserError(
+                f"{where} was made with {prefix}{key} = {found.get(key)}, but {wanted[key]} is asked for: "
+                f"choose another --out, or delete it"
+            )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+class _signals:
+    """SIGINT and SIGTERM call a handler instead of ending the process; a second one ends it at once."""
+
+    def __init__(self, handler: Callable):
+        self.handler = handler
+
+    def __enter__(self):
+        def once(number, frame):
+            signal.signal(number, signal.SIG_DFL)
+            self.handler(number, frame)
+
+        try:
+            self.before = {n: signal.signal(n, once) for n in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread (a notebook's worker, Ray): whoever runs us handles signals
+            self.before = {}
+
+    def __exit__(self, *_):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,239 @@
+"""The method: gradient routing, the fast path against its twin, and the formulas."""
+
+import copy
+
+import pytest
+import torch
+from twin import Twin, log_density
+
+from dmash_core.agent import Agent, squashed_sample
+from dmash_core.methods import METHODS, replace
+from dmash_core.networks.hypernetwork import Hypernetwork, adapt
+from dmash_core.replay import Layout, Replay
+
+LAYOUT = Layout(n_obs=4, n_act=2, window=24, horizon=30)
+ARMS = list(METHODS)
+
+
+def make(arm, seeds=(0,), **options):
+    method = replace(METHODS[arm], **options)
+    return Agent(method, LAYOUT, 2, seeds)
+
+
+def sample_batch(agent, passes=3, n_contexts=20, seed=5):
+    """A batch from a replay of random episodes: whatever the rows are, the updates must agree on them."""
+    generator = torch.Generator().manual_seed(seed)
+    replay = Replay(LAYOUT, agent.n, n_contexts, 90, agent.device)
+    for _ in range(2):
+        rows = torch.randn(1, n_contexts, LAYOUT.window + LAYOUT.horizon, LAYOUT.row, generator=generator)
+        replay.add(rows.expand(agent.n, -1, -1, -1))
+    contexts = torch.randn(1, n_contexts, 2, generator=generator).expand(agent.n, -1, -1)
+    generators = [torch.Generator().manual_seed(seed + 1 + i) for i in range(agent.n)]
+    masking = agent.method.masking if agent.method.context == "inferred" else None
+    return replay.sample(generators, 12, passes, masking=masking), contexts
+
+
+def snapshot(agent):
+    groups = {name: [p.detach().clone() for p in m.parameters()] for name, m in agent.modules.items()}
+    groups |= {f"target {name}": [p.clone() for p in m.parameters()] for name, m in agent.targets.items()}
+    return groups | {"log_alpha": [agent.log_alpha.clone()]}
+
+
+def moved(before, after):
+    return {k for k in before if any(not torch.equal(a, b) for a, b in zip(before[k], after[k], strict=True))}
+
+
+# The specification of the method: which update moves what, and all of it.
+ROUTING = {
+    "dr": ({"critic", "target critic"}, {"actor", "log_alpha"}, None),
+    "concat": ({"critic", "target critic"}, {"actor", "log_alpha"}, None),
+    "da": (
+        {"critic", "critic_hypernetwork", "target critic", "target critic_hypernetwork"},
+        {"actor", "actor_hypernetwork", "log_alpha"},
+        None,
+    ),
+    "dma": ({"critic", "target critic"}, {"actor", "log_alpha"}, {"encoder", "dynamics"}),
+    "dma-star": ({"critic", "target critic"}, {"actor", "log_alpha"}, {"encoder", "dynamics"}),
+    "dma-star-sh": ({"critic", "target critic"}, {"actor", "log_alpha"}, {"encoder", "dynamics", "hypernetwork"}),
+}
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_each_update_moves_exactly_what_it_may(arm):
+    agent = make(arm)
+    batch, contexts = sample_batch(agent)
+    critic, actor, dynamics = ROUTING[arm]
+    z = agent.modules["encoder"](batch.windows[:, 1]) if dynamics else None
+    code = agent._constant_code(z, contexts)
+    updates = [
+        (critic, lambda: agent.update_critic(batch, code, batch.noise[:, 0])),
+        (actor, lambda: agent.update_actor(batch, code, batch.noise[:, 1])),
+    ]
+    if dynamics:
+        updates.append((dynamics, lambda: agent.update_dynamics(batch)))
+    every = set()
+    for expected, update in updates:
+        before = snapshot(agent)
+        update()
+        assert moved(before, snapshot(agent)) == expected
+        every |= expected
+    assert every == set(before)  # and nothing is left that no update trains
+
+
+def test_no_parameter_tensor_of_a_group_stays_behind():
+    """Every single tensor moves, so that no layer is silently cut off from its loss."""
+    for arm in ARMS:
+        agent = make(arm)
+        batch, contexts = sample_batch(agent)
+        before = {k: v.clone() for k, v in agent.modules.state_dict().items()}
+        agent.update(batch, contexts)
+        still = [k for k, v in agent.modules.state_dict().items() if torch.equal(v, before[k])]
+        assert not still, (arm, still)
+
+
+def relative(a, b):
+    return (a - b).abs().max() / b.abs().max().clamp(min=1e-12)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_fast_path_agrees_with_its_twin(arm):
+    """Losses and gradients of dynamics, critic and actor update to 1e-5 relative, on fixed draws, float32.
+
+    One actor update: the gradient of a second one is taken after an Adam step, whose first step is the gradient's sign
+    and so turns rounding near zero into differences of the size of the learning rate.
+    """
+    agent = make(arm)
+    twin = Twin(agent)
+    batch, contexts = sample_batch(agent, passes=2)
+    fast, plain = agent.update(batch, contexts), twin.update(batch, contexts)
+    for name, loss in plain.items():
+        assert relative(fast[name][0], loss) < 1e-5, name
+    # the gradients that each optimiser used last; sorted, because the twin stores its weights in another order
+    for part, module in twin.parts.items():
+        grads = torch.cat([twin.grads[p].flatten() for p in module.parameters()])
+        ours = torch.cat([p.grad.flatten() for p in agent.modules[part].parameters()])
+        assert ours.numel() == grads.numel()
+        assert relative(ours.norm(), grads.norm()) < 1e-5, part
+        assert relative(ours.sort().values, grads.sort().values) < 1e-5, part
+    assert relative(agent.log_alpha[0], twin.log_alpha) < 1e-5
+
+
+@pytest.mark.parametrize("arm", ["dma-star", "dma-star-sh", "da"])
+def test_twin_and_fast_path_stay_together(arm):
+    """Five updates with the optimisers' moments in play; Adam divides by small numbers, so only losses are compared."""
+    agent = make(arm)
+    twin = Twin(agent)
+    for i in range(5):
+        batch, contexts = sample_batch(agent, passes=3 if i % 2 else 1, seed=10 + i)
+        fast, plain = agent.update(batch, contexts), twin.update(batch, contexts)
+    for name, loss in plain.items():
+        assert relative(fast[name][0], loss) < 1e-3, name
+
+
+def test_twin_test_can_fail():
+    """Negative control: a twin that forgets the mask is told apart by the bound of the test above."""
+    agent = make("dma-star")
+    twin = Twin(agent)
+    batch, contexts = sample_batch(agent)
+    wrong = copy.copy(batch)
+    wrong.keep = torch.ones_like(batch.keep)
+    agent.update(batch, contexts)
+    twin.update(wrong, contexts)
+    grads = torch.cat([twin.grads[p].flatten() for p in twin.parts["encoder"].parameters()])
+    ours = torch.cat([p.grad.flatten() for p in agent.modules["encoder"].parameters()])
+    assert relative(ours.norm(), grads.norm()) > 1e-2
+
+
+@pytest.mark.parametrize("lead", [(1,), (2,), (2, 2)])
+def test_factored_adapter_equals_built_adapter(lead):
+    """Values and all gradients in float64, against omega built for each row."""
+    generators = [torch.Generator().manual_seed(i) for i in range(lead[0])]
+    net = Hypernetwork(lead, 3, 8, 12, 5, generators).double()
+    code = torch.randn(*lead, 7, 3, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(*lead, 7, 12, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(*lead, 7, 12, dtype=torch.float64)
+    inputs = [x, code, *net.parameters()]
+    fast = net.adapt(x, code)
+    plain = adapt(x.unsqueeze(-2), net(code)).squeeze(-2)
+    torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
+    for a, b in zip(
+        torch.autograd.grad((fast * weight).sum(), inputs),
+        torch.autograd.grad((plain * weight).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_adapter_against_formula():
+    """One row by hand: ReLU(x + W_up ReLU(W_down x + b_down) + b_up), in float64."""
+    net = Hypernetwork((1,), 3, 8, 6, 2, [torch.Generator().manual_seed(0)]).double()
+    x, code = torch.randn(1, 1, 6, dtype=torch.float64), torch.randn(1, 1, 3, dtype=torch.float64)
+    omega = net(code)
+    w_down, w_up = omega.down[0, 0], omega.up[0, 0].T
+    expected = torch.relu(x[0, 0] + w_up @ torch.relu(w_down @ x[0, 0] + omega.b_down[0, 0]) + omega.b_up[0, 0])
+    torch.testing.assert_close(net.adapt(x, code)[0, 0], expected, rtol=1e-12, atol=1e-12)
+    outputs = sum(t[0, 0].numel() for t in omega)
+    assert outputs == 6 * 2 + 2 + 2 * 6 + 6
+
+
+def test_number_of_adapter_weights_is_the_papers():
+    agent = make("dma-star-sh")
+    hyper = agent.modules["hypernetwork"]
+    last = hyper.down[0, 0].numel() + hyper.up[0, 0].numel() + hyper.biases[0, 0].numel()
+    assert last == 16_672 and hyper.down.shape[1] == 65
+
+
+def test_squashed_gaussian_log_density():
+    """Against the definition by atanh, in float64; the 1e-6 inside the logarithm is the only difference."""
+    torch.manual_seed(0)
+    mean, log_std = torch.randn(2, 50, 3, dtype=torch.float64) * 0.5
+    action, log_prob = squashed_sample(mean, log_std, torch.randn(50, 3, dtype=torch.float64))
+    expected = log_density(mean, log_std, action)
+    slack = (1e-6 / (1 - action**2)).sum(-1)
+    assert ((log_prob - expected).abs() <= slack + 1e-9).all()
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_target_at_the_time_limit(bootstrap):
+    agent = make("dr", bootstrap_at_time_limit=bootstrap)
+    batch, contexts = sample_batch(agent)
+    assert 0 < batch.at_limit.sum() < batch.at_limit.numel()
+    code = agent._constant_code(None, contexts)
+    target = agent.target(batch, code, batch.noise[:, 0])
+    last = batch.at_limit.bool()
+    assert torch.equal(target[last], batch.reward[last]) != bootstrap
+    assert not torch.equal(target[~last], batch.reward[~last])
+
+
+def test_a_seed_alone_is_the_same_seed_in_a_block():
+    """docs/deviations.md says by how much a block of three differs from a seed alone on this CPU: not at all."""
+    for arm in ARMS:
+        block, alone = make(arm, seeds=(3, 4, 5)), make(arm, seeds=(4,))
+        replay = Replay(LAYOUT, 3, 20, 90, block.device)
+        for i in range(2):
+            shape = (3, 20, LAYOUT.window + LAYOUT.horizon, LAYOUT.row)
+            replay.add(torch.randn(*shape, generator=torch.Generator().manual_seed(i)))
+        single = Replay(LAYOUT, 1, 20, 90, block.device)
+        single.rows, single.added = replay.rows[1:2].clone(), replay.added
+        contexts = torch.randn(3, 20, 2)
+        masking = block.method.masking if block.method.context == "inferred" else None
+        generators = [torch.Generator().manual_seed(i) for i in range(3)]
+        lone = [torch.Generator().manual_seed(1)]
+        for passes in (3, 1, 3):
+            block.update(replay.sample(generators, 12, passes, masking=masking), contexts)
+            alone.update(single.sample(lone, 12, passes, masking=masking), contexts[1:2])
+        for key, value in alone.modules.state_dict().items():
+            assert torch.equal(value[0], block.modules.state_dict()[key][1]), (arm, key)
+
+
+def test_state_round_trip():
+    agent = make("dma-star-sh", seeds=(0, 1))
+    batch, contexts = sample_batch(agent)
+    agent.update(batch, contexts)
+    other = make("dma-star-sh", seeds=(7, 8))
+    other.load_state({k: v.clone() for k, v in agent.state().items()})
+    batch, contexts = sample_batch(agent, seed=9)
+    agent.update(batch, contexts)
+    other.update(batch, contexts)
+    for key, value in agent.state().items():
+        assert torch.equal(value, other.state()[key]), key
