@@ -1,0 +1,268 @@
+"""Raw runs: one Parquet file for each (environment, arm, seed), with everything in it that says how it came about.
+
+Rows are in long form (columns in `SCHEMA`); the metadata is one JSON string under the key `dmash`. runs/README.md
+explains both to a reader without this package. A file is either whole and checked or it is a `BadRun` with a reason.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dmash_core.errors import UserError
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "eval-in", "eval-out")
+_WORD = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        pa.field("step", pa.int32(), nullable=False),
+        pa.field("metric", _WORD, nullable=False),
+        pa.field("split", _WORD),
+        pa.field("context", pa.int16()),
+        pa.field("rollout", pa.int16()),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+# What may differ between two runs of the same code with the same seed, and is therefore left out of the digest.
+_CIRCUMSTANCES = ("wall_time_s", "started", "finished", "machine", "versions", "git_commit", "git_dirty")
+_REQUIRED = ("env", "arm", "seed", "steps", "config", "contexts", "env_steps", *_CIRCUMSTANCES)
+_PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "gymnasium", "mujoco", "mjbatch", "dm_control")
+
+
+class BadRun(UserError):
+    """A raw run that cannot be used: `path` and `reason` (one clause)."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = Path(path), reason
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checked raw run: where it lies, its metadata, and its rows (words as categories, indices as Int16)."""
+
+    path: Path
+    meta: dict
+    frame: pd.DataFrame
+
+
+def run_path(root: str | Path, env: str, arm: str, seed: int) -> Path:
+    """`{root}/{env}/{arm}/seed-{seed}.parquet`."""
+    return Path(root) / env / arm / f"seed-{seed}.parquet"
+
+
+def _table(frame: pd.DataFrame) -> pa.Table:
+    """The rows under `SCHEMA`. Missing words and indices become nulls; a value that is NaN stays NaN."""
+    columns = [pa.array(frame[field.name], field.type, from_pandas=field.name != "value") for field in SCHEMA]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _json(meta: dict) -> str:
+    # NumPy scalars and arrays have tolist(); anything else that JSON does not know is a mistake of the caller.
+    return json.dumps(meta, sort_keys=True, allow_nan=False, default=lambda value: value.tolist())
+
+
+def digest(table: pa.Table, meta: dict) -> str:
+    """sha256 (hex) over the rows, column by column, and over the metadata without clock, machine and code version."""
+    sha = hashlib.sha256()
+    for field in SCHEMA:
+        column = table[field.name]
+        if field.type == _WORD:  # the words themselves: the codes depend on the order in which words were met
+            sha.update("\n".join(word or "" for word in column.to_pylist()).encode())
+        else:
+            filled = column if field.name == "value" else column.fill_null(-1)
+            sha.update(np.ascontiguousarray(filled.to_numpy()).astype(filled.to_numpy().dtype.newbyteorder("<")).tobytes())
+        sha.update(b"\0")
+    sha.update(_json({k: v for k, v in meta.items() if k not in (*_CIRCUMSTANCES, "digest")}).encode())
+    return sha.hexdigest()
+
+
+def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
+    """Why these rows with this metadata at this path are no valid run, in one clause; None when they are one."""
+    if lacking := [key for key in _REQUIRED if key not in meta]:
+        return f"its metadata lacks {', '.join(lacking)}"
+    said = run_path("", meta["env"], meta["arm"], meta["seed"])
+    if path.parts[-3:] != said.parts:
+        return f"its metadata says {said}, which disagrees with its path"
+    if set(meta["contexts"]) != set(SPLITS):
+        return f"its context sets are {sorted(meta['contexts'])} and not {sorted(SPLITS)}"
+    returns = frame[frame["metric"] == "return"]
+    if returns[["split", "context", "rollout"]].isna().any(axis=None):
+        return "a return lacks its split, context or rollout"
+    if not np.isfinite(returns["value"]).all():
+        return f"the return at step {returns['step'][~np.isfinite(returns['value'])].iloc[0]} is not finite"
+    every = meta["config"].get("eval_every")
+    if not isinstance(every, int) or every < 1:
+        return "its config has no positive whole number eval_every"
+    steps, last = np.unique(returns["step"]), meta["steps"] // every * every
+    # An evaluation before training, at step 0, is welcome and not required.
+    wanted = np.arange(0 if 0 in steps or last == 0 else every, last + 1, every)
+    if not np.array_equal(steps, wanted):
+        missing, extra = np.setdiff1d(wanted, steps), np.setdiff1d(steps, wanted)
+        parts = [f"no evaluation at step {missing[0]}"] if len(missing) else []
+        parts += [f"an unexpected evaluation at step {extra[0]}"] if len(extra) else []
+        return f"{' and '.join(parts)} (evaluations belong at every {every} of {meta['steps']} steps)"
+    # Each cell of step x (split, context) x rollout gets a number; a whole run has each number exactly once.
+    sizes = np.array([len(meta["contexts"][split]) for split in SPLITS])
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    split = pd.Categorical(returns["split"], categories=SPLITS).codes
+    context, rollout = returns["context"].to_numpy(int), returns["rollout"].to_numpy(int)
+    rollouts = meta["config"].get("eval_rollouts", int(rollout.max()) + 1)
+    if (split < 0).any() or ((context < 0) | (context >= sizes[split]) | (rollout < 0) | (rollout >= rollouts)).any():
+        return "a return has a split, context or rollout that the run does not have"
+    cell = (np.searchsorted(steps, returns["step"]) * starts[-1] + starts[split] + context) * rollouts + rollout
+    count = np.bincount(cell, minlength=len(steps) * starts[-1] * rollouts)
+    if (wrong := np.flatnonzero(count != 1)).size:
+        step, rest = divmod(wrong[0], starts[-1] * rollouts)
+        which = np.searchsorted(starts, rest // rollouts, side="right") - 1
+        return (
+            f"evaluation at step {steps[step]} has {count[wrong[0]]} instead of 1 return for split {SPLITS[which]}, "
+            f"context {rest // rollouts - starts[which]}, rollout {rest % rollouts} ({wrong.size} such in all)"
+        )
+    return None
+
+
+def write_run(path: str | Path, frame: pd.DataFrame, meta: dict) -> None:
+    """Check a finished run and write it as a whole or not at all.
+
+    `frame` has the columns of `SCHEMA` (None or NaN for what a row has not); `meta` has the keys that runs/README.md
+    lists; `schema_version` and `digest` are filled in here. Raises `BadRun` when the run is not valid, and `UserError`
+    when the place cannot be written or the disk is full; then nothing is left behind.
+    """
+    path = Path(path)
+    if set(frame.columns) != set(SCHEMA.names):
+        raise BadRun(path, f"columns {sorted(frame.columns)} instead of {sorted(SCHEMA.names)}")
+    meta = {**meta, "schema_version": SCHEMA_VERSION}
+    if reason := _problem(path, meta, frame):
+        raise BadRun(path, reason)
+    table = _table(frame)
+    meta["digest"] = digest(table, meta)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                pq.write_table(table.replace_schema_metadata({"dmash": _json(meta)}), file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        # The rename itself lies in the folder: without this a power cut may lose a file whose content is safe.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise UserError(f"cannot write the run {path}: {error.strerror or error}") from error
+
+
+def read_run(path: str | Path) -> Run:
+    """Read and check one raw run; raises `BadRun`, which names the file and the reason."""
+    path = Path(path)
+    try:
+        # Not a data set reader: those take a folder "arm+masking=0.2" for a Hive partition and add a column.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except FileNotFoundError:
+        raise BadRun(path, "there is no such file") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BadRun(path, f"not a whole Parquet file ({str(error).splitlines()[0]})") from error
+    try:
+        meta = json.loads((table.schema.metadata or {})[b"dmash"])
+    except KeyError:
+        raise BadRun(path, "it has no metadata under the key dmash") from None
+    except ValueError as error:
+        raise BadRun(path, f"its metadata is not JSON ({error})") from error
+    if meta.get("schema_version") != SCHEMA_VERSION:
+        raise BadRun(path, f"schema version {meta.get('schema_version')}, but this code reads version {SCHEMA_VERSION}")
+    if not table.schema.equals(SCHEMA):
+        found = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+        raise BadRun(path, f"wrong columns ({found})")
+    try:
+        table.validate(full=True)  # before anything follows an index that may point nowhere
+        whole = digest(table, meta) == meta.get("digest")
+    except (pa.ArrowException, ValueError):
+        whole = False
+    if not whole:
+        raise BadRun(path, "its content does not match its digest, so it was damaged or edited")
+    frame = table.to_pandas(types_mapper={pa.int16(): pd.Int16Dtype()}.get)
+    if reason := _problem(path, meta, frame):
+        raise BadRun(path, reason)
+    return Run(path, meta, frame)
+
+
+def scan(root: str | Path) -> tuple[list[Run], list[BadRun]]:
+    """All Parquet files under `root`, sorted by path: runs, and files that are none. Hidden names are ignored."""
+    runs, bad = [], []
+    for path in sorted(Path(root).rglob("*.parquet")):
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            continue
+        try:
+            runs.append(read_run(path))
+        except BadRun as error:
+            bad.append(error)
+    return runs, bad
+
+
+def load_returns(runs: list[Run]) -> pd.DataFrame:
+    """The episode returns of many runs: columns env, arm, seed, step, split, context, rollout, value."""
+    columns = ["env", "arm", "seed", "step", "split", "context", "rollout", "value"]
+    parts = []
+    for run in runs:
+        part = run.frame[run.frame["metric"] == "return"].drop(columns="metric")
+        part = part.astype({"split": str, "context": int, "rollout": int})
+        parts.append(part.assign(**{key: run.meta[key] for key in ("env", "arm", "seed")})[columns])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def provenance() -> dict:
+    """What made a run: keys versions, git_commit, git_dirty (None outside git), machine. For the metadata of a run.
+
+    `git_dirty` is about the package's folder only: raw runs that a sweep has just written do not make the code dirty.
+    """
+    import torch
+
+    # A package installed into a virtual environment inside somebody's repository is not part of that repository.
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
+    cpu = platform.processor()
+    if (info := Path("/proc/cpuinfo")).exists():
+        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0].split(":", 1)[1].strip() if models else cpu
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "git_commit": _git("rev-parse", "HEAD") if tracked else None,
+        "git_dirty": bool(_git("status", "--porcelain", "--", ".")) if tracked else None,
+        "machine": {
+            "cpu": cpu,
+            "cores": os.cpu_count(),
+            "platform": platform.platform(),
+            "torch_threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
