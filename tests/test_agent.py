@@ -9,7 +9,7 @@ from twin import Twin, log_density
 from dmash_core.agent import Agent, squashed_sample
 from dmash_core.methods import METHODS, replace
 from dmash_core.networks.hypernetwork import Hypernetwork, adapt
-from dmash_core.replay import Layout, Replay
+from dmash_core.replay import Batch, Layout, Replay
 
 LAYOUT = Layout(n_obs=4, n_act=2, window=24, horizon=30)
 ARMS = list(METHODS)
@@ -63,8 +63,7 @@ def test_each_update_moves_exactly_what_it_may(arm):
     agent = make(arm)
     batch, contexts = sample_batch(agent)
     critic, actor, dynamics = ROUTING[arm]
-    z = agent.modules["encoder"](batch.windows[:, 1]) if dynamics else None
-    code = agent._constant_code(z, contexts)
+    code = agent._constant_code(embedding(agent, batch, 1), contexts)
     updates = [
         (critic, lambda: agent.update_critic(batch, code, batch.noise[:, 0])),
         (actor, lambda: agent.update_actor(batch, code, batch.noise[:, 1])),
@@ -91,31 +90,57 @@ def test_no_parameter_tensor_of_a_group_stays_behind():
         assert not still, (arm, still)
 
 
+@torch.no_grad()
+def embedding(agent, batch, i):
+    if agent.method.context == "inferred":
+        return agent.modules["encoder"](batch.windows[:, i], batch.keep[:, i])
+
+
 def relative(a, b):
     return (a - b).abs().max() / b.abs().max().clamp(min=1e-12)
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_fast_path_agrees_with_its_twin(arm):
-    """Losses and gradients of dynamics, critic and actor update to 1e-5 relative, on fixed draws, float32.
+    """Losses and gradients of dynamics, critic and actor update, on fixed draws, to 1e-9 relative in float64.
 
-    One actor update: the gradient of a second one is taken after an Adam step, whose first step is the gradient's sign
-    and so turns rounding near zero into differences of the size of the learning rate.
+    In float32 the losses agree to 1e-5 and so do most gradients; where a hidden unit lies within rounding of ReLU's
+    kink the two fall on different sides of it, and a gradient differs by more (7e-5 seen, arm da).
+    Each update starts from fresh networks: Adam's first step is the gradient's sign and would turn rounding near zero
+    into differences of the size of the learning rate before the next update is looked at.
     """
-    agent = make(arm)
-    twin = Twin(agent)
-    batch, contexts = sample_batch(agent, passes=2)
-    fast, plain = agent.update(batch, contexts), twin.update(batch, contexts)
-    for name, loss in plain.items():
-        assert relative(fast[name][0], loss) < 1e-5, name
-    # the gradients that each optimiser used last; sorted, because the twin stores its weights in another order
-    for part, module in twin.parts.items():
-        grads = torch.cat([twin.grads[p].flatten() for p in module.parameters()])
-        ours = torch.cat([p.grad.flatten() for p in agent.modules[part].parameters()])
-        assert ours.numel() == grads.numel()
-        assert relative(ours.norm(), grads.norm()) < 1e-5, part
-        assert relative(ours.sort().values, grads.sort().values) < 1e-5, part
-    assert relative(agent.log_alpha[0], twin.log_alpha) < 1e-5
+    for update in ("dynamics", "critic", "actor"):
+        for double, bound in ((True, 1e-9), (False, 1e-5)):
+            agent = make(arm)
+            twin = Twin(agent)
+            batch, contexts = sample_batch(agent)
+            if double:
+                for module in (agent.modules, agent.targets, twin.parts, twin.targets):
+                    module.double()
+                for log_alpha in (agent.log_alpha, twin.log_alpha):
+                    log_alpha.data = log_alpha.data.double()
+                contexts = contexts.double()
+                batch = Batch(**{k: None if v is None else v.double() for k, v in vars(batch).items()})
+            plain = getattr(twin, f"update_{update}")(batch, contexts, *([1] if update == "actor" else []))
+            if update == "dynamics":
+                fast = {"dynamics_loss": agent.update_dynamics(batch)} if plain else {}
+            else:
+                i = {"critic": 0, "actor": 1}[update]
+                code = agent._constant_code(embedding(agent, batch, 1 + i), contexts)
+                fast = getattr(agent, f"update_{update}")(batch, code, batch.noise[:, i])
+            for name, loss in plain.items():
+                assert relative(fast[name][0], loss) < bound, name
+            for part, module in twin.parts.items():
+                if not double or next(module.parameters()) not in twin.grads:
+                    continue
+                grads = torch.cat([twin.grads[p].flatten() for p in module.parameters()])
+                ours = torch.cat([p.grad.flatten() for p in agent.modules[part].parameters()])
+                assert ours.numel() == grads.numel()
+                assert relative(ours.norm(), grads.norm()) < bound, part
+                # sorted, because the twin stores its weights in another order
+                assert relative(ours.sort().values, grads.sort().values) < bound, part
+            if update == "actor":
+                assert relative(agent.log_alpha[0], twin.log_alpha) < bound
 
 
 @pytest.mark.parametrize("arm", ["dma-star", "dma-star-sh", "da"])
@@ -141,7 +166,7 @@ def test_twin_test_can_fail():
     twin.update(wrong, contexts)
     grads = torch.cat([twin.grads[p].flatten() for p in twin.parts["encoder"].parameters()])
     ours = torch.cat([p.grad.flatten() for p in agent.modules["encoder"].parameters()])
-    assert relative(ours.norm(), grads.norm()) > 1e-2
+    assert relative(ours.norm(), grads.norm()) > 1e-3
 
 
 @pytest.mark.parametrize("lead", [(1,), (2,), (2, 2)])

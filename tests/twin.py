@@ -140,38 +140,46 @@ class Twin:
         return parts["critic"][i](self.join(torch.cat([obs, action], dim=-1), code), omega).squeeze(-1)
 
     def update(self, batch: Batch, contexts) -> dict[str, torch.Tensor]:
-        obs, action, next_obs, reward = (t[0] for t in (batch.obs, batch.action, batch.next_obs, batch.reward))
-        logs = {}
-        if self.method.context == "inferred":
-            z, omega = self.code(batch, contexts, 0)
-            predicted = self.parts["dynamics"](self.join(torch.cat([obs, action], dim=-1), z), omega)
-            loss = F.mse_loss(predicted, next_obs - obs)
-            self.step(self.opt_dynamics, loss)
-            logs["dynamics_loss"] = loss.detach()
+        logs = self.update_dynamics(batch, contexts) | self.update_critic(batch, contexts)
+        for j in range(1, batch.noise.shape[1]):
+            logs |= self.update_actor(batch, contexts, j)
+        return logs
 
+    def update_dynamics(self, batch: Batch, contexts):
+        if self.method.context != "inferred":
+            return {}
+        z, omega = self.code(batch, contexts, 0)
+        x = self.join(torch.cat([batch.obs[0], batch.action[0]], dim=-1), z)
+        loss = F.mse_loss(self.parts["dynamics"](x, omega), batch.next_obs[0] - batch.obs[0])
+        self.step(self.opt_dynamics, loss)
+        return {"dynamics_loss": loss.detach()}
+
+    def update_critic(self, batch: Batch, contexts):
         code, omega = detached(self.code(batch, contexts, 1))
         with torch.no_grad():
+            next_obs = batch.next_obs[0]
             next_action, log_prob = self.sample(next_obs, code, omega, batch.noise[0, 0])
             q = torch.min(*(self.q(self.targets, i, next_obs, next_action, code, omega) for i in (0, 1)))
             goes_on = 1 if self.method.bootstrap_at_time_limit else 1 - batch.at_limit[0]
-            target = reward + self.sac.gamma * goes_on * (q - self.log_alpha.exp() * log_prob)
+            target = batch.reward[0] + self.sac.gamma * goes_on * (q - self.log_alpha.exp() * log_prob)
+        obs, action = batch.obs[0], batch.action[0]
         loss = sum(F.mse_loss(self.q(self.parts, i, obs, action, code, omega), target) for i in (0, 1))
         self.step(self.opt_critic, loss)
-        logs["critic_loss"] = loss.detach()
         with torch.no_grad():
             for name, part in self.targets.items():
                 for old, new in zip(part.parameters(), self.parts[name].parameters(), strict=True):
                     old.mul_(1 - self.sac.tau).add_(new, alpha=self.sac.tau)
+        return {"critic_loss": loss.detach()}
 
-        for j in range(1, batch.noise.shape[1]):
-            code, omega = detached(self.code(batch, contexts, 1 + j))
-            new_action, log_prob = self.sample(obs, code, omega, batch.noise[0, j])
-            q = torch.min(*(self.q(self.parts, i, obs, new_action, code, omega) for i in (0, 1)))
-            loss = (self.log_alpha.exp().detach() * log_prob - q).mean()
-            self.step(self.opt_actor, loss)
-            logs["actor_loss"] = loss.detach()
-            self.step(self.opt_alpha, -(self.log_alpha.exp() * (log_prob.detach() - self.layout.n_act)).mean())
-        return logs
+    def update_actor(self, batch: Batch, contexts, j: int):
+        code, omega = detached(self.code(batch, contexts, 1 + j))
+        obs = batch.obs[0]
+        action, log_prob = self.sample(obs, code, omega, batch.noise[0, j])
+        q = torch.min(*(self.q(self.parts, i, obs, action, code, omega) for i in (0, 1)))
+        loss = (self.log_alpha.exp().detach() * log_prob - q).mean()
+        self.step(self.opt_actor, loss)
+        self.step(self.opt_alpha, -(self.log_alpha.exp() * (log_prob.detach() - self.layout.n_act)).mean())
+        return {"actor_loss": loss.detach()}
 
     def step(self, optimizer, loss):
         optimizer.zero_grad()
