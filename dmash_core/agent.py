@@ -179,7 +179,7 @@ class Agent:
             return Code(z, None)
         if self._omega_buffers is None:
             size = (*z.shape[:-1], self.method.bottleneck * self.method.width)
-            self._omega_buffers = (torch.empty(size, device=self.device), torch.empty(size, device=self.device))
+            self._omega_buffers = (z.new_empty(size), z.new_empty(size))
         with torch.no_grad():
             return Code(z, self.modules["hypernetwork"](z, out=self._omega_buffers))
 

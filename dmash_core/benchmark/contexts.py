@@ -1,0 +1,110 @@
+"""Context dimensions and the three context sets of the benchmark (Benad et al. 2026, benchmark appendix)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+
+from ..errors import UserError
+
+SETS = ("train", "eval-in", "eval-out")
+INSTANCES = 20  # context instances in each set
+_GRID = 50  # values of one continuous dimension in each set
+_DOMAIN = 0xA1B  # keeps the streams that draw contexts apart from those that draw initial states
+
+
+@dataclass(frozen=True)
+class ContextDimension:
+    """One context variable: a continuous one has `train` and `outer` (low, high), a discrete one has `values`.
+
+    `sign` is the physical range on which the simulator is defined ("any", "non-negative" or "positive"); it is wider
+    than `outer`, so that contexts which the benchmark does not use can be simulated too.
+    """
+
+    name: str
+    default: float
+    train: tuple[float, float] | None = None
+    outer: tuple[float, float] | None = None
+    values: tuple[float, ...] | None = None
+    sign: str = "any"
+
+    def __post_init__(self):
+        if (self.values is None) == (self.train is None or self.outer is None):
+            raise ValueError(f"context {self.name!r} needs either train and outer ranges or discrete values")
+        if self.sign not in ("any", "non-negative", "positive"):
+            raise ValueError(f"context {self.name!r}: unknown sign {self.sign!r}")
+
+    def grid(self, which: str) -> np.ndarray:
+        """The sorted values of this dimension in the set `which`: float64, 50 of them, or the discrete values."""
+        if which not in SETS:
+            raise ValueError(f"unknown context set {which!r}; valid: {', '.join(SETS)}")
+        if self.values is not None:
+            return np.array(sorted(self.values), dtype=np.float64)
+        (low, high), (outer_low, outer_high) = self.train, self.outer
+        margin = 0.01 * (high - low)
+        if which == "train":
+            values = np.linspace(low, high, _GRID)
+        elif which == "eval-in":
+            values = np.linspace(low + margin, high - margin, _GRID)
+        else:
+            below = np.linspace(outer_low, low - margin, _GRID // 2)
+            values = np.concatenate([below, np.linspace(high + margin, outer_high, _GRID // 2)])
+        return values.round(4)
+
+    def fault(self, values: np.ndarray) -> str | None:
+        """What is wrong with `values` (B,) for this dimension, in words; None when they can be simulated."""
+        bad = ~np.isfinite(values)
+        rule = "finite"
+        if self.values is not None:
+            bad |= ~np.isin(values, self.values)
+            rule = " or ".join(f"{value:g}" for value in sorted(self.values))
+        elif self.sign != "any":
+            bad |= (values <= 0) if self.sign == "positive" else (values < 0)
+            rule = f"finite and {self.sign}"
+        return f"context {self.name!r} must be {rule}, not {values[bad][0]:g}" if bad.any() else None
+
+
+def build_context_sets(dimensions: Sequence[ContextDimension], seed: int = 0) -> dict[str, np.ndarray]:
+    """The sets "train", "eval-in" and "eval-out", each float64 (20, d) (Benad et al. 2026, benchmark appendix).
+
+    With one or two dimensions the sets are the same for every seed: 20 equidistant entries of the sorted product of
+    the grids. With more, every coordinate is drawn independently from its grid, from `seed`, the run's seed.
+    Raises ValueError when two sets share an instance.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DOMAIN,)))
+    sets = {}
+    for which in SETS:
+        grids = [dimension.grid(which) for dimension in dimensions]
+        if len(grids) <= 2:
+            entries = np.array(list(product(*grids)))  # sorted by (first, second), because each grid is
+            sets[which] = entries[np.floor(np.linspace(0, len(entries) - 1, INSTANCES)).astype(int)]
+        else:
+            sets[which] = np.stack([rng.choice(grid, INSTANCES) for grid in grids], axis=1)
+    check_disjoint(sets)
+    return sets
+
+
+def check_disjoint(sets: dict[str, np.ndarray]) -> None:
+    """Raise ValueError when two of the sets (name -> (n, d)) have a context instance in common."""
+    rows = {name: set(map(tuple, contexts.tolist())) for name, contexts in sets.items()}
+    for first, second in combinations(rows, 2):
+        if shared := rows[first] & rows[second]:
+            raise ValueError(f"context sets {first!r} and {second!r} are not disjoint: both hold {min(shared)}")
+
+
+def check_contexts(dimensions: Sequence[ContextDimension], contexts) -> np.ndarray:
+    """A read-only float64 copy (B, d) of `contexts`; raises UserError on a wrong shape or an unphysical value."""
+    names = ", ".join(dimension.name for dimension in dimensions)
+    try:
+        contexts = np.array(contexts, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"contexts must be numbers: one row of ({names}) for each environment") from None
+    if contexts.ndim != 2 or contexts.shape[1] != len(dimensions) or len(contexts) == 0:
+        shape = f"(B, {len(dimensions)})"
+        raise UserError(f"contexts must have shape {shape}, the columns being ({names}), not {contexts.shape}")
+    for dimension, column in zip(dimensions, contexts.T, strict=True):
+        if fault := dimension.fault(column):
+            raise UserError(fault)
+    contexts.flags.writeable = False
+    return contexts

@@ -1,0 +1,48 @@
+"""The double integrator (DI, DI-Friction, DI-Perm): a point mass in the plane that is to come to rest at the origin."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from .contexts import ContextDimension
+from .vector import BatchedEnv
+
+DT = 0.1
+
+
+class DoubleIntegrator(BatchedEnv):
+    """State and observation (p, v) in [-1, 1]^4, action a force in [-1, 1]^2 (Benad et al. 2026, benchmark appendix).
+
+    Contexts read: mass, friction, inversion, swap; those that a variant lacks are 1, 0, +1 and 0.
+    The reward is 1 while ||p|| <= 0.1, otherwise 0.
+    """
+
+    def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: int):
+        super().__init__(dimensions, contexts, horizon, Box(-1.0, 1.0, (4,), np.float32), act_dim=2)
+        self._mass = self.context("mass", 1.0)[:, None]
+        self._damping = 1 - DT * self.context("friction", 0.0)[:, None] / self._mass
+        self._p = np.zeros((self.num_envs, 2))
+        self._v = np.zeros((self.num_envs, 2))
+
+    def _reset(self, streams):
+        # Uniform on [-1, 1]^2 given that both |p_i| > 0.8: uniform on [-0.2, 0.2]^2, moved outwards by 0.8.
+        u = np.stack([stream.uniform(-0.2, 0.2, size=2) for stream in streams])
+        self._p = u + np.copysign(0.8, u)
+        self._v = np.zeros((self.num_envs, 2))
+
+    def _step(self, actions):
+        force = np.clip(actions, -1, 1)
+        # The position moves with the old velocity; the order is part of the benchmark.
+        self._p = np.clip(self._p + self._v * DT, -1, 1)
+        self._v = np.clip(self._v * self._damping + force / self._mass * DT, -1, 1)
+        return (np.linalg.norm(self._p, axis=1) <= 0.1).astype(np.float64)
+
+    def _observe(self):
+        return np.concatenate([self._p, self._v], axis=1)
+
+    def _get_physics(self):
+        return {"p": self._p, "v": self._v}
+
+    def _set_physics(self, physics):
+        self._p, self._v = physics["p"], physics["v"]

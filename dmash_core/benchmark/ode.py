@@ -1,0 +1,50 @@
+"""ODE and ODE-k: a scalar differential equation whose right-hand side is a polynomial of a complex action."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from .contexts import ContextDimension
+from .vector import BatchedEnv
+
+DT = 0.01
+X_MAX = 20.0
+_EDGES = np.array([0.05, 0.1, 0.2, 0.5, 2.0])  # reward _LEVELS[i] while |x| is below _EDGES[i], the last beyond all
+_LEVELS = np.array([1, 1 / 2, 1 / 3, 1 / 4, 0.05, 0])
+
+
+class ODE(BatchedEnv):
+    """State and observation x in [-20, 20], action in [-1, 1]^2 read as a = a_0 + i a_1, contexts c_0, ..., c_(k-1):
+    xdot = Re(sum_j c_j a^(j+1)) (Benad et al. 2026, benchmark appendix, after Beukman et al. 2023).
+
+    The reward falls in steps with |x|, from 1 below 0.05 to 0 from 2 on. Actions beyond [-1, 1] are clipped.
+    """
+
+    def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: int):
+        super().__init__(dimensions, contexts, horizon, Box(-X_MAX, X_MAX, (1,), np.float32), act_dim=2)
+        self._x = np.zeros(self.num_envs)
+
+    def _reset(self, streams):
+        self._x = np.array([stream.uniform(-1, 1) for stream in streams])
+
+    def _step(self, actions):
+        a_re, a_im = np.clip(actions, -1, 1).T
+        # In real arithmetic: NumPy's complex product may fuse multiply and add, so that its last bit would depend on
+        # the machine and on the place in the batch.
+        re, im = a_re, a_im
+        xdot = self.contexts[:, 0] * re
+        for c in self.contexts.T[1:]:
+            re, im = re * a_re - im * a_im, re * a_im + im * a_re
+            xdot = xdot + c * re
+        self._x = np.clip(self._x + DT * xdot, -X_MAX, X_MAX)
+        return _LEVELS[np.searchsorted(_EDGES, np.abs(self._x), side="right")]
+
+    def _observe(self):
+        return self._x[:, None]
+
+    def _get_physics(self):
+        return {"x": self._x}
+
+    def _set_physics(self, physics):
+        self._x = physics["x"]

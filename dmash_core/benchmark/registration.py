@@ -1,0 +1,78 @@
+"""Gymnasium's way in: `gymnasium.make("AIB/DI-v0", mass=0.8, inversion=-1)` and `gymnasium.make_vec`."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ..errors import UserError, unknown
+from .suite import MAX_COEFFICIENTS, SUITE, get_spec, make_batch
+from .vector import BatchedEnv
+
+
+def _rows(environment: str, num_envs: int, given: dict[str, Any]) -> np.ndarray:
+    """The contexts (num_envs, d) meant by the keywords `given`."""
+    dimensions = get_spec(environment).dimensions
+    names = [dimension.name for dimension in dimensions]
+    for name in given:
+        if name not in names:
+            raise unknown(f"context of {environment}", name, names)
+    if num_envs < 1:
+        raise UserError(f"num_envs must be at least 1, not {num_envs}")
+    columns = []
+    for dimension in dimensions:
+        try:
+            values = np.asarray(given.get(dimension.name, dimension.default), dtype=np.float64)
+            columns.append(np.broadcast_to(values, num_envs))
+        except (TypeError, ValueError):
+            raise UserError(f"context {dimension.name!r} must be a number or {num_envs} numbers") from None
+    return np.stack(columns, axis=1)
+
+
+def make_vector(environment: str, num_envs: int = 1, **contexts) -> BatchedEnv:
+    """`num_envs` environments; each context is given by keyword as a number or `num_envs` of them, or is the default.
+
+    Raises UserError for an unknown keyword, a wrong number of values or an unphysical one.
+    """
+    return make_batch(environment, _rows(environment, num_envs, contexts))
+
+
+class SingleEnv(gymnasium.Env):
+    """One environment of the benchmark, a view of a batch of one; contexts and errors as in `make_vector`.
+
+    `reset(seed=s)` gives the state that environment 0 of a batch has after `reset(seed=s)`.
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(self, environment: str, **contexts):
+        self.batch = make_batch(environment, _rows(environment, 1, contexts))
+        self.observation_space = self.batch.single_observation_space
+        self.action_space = self.batch.single_action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Observation float32 (obs_dim,) and an empty info; without a seed `np_random` goes on."""
+        if seed is None:
+            self.batch.streams = [self.np_random]
+        observations, info = self.batch.reset(seed=seed, options=options)
+        self._np_random = self.batch.streams[0]
+        if seed is not None:
+            self._np_random_seed = seed
+        return observations[0], info
+
+    def step(self, action):
+        """Observation float32 (obs_dim,), reward, terminated (always False), truncated, info; errors as in a batch."""
+        observations, rewards, _, truncated, info = self.batch.step(np.asarray(action)[None])
+        return observations[0], float(rewards[0]), False, bool(truncated[0]), info
+
+
+def register_all() -> None:
+    """Register AIB/<name>-v0 for the whole suite and ODE-1 ... ODE-20. The time limit is inside the environments."""
+    for name in [*SUITE, *(f"ODE-{k}" for k in range(1, MAX_COEFFICIENTS + 1))]:
+        if (identifier := f"AIB/{name}-v0") not in gymnasium.registry:
+            gymnasium.register(
+                identifier,
+                entry_point=f"{__name__}:SingleEnv",
+                vector_entry_point=f"{__name__}:make_vector",
+                kwargs={"environment": name},
+            )

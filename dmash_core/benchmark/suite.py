@@ -1,0 +1,95 @@
+"""The table of environments (Benad et al. 2026, benchmark appendix) and what is looked up in it by name."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UserError, unknown
+from .contexts import ContextDimension, build_context_sets
+from .double_integrator import DoubleIntegrator
+from .ode import ODE
+from .vector import BatchedEnv
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """One environment of the benchmark.
+
+    overlapping: a memoryless policy that ignores the context can be optimal in all contexts at once.
+    window: K, the transitions that the context encoder sees. gradient_steps: the training budget.
+    score_low, score_high: the returns that min-max scaling maps to 0 and 1.
+    build(dimensions, contexts (B, d), horizon) makes the batch.
+    """
+
+    name: str
+    dimensions: tuple[ContextDimension, ...]
+    overlapping: bool
+    horizon: int
+    window: int
+    gradient_steps: int
+    score_high: float
+    obs_dim: int
+    act_dim: int
+    build: Callable[[tuple[ContextDimension, ...], np.ndarray, int], BatchedEnv]
+    score_low: float = 0.0
+
+    @property
+    def context_dim(self) -> int:
+        """d, the number of context dimensions."""
+        return len(self.dimensions)
+
+
+MASS = ContextDimension("mass", 1.0, (0.5, 1.5), (0.1, 2.0), sign="positive")
+FRICTION = ContextDimension("friction", 1.0, (0.5, 1.5), (0.1, 2.0), sign="non-negative")
+INVERSION = ContextDimension("inversion", 1.0, values=(-1.0, 1.0))
+SWAP = ContextDimension("swap", 0.0, values=(0.0, 1.0))
+MAX_COEFFICIENTS = 20
+
+
+def _double_integrator(name: str, second: ContextDimension, overlapping: bool) -> EnvSpec:
+    return EnvSpec(name, (MASS, second), overlapping, 100, 24, 100_000, 100.0, 4, 2, DoubleIntegrator)
+
+
+def _ode(name: str, k: int) -> EnvSpec:
+    dimensions = tuple(ContextDimension(f"c{j}", 0.0, (-5.0, 5.0), (-10.0, 10.0)) for j in range(k))
+    return EnvSpec(name, dimensions, False, 200, 24, 100_000, 200.0, 1, 2, ODE)
+
+
+_SPECS = [
+    _double_integrator("DI", INVERSION, overlapping=False),
+    _double_integrator("DI-Friction", FRICTION, overlapping=True),
+    _double_integrator("DI-Perm", SWAP, overlapping=False),
+    _ode("ODE", 2),
+]
+SUITE: dict[str, EnvSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def get_spec(name: str) -> EnvSpec:
+    """The environment called `name`: one of SUITE, or ODE-1 ... ODE-20. Raises UserError for any other name."""
+    if name in SUITE:
+        return SUITE[name]
+    if match := re.fullmatch(r"ODE-(-?\d+)", name):
+        k = int(match[1])
+        if name != f"ODE-{k}" or not 1 <= k <= MAX_COEFFICIENTS:
+            raise UserError(f"there is no environment {name!r}: ODE-k exists for k = 1, ..., {MAX_COEFFICIENTS}")
+        return _ode(name, k)
+    raise unknown("environment", name, [*SUITE, f"ODE-k (k = 1, ..., {MAX_COEFFICIENTS})"])
+
+
+def context_sets(name: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """The sets "train", "eval-in", "eval-out" of environment `name`, each float64 (20, d).
+
+    `seed`, the run's seed, matters only with more than two dimensions (ODE-k, k > 2). Raises UserError.
+    """
+    return build_context_sets(get_spec(name).dimensions, seed)
+
+
+def make_batch(name: str, contexts: np.ndarray) -> BatchedEnv:
+    """B environments `name`, environment i under `contexts[i]` ((B, d) in the order of `get_spec(name).dimensions`).
+
+    Raises UserError for an unknown name and for contexts of the wrong width, non-finite or unphysical.
+    """
+    spec = get_spec(name)
+    return spec.build(spec.dimensions, contexts, spec.horizon)
