@@ -25,7 +25,8 @@ def _rows(environment: str, num_envs: int, given: dict[str, Any]) -> np.ndarray:
             values = np.asarray(given.get(dimension.name, dimension.default), dtype=np.float64)
             columns.append(np.broadcast_to(values, num_envs))
         except (TypeError, ValueError):
-            raise UserError(f"context {dimension.name!r} must be a number or {num_envs} numbers") from None
+            many = f" or {num_envs} numbers" if num_envs > 1 else ""
+            raise UserError(f"context {dimension.name!r} must be a number{many}") from None
     return np.stack(columns, axis=1)
 
 

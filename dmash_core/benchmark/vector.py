@@ -86,9 +86,7 @@ class BatchedEnv(VectorEnv):
                 return [np.random.default_rng(element) for element in elements]
         except (TypeError, ValueError):
             pass
-        raise UserError(
-            f"a seed is a non-negative integer, or {self.num_envs} of them or of tuples of them, not {seed!r}"
-        )
+        raise UserError(f"a seed is a non-negative integer, or {self.num_envs} of them or of tuples of them")
 
     def step(self, actions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One step under `actions` (B, act_dim), nominally in [-1, 1].
