@@ -33,7 +33,8 @@ SCHEMA = pa.schema(
         pa.field("value", pa.float64(), nullable=False),
     ]
 )
-# What may differ between two runs of the same code with the same seed, and is therefore left out of the digest.
+# What may differ between two runs of the same code with the same seed, and is therefore left out of the digest; so is
+# `block`, the seeds that trained in lock-step with this one.
 _CIRCUMSTANCES = ("wall_time_s", "started", "finished", "machine", "versions", "git_commit", "git_dirty")
 _REQUIRED = ("env", "arm", "seed", "steps", "config", "contexts", "env_steps", *_CIRCUMSTANCES)
 _PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "gymnasium", "mujoco", "mjbatch", "dm_control")
@@ -83,7 +84,7 @@ def digest(table: pa.Table, meta: dict) -> str:
             filled = column if field.name == "value" else column.fill_null(-1)
             sha.update(np.ascontiguousarray(filled.to_numpy()).astype(filled.to_numpy().dtype.newbyteorder("<")).tobytes())
         sha.update(b"\0")
-    sha.update(_json({k: v for k, v in meta.items() if k not in (*_CIRCUMSTANCES, "digest")}).encode())
+    sha.update(_json({k: v for k, v in meta.items() if k not in (*_CIRCUMSTANCES, "block", "digest")}).encode())
     return sha.hexdigest()
 
 

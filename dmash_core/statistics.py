@@ -1,0 +1,88 @@
+"""Scores and their uncertainty: a thin layer over rliable (Agarwal et al., 2021) and scipy.
+
+An AER is the average episodic return over the contexts and rollouts of one context set. Across environments, AERs are
+min-max scaled and summed up by their interquartile mean (IQM) with 95 % stratified-bootstrap intervals over seeds.
+Every function is deterministic.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from rliable import library, metrics
+from scipy import stats
+
+CELL = ["env", "arm", "seed", "step", "split"]
+
+
+def normalise(returns: ArrayLike, low: float, high: float) -> np.ndarray:
+    """Returns of any shape, min-max scaled: `low` becomes 0 and `high` becomes 1. Not clipped."""
+    return (np.asarray(returns, dtype=float) - low) / (high - low)
+
+
+def aer(returns: pd.DataFrame) -> pd.DataFrame:
+    """Average over contexts and rollouts, from `runs.load_returns`: columns env, arm, seed, step, split, aer."""
+    return returns.groupby(CELL, observed=True)["value"].mean().rename("aer").reset_index()
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
+    """Mean over seeds (one value a seed) with its 95 % interval by Student's t: (mean, low, high).
+
+    One seed has no interval: both bounds are NaN. Student's t and not the bootstrap, because resampling two to five
+    seeds gives intervals that are much too narrow.
+    """
+    values = np.asarray(values, dtype=float)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, np.nan, np.nan
+    half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
+    return mean, mean - half, mean + half
+
+
+@contextmanager
+def _fixed_draws(seed: int = 0) -> Iterator[None]:
+    # rliable 1.2.0 takes a random_state, hands it to arch, and then draws its indices from NumPy's global state all the
+    # same: only seeding that makes an interval repeatable. It is put back, so that nobody else's draws change.
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def iqm_interval(scores: ArrayLike, reps: int = 10_000) -> tuple[float, float, float]:
+    """Interquartile mean of a (runs x tasks) matrix of scaled scores with its 95 % interval: (iqm, low, high).
+
+    The bootstrap resamples runs within each task. One run a task has no interval: both bounds are NaN.
+    """
+    scores = np.asarray(scores, dtype=float)
+    if scores.ndim != 2 or not np.isfinite(scores).all():
+        raise ValueError(f"scores must be a finite (runs x tasks) matrix, not of shape {scores.shape}")
+    if len(scores) < 2:
+        return float(metrics.aggregate_iqm(scores)), np.nan, np.nan
+    with _fixed_draws():
+        point, interval = library.get_interval_estimates(
+            {"scores": scores}, lambda s: np.array([metrics.aggregate_iqm(s)]), reps=reps
+        )
+    return float(point["scores"][0]), *interval["scores"][:, 0].tolist()
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike, reps: int = 2_000) -> tuple[float, float, float]:
+    """Probability that a run of X beats a run of Y on the same task, averaged over tasks, with its 95 % interval.
+
+    `x` and `y` are (runs x tasks) with the same tasks and possibly different numbers of runs. A tie counts one half.
+    With fewer than two runs on a side both bounds are NaN.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"two (runs x tasks) matrices with the same tasks are needed, not {x.shape} and {y.shape}")
+    if min(len(x), len(y)) < 2:
+        return float(metrics.probability_of_improvement(x, y)), np.nan, np.nan
+    with _fixed_draws():
+        point, interval = library.get_interval_estimates(
+            {"pair": (x, y)}, lambda a, b: np.array([metrics.probability_of_improvement(a, b)]), reps=reps
+        )
+    return float(point["pair"][0]), *interval["pair"][:, 0].tolist()

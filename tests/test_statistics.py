@@ -1,0 +1,93 @@
+"""Statistics against examples worked by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dmash_core import statistics
+
+
+def test_normalise():
+    np.testing.assert_allclose(statistics.normalise([[0, 50], [100, 150]], 0, 100), [[0, 0.5], [1, 1.5]])
+    np.testing.assert_allclose(statistics.normalise([2.0], 1, 5), [0.25])
+
+
+def test_aer_averages_contexts_and_rollouts_of_one_set_only():
+    rows = [("DI", "dr", s, 5, split, c, r, s * 100 + (split == "train") * 10 + c + r)
+            for s in (0, 1) for split in ("train", "eval-in") for c in (0, 1) for r in (0, 2)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["env", "arm", "seed", "step", "split", "context", "rollout", "value"])
+    found = statistics.aer(frame).set_index(["seed", "split"])["aer"]
+    assert found.to_dict() == {(0, "train"): 11.5, (0, "eval-in"): 1.5, (1, "train"): 111.5, (1, "eval-in"): 101.5}
+
+
+def test_mean_interval_by_hand():
+    # mean 2, standard deviation 1, n = 3: 2 -+ 4.302653 / sqrt(3)
+    np.testing.assert_allclose(statistics.mean_interval([1, 2, 3]), (2, 2 - 2.484138, 2 + 2.484138), atol=1e-6)
+    assert statistics.mean_interval([4, 4]) == (4, 4, 4)
+
+
+def test_one_seed_has_no_interval():
+    for mean, low, high in (
+        statistics.mean_interval([7.0]),
+        statistics.iqm_interval([[7.0, 7.0]]),
+    ):
+        assert mean == 7.0 and np.isnan(low) and np.isnan(high)
+    poi = statistics.probability_of_improvement([[1.0]], [[0.0], [0.5]])
+    assert poi[0] == 1.0 and np.isnan(poi[1]) and np.isnan(poi[2])
+
+
+def test_mean_interval_covers_its_mean_about_95_times_in_100():
+    draws = np.random.default_rng(0).normal(3, 2, size=(2000, 3))
+    hits = [low <= 3 <= high for _, low, high in map(statistics.mean_interval, draws)]
+    assert 0.935 < np.mean(hits) < 0.965
+
+
+def test_iqm_by_hand():
+    # eight scores: the two lowest and the two highest go, the mean of 2, 3, 4, 5 stays
+    scores = np.array([[0.0, 1, 2, 3], [4, 5, 6, 1000]])
+    iqm, low, high = statistics.iqm_interval(scores, reps=500)
+    assert iqm == 3.5 and low < 3.5 < high
+    # strata are tasks: with equal runs in each task, no resampling of runs can change anything
+    assert statistics.iqm_interval(np.tile([0.1, 0.2, 0.9, 0.4], (5, 1)), reps=200) == pytest.approx((0.3, 0.3, 0.3))
+
+
+def test_intervals_repeat_and_leave_the_global_random_state_alone():
+    scores = np.random.default_rng(1).uniform(size=(5, 4))
+    np.random.seed(5)  # noqa: NPY002
+    first = statistics.iqm_interval(scores, reps=200)
+    after = np.random.rand()  # noqa: NPY002
+    np.random.seed(6)  # noqa: NPY002
+    assert statistics.iqm_interval(scores, reps=200) == first
+    first, again = (statistics.probability_of_improvement(scores, scores[:3] * 0.9, reps=50) for _ in range(2))
+    assert first == again
+    np.random.seed(5)  # noqa: NPY002
+    assert np.random.rand() == after  # noqa: NPY002
+
+
+def test_probability_of_improvement_by_hand():
+    x, y = [[1.0, 0.0], [3.0, 0.0]], [[2.0, 1.0], [0.0, 1.0], [1.0, 1.0]]
+    # task 1: (1 > 0, 1 = 1, 3 beats all three) = (1 + 1/2 + 3) / 6; task 2: 0
+    assert statistics.probability_of_improvement(x, y, reps=50)[0] == pytest.approx(4.5 / 6 / 2)
+    assert statistics.probability_of_improvement(y, x, reps=50)[0] == pytest.approx(1 - 4.5 / 6 / 2)
+    x = np.random.default_rng(0).uniform(size=(10, 14))
+    assert statistics.probability_of_improvement(x + 1, x, reps=50) == (1.0, 1.0, 1.0)
+
+
+def test_shuffled_labels_give_about_one_half():
+    rng = np.random.default_rng(2)
+    better, worse = rng.normal(1, 1, size=(10, 14)), rng.normal(0, 1, size=(10, 14))
+    assert statistics.probability_of_improvement(better, worse, reps=50)[0] > 0.7
+    both, found = np.concatenate([better, worse]), []
+    for _ in range(30):
+        mixed = rng.permuted(both, axis=0)
+        found.append(statistics.probability_of_improvement(mixed[:10], mixed[10:], reps=2)[0])
+    assert abs(np.mean(found) - 0.5) < 0.03 and np.std(found) > 0
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="runs x tasks"):
+        statistics.iqm_interval([1.0, 2.0])
+    with pytest.raises(ValueError, match="finite"):
+        statistics.iqm_interval([[1.0, np.nan], [1.0, 1.0]])
+    with pytest.raises(ValueError, match="same tasks"):
+        statistics.probability_of_improvement(np.ones((3, 2)), np.ones((3, 4)))
