@@ -88,9 +88,7 @@ class Agent:
         extra = n_code if method.entry == "concat" else 0
 
         def hypernetwork(lead):
-            return Hypernetwork(
-                lead, n_code, method.hypernetwork_width, method.width, method.bottleneck, generators
-            )
+            return Hypernetwork(lead, n_code, method.hypernetwork_width, method.width, method.bottleneck, generators)
 
         modules = {
             "actor": MLP(lead, d_s + extra, 2 * d_a, method.width, generators),
@@ -201,7 +199,7 @@ class Agent:
         z = [None] * passes
         if self.method.context == "inferred":
             logs["dynamics_loss"] = self.update_dynamics(batch)
-            # The encoder rests until the next dynamics update: one pass for the critic's and all actor updates' windows.
+            # The encoder rests until the next dynamics update: one pass for the windows of all other updates.
             with torch.no_grad():
                 rest = [t[:, 1:].flatten(1, 2) for t in (batch.windows, batch.keep)]
                 z = self.modules["encoder"](*rest).unflatten(1, (passes, -1)).unbind(1)

@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake, and the sentence that names the nearest valid word."""
+"""The exceptions for a user's mistake and for an interruption, and the sentence that names the nearest valid word."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,6 +6,14 @@ from difflib import get_close_matches
 
 class UserError(ValueError):
     """A mistake in what the user asked for: the command line prints it in one sentence and exits with status 2."""
+
+
+class Interrupted(Exception):
+    """Work was stopped by signal number ``signal``; the message says where it stands and how it goes on."""
+
+    def __init__(self, message: str = "interrupted", signal: int = 2):
+        super().__init__(message)
+        self.signal = signal
 
 
 def unknown(kind: str, given: str, valid: Iterable[str]) -> UserError:

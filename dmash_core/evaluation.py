@@ -7,14 +7,11 @@ import torch
 
 from dmash_core.agent import Agent
 from dmash_core.benchmark.suite import make_batch
+from dmash_core.errors import Interrupted
 from dmash_core.replay import History
 from dmash_core.runs import SPLITS
 
 EVALUATION_STREAM = 2  # of a run's random streams (0: initialisation, 1: training environments, 3: sampling)
-
-
-class Interrupted(Exception):
-    """Raised in the middle of an evaluation when the caller asked to stop."""
 
 
 class Driver:
@@ -66,7 +63,9 @@ class Driver:
 class Evaluator:
     """Returns on the sets train, eval-in and eval-out: all contexts, sets and rollouts of all seeds in one batch."""
 
-    def __init__(self, agent: Agent, env_name: str, contexts: dict[str, np.ndarray], seeds: Sequence[int], rollouts: int):
+    def __init__(
+        self, agent: Agent, env_name: str, contexts: dict[str, np.ndarray], seeds: Sequence[int], rollouts: int
+    ):
         """``contexts[split]`` is (N, C, d); every split has the same number C of contexts."""
         self.seeds, self.rollouts = list(seeds), rollouts
         self.driver = Driver(agent, env_name, np.concatenate([contexts[s] for s in SPLITS], axis=1), rollouts)

@@ -16,7 +16,7 @@ class Method:
     entry: Literal["none", "concat", "adapter"] = "concat"
     """How it enters the actor and the critics (and, if inferred, the dynamics model)."""
     hypernetwork: Literal["none", "shared", "private"] = "none"
-    """With adapters: one hypernetwork trained by the dynamics loss, or a private one in the actor and in each critic."""
+    """With adapters: one trained by the dynamics loss, or a private one in the actor and in each critic."""
     masking: float = 0.0
     """Probability with which the s, a and s' - s of a window's step are each zeroed in training."""
     input_norm: Literal["none", "avgl1", "simnorm"] = "none"
@@ -49,7 +49,9 @@ class Method:
         for name in ("input_norm", "output_norm"):
             if getattr(self, name) not in NORMS:
                 raise unknown(name, getattr(self, name), NORMS)
-        if (self.entry == "adapter") == (self.hypernetwork == "none") or (self.entry == "none") != (self.context == "none"):
+        if (self.entry == "adapter") == (self.hypernetwork == "none") or (self.entry == "none") != (
+            self.context == "none"
+        ):
             raise UserError(
                 "context, entry and hypernetwork do not fit: adapters need a hypernetwork, and a context needs an entry"
             )
@@ -87,7 +89,9 @@ def label(arm: str, method: Method) -> str:
     'dma-star+masking=0.6'
     """
     preset = asdict(get_method(arm))
-    changed = [f"+{f.name}={getattr(method, f.name)}" for f in fields(method) if getattr(method, f.name) != preset[f.name]]
+    changed = [
+        f"+{f.name}={getattr(method, f.name)}" for f in fields(method) if getattr(method, f.name) != preset[f.name]
+    ]
     return arm + "".join(changed)
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import json
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from tqdm import tqdm
 from dmash_core.agent import Agent, SACSettings, stream
 from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.checkpoint import CheckpointFolder, read_tensors, write_tensors
-from dmash_core.errors import UserError
-from dmash_core.evaluation import Driver, Evaluator, Interrupted
+from dmash_core.errors import Interrupted, UserError
+from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.methods import Method, get_method, label
 from dmash_core.replay import Layout, Replay
 from dmash_core.runs import SPLITS, BadRun, provenance, read_run, run_path, write_run
@@ -133,6 +134,11 @@ class Trainer:
             )
         if str(device).startswith("cuda") and not torch.cuda.is_available():
             raise UserError(f"device {device!r} needs a CUDA machine and PyTorch with CUDA; use --device cpu")
+        self.paths = [run_path(self.out, settings.env, settings.label, s) for s in self.seeds]
+        # Seeds do not depend on the block they are trained in, so those that are done need not run along.
+        self.seeds = [s for s in self.seeds if not self._finished(s)]
+        if not self.seeds:
+            return
         name = "-".join(str(s) for s in self.seeds)
         self.checkpoints = CheckpointFolder(self.out / ".progress" / settings.env / settings.label / f"seeds-{name}")
         self.contexts = block_contexts(settings.env, self.seeds)
@@ -143,7 +149,8 @@ class Trainer:
         self.evaluator = Evaluator(self.agent, settings.env, self.contexts, self.seeds, settings.eval_rollouts)
         self.generators = [torch.Generator(device).manual_seed(stream(seed, 3)) for seed in self.seeds]
         self.step = 0
-        self.wall_time = 0.0
+        self.wall_time = 0.0  # of the processes before this one
+        self.began = time.perf_counter()
         self.started = _now()
         # of the code as it is now: it may have changed on disk by the end of the run
         self.origin = provenance()
@@ -157,40 +164,39 @@ class Trainer:
     # ---------------------------------------------------------------- the loop
 
     def run(self) -> list[Path]:
-        """Train to the end, from the last checkpoint if there is one; returns the raw runs' paths.
+        """Train to the end, from the last checkpoint if there is one; returns the paths of all seeds' raw runs.
 
         Raises Interrupted after a signal (a checkpoint is then on disk) and Diverged when a number is not finite.
         """
-        missing = [s for s in self.seeds if not self._finished(s)]
-        paths = [run_path(self.out, self.settings.env, self.settings.label, s) for s in self.seeds]
-        if not missing:
-            return paths
-        self.out.mkdir(parents=True, exist_ok=True)
+        if not self.seeds:
+            return self.paths
+        _check_writable(self.out)
         loaded = self.checkpoints.load(say=tqdm.write)
         if loaded:
             self._restore(*loaded)
         with _signals(self._on_signal), self._bar() as bar:
-            since = time.perf_counter()
+            self.began = time.perf_counter()
             if not loaded:
                 self.driver.reset([(s, 1, i) for s in self.seeds for i in range(self.driver.batch)])
             try:
                 self._loop(bar)
             except Interrupted:
-                self.wall_time += time.perf_counter() - since
                 self._checkpoint()
-                raise
-            self.wall_time += time.perf_counter() - since
+                raise Interrupted(
+                    f"stopped at step {self.step} of {self.steps} with everything saved in {self.checkpoints.folder}; "
+                    "the same command goes on from there",
+                    self.stop_signal,
+                ) from None
         self._check_finite()
         self._write()
-        return paths
+        return self.paths
 
     def _loop(self, bar: tqdm) -> None:
-        settings, began, saved = self.settings, time.perf_counter(), self.step
+        settings, saved = self.settings, self.step
         while True:
             if self.step % settings.eval_every == 0 and len(self.returns) < self.step // settings.eval_every:
                 self._evaluate(bar)
                 if self.step < self.steps and self.step > saved:
-                    self.wall_time, began = self.wall_time + time.perf_counter() - began, time.perf_counter()
                     self._checkpoint()
                     saved = self.step
             if self.step >= self.steps:
@@ -303,7 +309,7 @@ class Trainer:
             "config": self.settings.config(),
             "seeds": self.seeds,
             "step": self.step,
-            "wall_time_s": self.wall_time,
+            "wall_time_s": self.wall_time + time.perf_counter() - self.began,
             "started": self.started,
             "added": replay.added,
             "now": history.now,
@@ -319,7 +325,7 @@ class Trainer:
         _same_config(meta["config"], self.settings.config(), self.checkpoints.folder)
         if meta["step"] > self.steps:
             raise UserError(
-                f"the checkpoint in {self.checkpoints.folder} is at step {meta['step']}, past the {self.steps} asked for: "
+                f"the checkpoint in {self.checkpoints.folder} is at step {meta['step']}, past the {self.steps} wanted: "
                 f"ask for at least as many, or delete it"
             )
         below = {}
@@ -358,7 +364,7 @@ class Trainer:
                 "config": settings.config(),
                 "contexts": {split: self.contexts[split][i].tolist() for split in SPLITS},
                 "env_steps": self.driver.env_steps * self.driver.batch,
-                "wall_time_s": round(self.wall_time, 1),
+                "wall_time_s": round(self.wall_time + time.perf_counter() - self.began, 1),
                 "block": self.seeds,
                 "started": self.started,
                 "finished": _now(),
@@ -416,6 +422,16 @@ def _same_config(found: dict, wanted: dict, where: Path, prefix: str = "") -> No
                 f"{where} was made with {prefix}{key} = {found.get(key)}, but {wanted[key]} is asked for: "
                 f"choose another --out, or delete it"
             )
+
+
+def _check_writable(folder: Path) -> None:
+    """UserError now rather than after hours of training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def _now() -> str:

@@ -86,7 +86,10 @@ class Twin:
     def __init__(self, agent: Agent):
         self.method, self.layout, self.sac = agent.method, agent.layout, agent.sac
         source = agent.modules
-        parts = {"actor": TwinMLP(source["actor"]), "critic": nn.ModuleList(TwinMLP(source["critic"], i) for i in (0, 1))}
+        parts = {
+            "actor": TwinMLP(source["actor"]),
+            "critic": nn.ModuleList(TwinMLP(source["critic"], i) for i in (0, 1)),
+        }
         if "encoder" in source:
             parts["encoder"], parts["dynamics"] = TwinEncoder(source["encoder"]), TwinMLP(source["dynamics"])
         if "hypernetwork" in source:
@@ -195,7 +198,7 @@ def detached(pair):
 
 
 def log_density(mean, log_std, action):
-    """log pi(action) of the squashed Gaussian by its definition: the normal's density of atanh(action) over |d tanh|."""
+    """log pi(action) of the squashed Gaussian by definition: the normal density of atanh(action) over |d tanh|."""
     x = torch.atanh(action)
     normal = -0.5 * ((x - mean) / log_std.exp()) ** 2 - log_std - 0.5 * math.log(2 * math.pi)
     return (normal - torch.log(1 - action**2)).sum(-1)

@@ -45,7 +45,7 @@ class Hypernetwork(nn.Module):
         return torch.cat([h, h.new_ones(()).expand(*h.shape[:-1], 1)], dim=-1)
 
     def forward(self, code: Tensor, out: tuple[Tensor, Tensor] | None = None) -> AdapterWeights:
-        """omega for codes (*lead, G, n_code). ``out``: two buffers (*lead, G, k * width) to write it to, without grad."""
+        """omega for codes (*lead, G, n_code). ``out``: two buffers (*lead, G, k * width) to use."""
         h1 = self.features(code)
         last = len(self.first.lead) - 1
         flat = h1.flatten(0, last)

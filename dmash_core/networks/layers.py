@@ -14,7 +14,9 @@ from torch import Tensor, nn
 Lead = tuple[int, ...]
 
 
-def uniform_parameter(lead: Lead, shape: Sequence[int], bound: float, generators: Sequence[torch.Generator]) -> nn.Parameter:
+def uniform_parameter(
+    lead: Lead, shape: Sequence[int], bound: float, generators: Sequence[torch.Generator]
+) -> nn.Parameter:
     """A parameter (*lead, *shape), uniform on [-bound, bound]; ``lead[0]`` is the seed axis, one generator each."""
     values = [torch.empty(*lead[1:], *shape).uniform_(-bound, bound, generator=g) for g in generators]
     return nn.Parameter(torch.stack(values))

@@ -1,0 +1,70 @@
+# The one interface. Everything lives in .venv and build/; nothing else on the machine is touched.
+PYTHON  ?= python3.11
+VENV    := .venv
+BIN     := $(VENV)/bin
+DMASH   := $(BIN)/dmash
+PROFILE ?= recorded
+RUNS    := runs
+ENV     ?= DI
+ARM     ?= dma-star-sh
+SEEDS   ?= 0
+STEPS   ?=
+# figures draw without a display and with the same bytes everywhere
+export MPLBACKEND := agg
+export OMP_WAIT_POLICY := PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test reproduce train figures notebooks bench lock clean
+
+help: ## this list
+	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## virtual environment with pinned packages (3 min, 2 GB of disk, CPU-only torch; more with CUDA)
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11 or say make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: $(PYTHON) is not Python 3.11; say make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	@touch $@
+
+test: setup ## all tests, then the smoke profile (under 30 min, 2 GB)
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest
+	$(MAKE) reproduce PROFILE=smoke
+
+reproduce: setup reproduce-$(PROFILE) ## every figure, table and notebook: PROFILE=recorded from committed runs (minutes), smoke (minutes), paper (days)
+
+reproduce-recorded: setup
+	$(DMASH) figures --runs $(RUNS) --out figures
+	$(DMASH) notebooks --profile recorded
+
+reproduce-smoke: setup
+	$(DMASH) smoke --out build/smoke/runs
+	$(DMASH) figures --runs build/smoke/runs --out build/smoke/figures
+	$(DMASH) notebooks --profile smoke
+
+reproduce-paper: setup
+	$(DMASH) sweep --profile paper
+	$(MAKE) reproduce-recorded
+
+train: setup ## one block of seeds: ENV=DI ARM=dma-star-sh SEEDS="0 1" STEPS=100000 (2 h a seed on one core, 1.5 GB)
+	$(DMASH) train --env $(ENV) --arm $(ARM) --seeds $(SEEDS) $(if $(STEPS),--steps $(STEPS)) --out $(RUNS)
+
+figures: setup ## every figure from the raw runs, byte-identical when nothing changed (1 min, 1 GB)
+	$(DMASH) figures --runs $(RUNS) --out figures
+
+notebooks: setup ## every notebook executed into build/notebooks (5 min, 2 GB)
+	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded)
+
+bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
+	$(DMASH) bench
+
+lock: ## write requirements.lock from the packages that are installed
+	(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean: ## remove build/ and caches, never runs/, figures/ or the environment
+	rm -rf build .pytest_cache .ruff_cache

@@ -1,0 +1,115 @@
+"""Speed and memory of the arms on this machine, beside a straightforward twin, in one run (``dmash bench``)."""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from dmash_core.methods import Method
+from dmash_core.training import Trainer, TrainSettings, configure_cpu
+
+TESTS = Path(__file__).parent.parent / "tests"
+COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "ratio_to_twin", "peak_mib")
+
+
+def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) -> list[dict]:
+    """One row for each arm, each measured in a process of its own, since memory peaks are a process's.
+
+    ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
+    warm-up (its share), replay and update. outside_update: the share of a step that is not the update.
+    ratio_to_twin: the twin's time over ours, measured alternately; None without the repository's tests folder.
+    peak_mib: with a full replay, an evaluation and a checkpoint.
+    """
+    rows = []
+    say(f"{'arm':14}" + "".join(f"{c:>16}" for c in COLUMNS))
+    for arm, method in methods.items():
+        command = [sys.executable, "-m", "dmash_core.bench", env, arm, json.dumps(asdict(method))]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"measuring {arm} failed:\n{done.stderr}")
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        say(f"{arm:14}" + "".join(f"{'-' if rows[-1][c] is None else rows[-1][c]:>16}" for c in COLUMNS))
+    return rows
+
+
+def _twin(agent):
+    if not (TESTS / "twin.py").exists():
+        return None
+    sys.path.insert(0, str(TESTS))
+    from twin import Twin
+
+    return Twin(agent)
+
+
+def _seconds(call: Callable, times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - began) / times
+
+
+def measure_arm(env: str, arm: str, method: Method, rounds: int = 5, updates: int = 10) -> dict:
+    """The row of one arm (see ``measure``)."""
+    matmul = configure_cpu(1)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(TrainSettings(env, arm, method), [0], out=folder, progress=False)
+        agent, replay, layout = trainer.agent, trainer.replay, trainer.agent.layout
+        replay.rows.normal_()
+        replay.added = replay.slots
+        trainer.driver.reset(0)
+        trainer.step = trainer.settings.random_steps
+        twin = _twin(agent)
+        masking = method.masking if method.context == "inferred" else None
+        # two updates, one of them with the actor's: the mixture of training
+        batches = [replay.sample(trainer.generators, 12, passes, masking=masking) for passes in (1, 3)]
+
+        def both(learner):
+            for batch in batches:
+                learner.update(batch, trainer.driver.contexts)
+
+        inside, update = [], agent.update
+
+        def timed(*args):
+            began = time.perf_counter()
+            logs = update(*args)
+            inside.append(time.perf_counter() - began)
+            return logs
+
+        ours, twins, steps, shares = [], [], [], []
+        both(agent)
+        for _ in range(rounds):
+            ours.append(_seconds(lambda: both(agent), updates // 2) / 2)
+            if twin is not None:
+                twins.append(_seconds(lambda: both(twin), updates // 2) / 2)
+            agent.update, inside[:] = timed, []
+            # whole episodes, so that each has its share of the warm-up
+            steps.append(_seconds(trainer._train_step, layout.horizon))
+            shares.append(1.0 - sum(inside) / (steps[-1] * layout.horizon))
+            agent.update = update
+        trainer.evaluator(0)
+        trainer._checkpoint()
+    return {
+        "env": env,
+        "arm": arm,
+        "window": layout.window,
+        "ms_per_update": round(1e3 * median(ours), 2),
+        "ms_per_step": round(1e3 * median(steps), 2),
+        "outside_update": round(median(shares), 3),
+        "ratio_to_twin": round(median(t / o for t, o in zip(twins, ours, strict=True)), 2) if twins else None,
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "threads": torch.get_num_threads(),
+        "matmul": matmul,
+        **{k: v for k, v in trainer.origin.items() if k in ("machine", "git_commit")},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure_arm(sys.argv[1], sys.argv[2], Method(**json.loads(sys.argv[3])))))

@@ -1,0 +1,236 @@
+"""The command line, ``dmash COMMAND``. A user's mistake is one sentence and exit status 2."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dmash_core.errors import Interrupted, UserError, unknown
+
+
+def parse_seeds(words: tuple[str, ...]) -> list[int]:
+    """Seeds as numbers or ranges: ("0", "3..5") -> [0, 3, 4, 5]."""
+    seeds = []
+    for word in words:
+        first, dots, last = word.partition("..")
+        try:
+            seeds += range(int(first), int(last) + 1) if dots else [int(word)]
+        except ValueError:
+            raise UserError(f"seeds are numbers or ranges such as 0..9, not {word!r}") from None
+    return seeds
+
+
+def _train(argv: list[str]) -> None:
+    from dmash_core.agent import SACSettings
+    from dmash_core.benchmark.suite import get_spec
+    from dmash_core.methods import Method, get_method
+    from dmash_core.training import Trainer, TrainSettings, configure_cpu
+
+    # The arm decides the defaults of the method's options, so it is looked up before the rest is parsed.
+    arm = next((b for a, b in zip(argv, argv[1:], strict=False) if a == "--arm"), None)
+    arm = next((a.partition("=")[2] for a in argv if a.startswith("--arm=")), arm)
+    preset = Method() if arm is None else get_method(arm)
+    defaults = {f.name: f.default for f in fields(TrainSettings)}
+
+    @dataclass(frozen=True)
+    class Train:
+        """Train a block of seeds of one arm on one environment; the same command continues an interrupted run."""
+
+        env: str
+        """Environment, for instance DI, ODE, ODE-7."""
+        arm: str
+        """Arm, for instance dr, concat, da, dma, dma-star, dma-star-sh; any option of the method can be changed."""
+        seeds: tuple[str, ...] = ("0",)
+        """Seeds, trained in lock-step; 0..9 is a range."""
+        steps: int | None = None
+        """Vector steps, each a gradient step once learning has started; the benchmark's number by default."""
+        out: Path = Path("runs")
+        """Folder of raw runs."""
+        device: str = "cpu"
+        """cpu or cuda."""
+        threads: int = 1
+        """CPU threads; the bits of a run may depend on it."""
+        random_steps: int = defaults["random_steps"]
+        """Vector steps of random actions before learning."""
+        per_context: int = defaults["per_context"]
+        """Transitions of each training context in a batch."""
+        replay_capacity: int = defaults["replay_capacity"]
+        """Transitions kept per context."""
+        eval_every: int = defaults["eval_every"]
+        """Steps between evaluations."""
+        eval_rollouts: int = defaults["eval_rollouts"]
+        """Rollouts per context and evaluation."""
+        method: tyro.conf.OmitArgPrefixes[Method] = preset
+        sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
+
+    args = tyro.cli(Train, prog="dmash train", args=argv)
+    if args.threads < 1:
+        raise UserError(f"threads must be at least 1, not {args.threads}")
+    get_spec(args.env)
+    configure_cpu(args.threads)
+    shared = {f.name: getattr(args, f.name) for f in fields(TrainSettings)}
+    trainer = Trainer(TrainSettings(**shared), parse_seeds(args.seeds), args.steps, args.out, args.device)
+    for path in trainer.run():
+        print(path)
+
+
+def _evaluate(argv: list[str]) -> None:
+    from dmash_core.evaluation import Evaluator
+    from dmash_core.runs import SPLITS
+    from dmash_core.statistics import mean_interval
+    from dmash_core.training import block_contexts, configure_cpu, load_policy
+
+    def evaluate(checkpoint: Annotated[Path, tyro.conf.Positional], rollouts: int = 10, seed: int | None = None):
+        """Evaluate the networks of a finished run (runs/ENV/ARM/seed-S.safetensors) on the three context sets.
+
+        Args:
+            checkpoint: the file that training left beside the raw run.
+            rollouts: episodes per context.
+            seed: seed of the initial states; by default the run's own, which are those of its last evaluation.
+        """
+        if rollouts < 1:
+            raise UserError(f"rollouts must be at least 1, not {rollouts}")
+        configure_cpu(1)
+        agent, meta = load_policy(checkpoint)
+        env, run_seed = meta["config"]["env"], meta["seed"]
+        contexts = block_contexts(env, [run_seed])
+        evaluator = Evaluator(agent, env, contexts, [run_seed if seed is None else seed], rollouts)
+        returns = evaluator(meta["steps"])[0]
+        print(
+            f"{env} {meta['arm']} seed {run_seed}, trained {meta['steps']} steps; {rollouts} rollouts in each context"
+        )
+        print("set       AER    95 % interval of the mean over contexts")
+        for split, values in zip(SPLITS, returns.mean(axis=2), strict=True):
+            mean, low, high = mean_interval(values)
+            print(f"{split:9} {mean:6.1f} [{low:.1f}, {high:.1f}]")
+
+    tyro.cli(evaluate, prog="dmash evaluate", args=argv)
+
+
+def _figures(argv: list[str]) -> None:
+    from dmash_core.figures import build_all
+
+    def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
+        """Draw every figure and table again from the raw runs; the same runs give the same bytes.
+
+        Args:
+            runs: folder of raw runs.
+            out: folder of figures, PDF, PNG and the CSV that each is drawn from.
+        """
+        build_all(runs, out)
+
+    tyro.cli(figures, prog="dmash figures", args=argv)
+
+
+def _notebooks(argv: list[str]) -> None:
+    from dmash_core.notebooks import execute, execute_all
+
+    def notebooks(
+        names: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+        profile: str = "recorded",
+        set: tuple[str, ...] = (),
+        out: Path = Path("build/notebooks"),
+    ):
+        """Execute notebooks with papermill; all of them unless some are named.
+
+        Args:
+            names: notebook files.
+            profile: recorded (from the committed raw runs) or smoke (a few steps of everything).
+            set: parameters of the named notebooks as name=value, value in YAML.
+            out: folder of executed notebooks.
+        """
+        if profile not in ("recorded", "smoke"):
+            raise unknown("profile", profile, ("recorded", "smoke"))
+        if bad := [word for word in set if "=" not in word]:
+            raise UserError(f"parameters are name=value, not {bad[0]!r}")
+        if set and not names:
+            raise UserError("parameters belong to a notebook: name the notebook that --set is for")
+        parameters = dict(word.split("=", 1) for word in set)
+        if not names:
+            execute_all(profile, out)
+        for name in names:
+            print(execute(name, {"profile": profile} | parameters, out))
+
+    tyro.cli(notebooks, prog="dmash notebooks", args=argv)
+
+
+def _smoke(argv: list[str]) -> None:
+    from dmash_core.benchmark.suite import SUITE
+    from dmash_core.methods import METHODS
+    from dmash_core.training import Trainer, TrainSettings, configure_cpu
+
+    def smoke(out: Path = Path("build/smoke/runs")):
+        """Every arm on every environment for two episodes, the second of them learning; real raw runs, no results.
+
+        Args:
+            out: folder of raw runs; runs that are there already are not made again.
+        """
+        configure_cpu(1)
+        for env, spec in SUITE.items():
+            length = spec.horizon
+            for arm, method in METHODS.items():
+                settings = TrainSettings(env, arm, method, random_steps=length, eval_every=2 * length, eval_rollouts=1)
+                Trainer(settings, [0], 2 * length, out, progress=False).run()
+                print(f"smoke: {env} {arm} {2 * length} steps", flush=True)
+
+    tyro.cli(smoke, prog="dmash smoke", args=argv)
+
+
+def _bench(argv: list[str]) -> None:
+    from dmash_core.bench import measure
+    from dmash_core.methods import METHODS, get_method
+
+    def bench(arms: tuple[str, ...] = tuple(METHODS), env: str = "DI", window: int | None = None, json_: bool = False):
+        """Measure speed and memory of each arm on this machine, one thread, beside a straightforward twin.
+
+        Args:
+            arms: which arms.
+            env: environment whose sizes are used.
+            window: K; the environment's by default.
+            json_: print JSON only.
+        """
+        methods = {arm: replace(get_method(arm), window=window) for arm in arms}
+        rows = measure(methods, env, say=(lambda line: None) if json_ else print)
+        if json_:
+            print(json.dumps(rows, indent=2))
+
+    tyro.cli(bench, prog="dmash bench", args=["--json-" if a == "--json" else a for a in argv])
+
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
+    "train": (_train, "train a block of seeds of one arm on one environment"),
+    "evaluate": (_evaluate, "evaluate the networks of a finished run on the three context sets"),
+    "figures": (_figures, "draw every figure and table again from the raw runs"),
+    "notebooks": (_notebooks, "execute notebooks"),
+    "smoke": (_smoke, "every arm on every environment for a few steps"),
+    "bench": (_bench, "measure speed and memory"),
+}
+
+
+def main() -> None:
+    """Entry point; exit status 0, 2 for a user's mistake, 130 or 143 after a signal with everything saved."""
+    argv = sys.argv[1:]
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: dmash COMMAND [OPTIONS]; dmash COMMAND --help tells a command's options\n")
+        print("\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()))
+        return
+    try:
+        if argv[0] not in COMMANDS:
+            raise unknown("command", argv[0], COMMANDS)
+        COMMANDS[argv[0]][0](argv[1:])
+    except UserError as error:
+        print(f"dmash: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as stop:
+        print(f"dmash: {stop}", file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
