@@ -1,0 +1,171 @@
+"""Figures: the numbers that are drawn, what is said about missing and unequal runs, and bytes that do not change."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+from test_runs import make
+
+from dmash_core import figures, runs
+from dmash_core.errors import UserError
+from dmash_core.statistics import mean_interval
+
+
+def put(root, env="DI", arm="dr", seed=0, steps=10, level=None, **kwargs):
+    """A synthetic run; with `level` its returns are level + step + 1 (train), + 2 (eval-in), + 3 (eval-out)."""
+    frame, meta = make(env=env, arm=arm, seed=seed, steps=steps, **kwargs)
+    if level is not None:
+        shift = frame["split"].map({split: i + 1 for i, split in enumerate(runs.SPLITS)})
+        frame["value"] = (level + frame["step"] + shift).fillna(0.0)
+    runs.write_run(runs.run_path(root, env, arm, seed), frame, meta)
+
+
+@pytest.fixture
+def some(tmp_path):
+    root = tmp_path / "runs"
+    for seed, level in enumerate((10, 20, 40)):
+        put(root, arm="dma-star-sh", seed=seed, level=level, steps=10 if seed else 15)
+    put(root, arm="dr", level=5)
+    put(root, env="ODE", arm="dr", level=5, steps=20)
+    put(root, arm="dma-star-sh+masking=0.2", level=1)
+    return root
+
+
+def test_learning_table_by_hand(some):
+    table = figures.learning_table(runs.scan(some)[0], "DI")
+    assert list(dict.fromkeys(table["arm"])) == ["dr", "dma-star-sh", "dma-star-sh+masking=0.2"]
+    curve = table[(table["arm"] == "dma-star-sh") & (table["split"] == "eval-in")]
+    assert curve["step"].tolist() == [5, 10]  # seed 0 alone has step 15
+    assert curve["seeds"].tolist() == [3, 3]
+    want = [mean_interval(np.array([10, 20, 40]) + step + 2) for step in (5, 10)]
+    np.testing.assert_allclose(curve[["aer", "low", "high"]], want)
+    alone = table[table["arm"] == "dr"]
+    assert alone["aer"].tolist() == [11, 16, 12, 17, 13, 18] and alone[["low", "high"]].isna().all(axis=None)
+
+
+def test_learning_curves_draw_the_table(some):
+    fig, table = figures.learning_curves(runs.scan(some)[0], "DI")
+    assert [ax.get_title() for ax in fig.axes] == list(runs.SPLITS)
+    assert all(ax.get_ylim() == (0, 100) and ax.get_xlim()[0] == 0 for ax in fig.axes)
+    for split, ax in zip(runs.SPLITS, fig.axes, strict=True):
+        drawn = [(line.get_xdata() * 1000, line.get_ydata()) for line in ax.lines]
+        for (_, curve), (x, y) in zip(table[table["split"] == split].groupby("arm", sort=False), drawn, strict=True):
+            np.testing.assert_allclose(x, curve["step"])
+            np.testing.assert_allclose(y, curve["aer"])
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == [
+        "DR (n = 1, no interval, 10 steps)",
+        "DMA*-SH (n = 3, the 10 steps that all have)",
+        "DMA*-SH (masking=0.2) (n = 1, no interval, 10 steps)",
+    ]
+    with pytest.raises(UserError, match="no runs of DI-Perm"):
+        figures.learning_curves(runs.scan(some)[0], "DI-Perm")
+
+
+def test_an_arm_looks_the_same_everywhere():
+    looks = [(style.color, str(style.line), style.marker) for style in figures.ARMS.values()]
+    assert len(set(looks)) == len(looks) and len({style.name for style in figures.ARMS.values()}) == len(looks)
+    star, changed = figures.arm_style("dma-star-sh"), figures.arm_style("dma-star-sh+masking=0.2")
+    assert star.name == "DMA*-SH" and changed.name == "DMA*-SH (masking=0.2)"
+    assert changed.color == star.color and changed.line != star.line
+    assert figures.arm_style("brand-new").name == "brand-new"
+
+
+def test_aer_table_says_steps_seeds_and_what_is_missing(some):
+    table = figures.aer_table(runs.scan(some)[0], envs=["DI-Perm"], arms=["da"])
+    text = figures.aer_markdown(table)
+    shown = [text.get_text() for ax in figures.aer_figure(table).axes for text in ax.texts]
+    assert shown == ["missing"] * int(table["aer"].isna().sum()) and len(shown) > 0
+    table = table.set_index(["env", "arm", "split"]).sort_index()
+    row = table.loc["DI", "dma-star-sh", "train"]
+    assert (row["step"], row["seeds"], row["note"]) == (10, 3, "seeds end between 10 and 15")
+    np.testing.assert_allclose(row[["aer", "low", "high"]].astype(float), mean_interval([21, 31, 51]))
+    assert table.loc[("ODE", "dr", "eval-out"), ["step", "seeds", "aer", "note"]].tolist() == [20, 1, 28, ""]
+    for cell in (("DI-Perm", "dr"), ("DI-Perm", "da"), ("DI", "da"), ("ODE", "dma-star-sh")):
+        assert table.loc[cell, "aer"].isna().all() and (table.loc[cell, "note"] == "missing").all()
+        assert (table.loc[cell, "seeds"] == 0).all() and table.loc[cell, "step"].isna().all()
+    assert ("ODE", "dma-star-sh+masking=0.2", "train") not in table.index
+    assert r"| DI | DMA\*-SH | 10 | 3 | 34.3 [-3.6, 72.3] | 35.3 [-2.6, 73.3] | 36.3 [-1.6, 74.3] | seeds end" in text
+    assert "| DI-Perm | DA |  | 0 | missing | missing | missing | missing |" in text
+    assert "| ODE | DR | 20 | 1 | 26.0 | 27.0 | 28.0 |  |" in text
+
+
+def test_seeds_without_a_common_step_are_not_mixed(tmp_path):
+    put(tmp_path, seed=0, steps=10, every=5, level=0)
+    put(tmp_path, seed=1, steps=9, every=3, level=0)
+    found = runs.scan(tmp_path)[0]
+    table = figures.aer_table(found)
+    assert (table["note"] == "seeds have no evaluated step in common").all() and table["aer"].isna().all()
+    fig, table = figures.learning_curves(found, "DI")
+    assert table.empty and "no step in common" in fig.legends[0].get_texts()[0].get_text()
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_same_runs_give_the_same_bytes(some, tmp_path):
+    figures.build_all(some, tmp_path / "a")
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 20, "pdf.fonttype": 3, "axes.facecolor": "red"}):  # a user's own taste
+        figures.build_all(some, tmp_path / "b")
+    # another process, with other hashes and another day
+    code = f"from dmash_core.figures import build_all; build_all({str(some)!r}, {str(tmp_path / 'c')!r})"
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+    first = contents(tmp_path / "a")
+    stems, suffixes = ("learning-curves-DI", "learning-curves-ODE", "aer"), ("pdf", "png", "csv")
+    assert set(first) == {f"{stem}.{suffix}" for stem in stems for suffix in suffixes} | {"aer.md"}
+    assert first == contents(tmp_path / "b") == contents(tmp_path / "c")
+    for name, data in first.items():
+        assert b"atplotlib" not in data and b"CreationDate" not in data, name
+    assert b"/FontFile2" in first["aer.pdf"]  # TrueType, so that text stays text
+    assert imread(tmp_path / "a" / "aer.png").shape[1] == 1050  # 7 inches at 150 dots
+
+    put(some, arm="dr", level=6)  # and other runs give other bytes
+    figures.build_all(some, tmp_path / "b")
+    changed = contents(tmp_path / "b")
+    for name in ("aer.pdf", "aer.png", "aer.csv", "aer.md", "learning-curves-DI.png"):
+        assert changed[name] != first[name]
+    assert changed["learning-curves-ODE.png"] == first["learning-curves-ODE.png"]
+
+
+def test_the_csv_is_what_is_drawn(some, tmp_path):
+    figures.build_all(some, tmp_path)
+    back = pd.read_csv(tmp_path / "learning-curves-DI.csv")
+    pd.testing.assert_frame_equal(back, figures.learning_table(runs.scan(some)[0], "DI"), check_dtype=False, rtol=1e-5)
+
+
+def test_build_all_names_bad_runs_and_leaves_them_out(some, tmp_path, capsys):
+    figures.build_all(some, tmp_path / "a")
+    broken = some / "DI" / "concat" / "seed-0.parquet"
+    broken.parent.mkdir()
+    broken.write_text("half a run")
+    capsys.readouterr()
+    written = figures.build_all(some, tmp_path / "b")
+    said = capsys.readouterr().out
+    assert f"left out: {broken}: not a whole Parquet file" in said
+    assert all(f"wrote {path}" in said for path in written) and "10 files from 6 runs" in said
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_no_runs_is_said_and_nothing_is_written(tmp_path, capsys):
+    assert figures.build_all(tmp_path / "runs", tmp_path / "figures") == []
+    assert "no runs in" in capsys.readouterr().out and not (tmp_path / "figures").exists()
+
+
+def test_a_place_that_cannot_be_written(some, tmp_path):
+    (tmp_path / "figures").write_text("a file")
+    with pytest.raises(UserError, match="cannot write the figure learning-curves-DI"):
+        figures.build_all(some, tmp_path / "figures")
+
+
+def test_csv_has_no_float_noise(tmp_path):
+    from matplotlib.figure import Figure
+
+    figures.save(Figure(), pd.DataFrame({"x": [0.1 + 0.2, np.nan]}), "t", tmp_path)
+    assert (tmp_path / "t.csv").read_bytes() == b'x\n0.3\n""\n'
