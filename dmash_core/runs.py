@@ -81,8 +81,8 @@ def digest(table: pa.Table, meta: dict) -> str:
         if field.type == _WORD:  # the words themselves: the codes depend on the order in which words were met
             sha.update("\n".join(word or "" for word in column.to_pylist()).encode())
         else:
-            filled = column if field.name == "value" else column.fill_null(-1)
-            sha.update(np.ascontiguousarray(filled.to_numpy()).astype(filled.to_numpy().dtype.newbyteorder("<")).tobytes())
+            values = (column if field.name == "value" else column.fill_null(-1)).to_numpy()
+            sha.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
         sha.update(b"\0")
     sha.update(_json({k: v for k, v in meta.items() if k not in (*_CIRCUMSTANCES, "block", "digest")}).encode())
     return sha.hexdigest()

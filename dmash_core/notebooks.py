@@ -1,0 +1,105 @@
+"""Executing the notebooks with papermill: parameters are checked first, and the kernel is this interpreter."""
+
+import os
+import time
+from pathlib import Path
+
+import yaml
+
+from dmash_core.errors import UserError, unknown
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+# Where a notebook reads raw runs and writes figures: relative to the root, wherever the notebook was started.
+PROFILES = {"recorded": ("runs", "figures"), "smoke": ("build/smoke/runs", "build/smoke/figures")}
+
+
+def folders(profile: str, runs_dir: str | None = None, figures_dir: str | None = None) -> tuple[Path, Path]:
+    """The folders of raw runs and of figures: those given, else the profile's. UserError for an unknown profile."""
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    runs, figures = PROFILES[profile]
+    return ROOT / (runs_dir or runs), ROOT / (figures_dir or figures)
+
+
+def _find(notebook: str | Path) -> Path:
+    for path in (Path(notebook), NOTEBOOKS / notebook, NOTEBOOKS / f"{notebook}.ipynb"):
+        if path.is_file():
+            return path.resolve()
+    raise unknown("notebook", str(notebook), sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
+
+
+def _checked(path: Path, parameters: dict) -> dict:
+    """`parameters` with text read as YAML. UserError for a name that the notebook's parameter cell does not have."""
+    import papermill
+
+    # papermill itself only warns about an unknown name and then runs the notebook with the default (papermill #701).
+    try:
+        valid = papermill.inspect_notebook(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"{path} is not a notebook: {error}") from error
+    values = {}
+    for name, value in parameters.items():
+        if name not in valid:
+            raise unknown(f"parameter of {path.name}", name, valid)
+        try:
+            values[name] = yaml.safe_load(value) if isinstance(value, str) else value
+        except yaml.YAMLError as error:
+            raise UserError(f"the value {value!r} of {name} is not YAML") from error
+    return values
+
+
+def execute(
+    notebook: str | Path, parameters: dict, out_dir: str | Path = "build/notebooks", timeout: float | None = None
+) -> Path:
+    """Execute one notebook, from the root of the repository, and return where its executed copy lies.
+
+    `notebook` is a file or the name of one in notebooks/; text in `parameters` is read as YAML; `timeout` is in
+    seconds for one cell, None for no limit. UserError, in one sentence, for an unknown notebook or parameter, a place that
+    cannot be written, and a notebook that fails (with its cell and exception; the copy then ends at that cell).
+    """
+    path = _find(notebook)
+    values = _checked(path, parameters)
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    out = ROOT / out_dir / path.name
+    # Without it the kernel talks to us in the clear over local TCP, and warns about that on every start.
+    encrypted = Config(KernelManager={"transport_encryption": "auto"})
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not a user's of the same name
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        papermill.execute_notebook(
+            path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
+            config=encrypted,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        first = next(iter(error.source.strip().splitlines()), "")
+        what = f"{error.ename}: {' '.join(str(error.evalue).split())}"
+        where = f"cell [{error.exec_count}] ({first!r})"
+        raise UserError(f"{path.name} failed in {where} with {what}; see {out}") from error
+    except CellTimeoutError as error:
+        raise UserError(f"{path.name} failed: a cell took more than {timeout:g} seconds; see {out}") from error
+    except DeadKernelError as error:
+        raise UserError(f"{path.name} failed: its kernel died (out of memory?); see {out}") from error
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    return out
+
+
+def execute_all(
+    profile: str = "recorded", out_dir: str | Path = "build/notebooks", timeout: float | None = None
+) -> list[Path]:
+    """Execute every notebook in notebooks/ under `profile`, with a line and the seconds for each; where they lie.
+
+    Stops at the first that fails, with the UserError of `execute`.
+    """
+    folders(profile)
+    written = []
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        start = time.perf_counter()
+        written.append(execute(path, {"profile": profile}, out_dir, timeout))
+        print(f"{path.name} ({profile}): {time.perf_counter() - start:.0f} s -> {written[-1]}", flush=True)
+    return written

@@ -1,0 +1,137 @@
+"""Notebooks: clean when committed, executed by this interpreter, and mistakes answered in one sentence."""
+
+import json
+import sys
+
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from test_figures import put
+
+from dmash_core import notebooks
+from dmash_core.errors import UserError
+
+COMMITTED = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
+
+
+def write(path, *sources, parameters='profile = "recorded"\nnumber = 1'):
+    cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, sources)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def outputs(path):
+    """All text that an executed notebook shows."""
+    cells = nbformat.read(path, as_version=4).cells
+    parts = [part for cell in cells if cell.cell_type == "code" for part in cell.outputs]
+    return "".join(part.get("text", "") + part.get("data", {}).get("text/markdown", "") for part in parts)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_notebooks_are_clean(path):
+    notebook = json.loads(path.read_text())
+    nbformat.validate(notebook)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None, f"{path.name}, cell {cell['id']}"
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert "profile" in papermill.inspect_notebook(path)
+
+
+def test_there_are_committed_notebooks():
+    assert "toy_benchmark" in [path.stem for path in COMMITTED]
+
+
+def test_parameters_arrive_as_yaml_and_the_kernel_is_this_interpreter(tmp_path):
+    source = "import os, sys; print(repr(number), profile, sys.executable, os.getcwd())"
+    path = write(tmp_path / "n.ipynb", source)
+    out = notebooks.execute(path, {"number": "[1, 2.5]", "profile": "smoke"}, tmp_path / "out")
+    assert out == tmp_path / "out" / "n.ipynb"
+    assert outputs(out).split("\n")[0] == f"[1, 2.5] smoke {sys.executable} {notebooks.ROOT}"
+
+
+def test_unknown_parameters_are_refused_before_anything_runs(tmp_path):
+    path = write(tmp_path / "n.ipynb", "open('ran', 'w')")
+    with pytest.raises(UserError, match="unknown parameter of n.ipynb 'numbr'; did you mean 'number'.*profile, number"):
+        notebooks.execute(path, {"numbr": "2"}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="'a: b: c' of number is not YAML"):
+        notebooks.execute(path, {"number": "a: b: c"}, tmp_path / "out")
+
+
+def test_unknown_notebooks_and_profiles_are_refused(tmp_path):
+    with pytest.raises(UserError, match="unknown notebook 'toy_bnchmark'; did you mean 'toy_benchmark'"):
+        notebooks.execute("toy_bnchmark", {}, tmp_path)
+    with pytest.raises(UserError, match="unknown profile 'smok'; did you mean 'smoke'"):
+        notebooks.execute_all("smok", tmp_path)
+    (tmp_path / "n.ipynb").write_text("no notebook")
+    with pytest.raises(UserError, match="is not a notebook"):
+        notebooks.execute(tmp_path / "n.ipynb", {}, tmp_path / "out")
+
+
+def test_a_failing_notebook_names_cell_and_exception(tmp_path):
+    path = write(tmp_path / "n.ipynb", "1 + 1", "x = 3\nraise KeyError('lost')")
+    with pytest.raises(UserError) as error:
+        notebooks.execute(path, {}, tmp_path / "out")
+    assert str(error.value).startswith("n.ipynb failed in cell [3] ('x = 3') with KeyError: 'lost'; see ")
+    assert (tmp_path / "out" / "n.ipynb").exists()
+
+
+def test_a_cell_that_takes_too_long(tmp_path):
+    path = write(tmp_path / "n.ipynb", "import time; time.sleep(60)")
+    with pytest.raises(UserError, match="n.ipynb failed: a cell took more than 1 seconds"):
+        notebooks.execute(path, {}, tmp_path / "out", timeout=1)
+
+
+def test_a_kernel_that_dies(tmp_path):
+    path = write(tmp_path / "n.ipynb", "import os; os._exit(9)")
+    with pytest.raises(UserError, match="n.ipynb failed: its kernel died"):
+        notebooks.execute(path, {}, tmp_path / "out")
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError, match="cannot write"):
+        notebooks.execute(write(tmp_path / "n.ipynb"), {}, tmp_path / "out")
+
+
+def test_execute_all_runs_each_under_the_profile_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    for name in ("b", "a"):
+        write(tmp_path / f"{name}.ipynb", "print(profile)")
+    out = notebooks.execute_all("smoke", tmp_path / "out")
+    assert [path.name for path in out] == ["a.ipynb", "b.ipynb"]
+    assert [outputs(path) for path in out] == ["smoke\n", "smoke\n"]
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(" s -> ")[0].rsplit(" ", 1)[0] for line in said] == ["a.ipynb (smoke):", "b.ipynb (smoke):"]
+
+
+def test_folders():
+    assert notebooks.folders("recorded") == (notebooks.ROOT / "runs", notebooks.ROOT / "figures")
+    assert notebooks.folders("smoke", figures_dir="/tmp/x")[1].as_posix() == "/tmp/x"
+    assert notebooks.ROOT / "build" in notebooks.folders("smoke")[0].parents
+
+
+def test_toy_benchmark_shows_what_there_is_and_what_is_missing(tmp_path):
+    put(tmp_path / "runs", level=10)
+    (tmp_path / "runs" / "DI" / "dr" / "seed-1.parquet").write_text("half")
+    places = {"runs_dir": str(tmp_path / "runs"), "figures_dir": str(tmp_path / "figures")}
+    said = outputs(notebooks.execute("toy_benchmark", places | {"arms": "[dr, concat]"}, tmp_path / "out"))
+    assert "1 runs of these environments and arms; 1 bad files" in said and "seed-1.parquet: not a whole" in said
+    assert "ODE: missing" in said and "DI: missing" not in said
+    assert "| DI | DR | 10 | 1 | 21.0 | 22.0 | 23.0 |  |" in said
+    assert "| DI | Concat |  | 0 | missing | missing | missing | missing |" in said
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    stems = ("toy-aer", "toy-learning-curves-DI")
+    assert names == [f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "pdf", "png")]
+
+
+def test_toy_benchmark_without_any_runs(tmp_path):
+    places = {"runs_dir": str(tmp_path / "runs"), "figures_dir": str(tmp_path / "figures")}
+    said = outputs(notebooks.execute("toy_benchmark", places, tmp_path / "out"))
+    assert said.startswith("0 runs") and said.count("| 0 | missing | missing | missing | missing |") == 24
