@@ -161,7 +161,7 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
             reach = f"the {reach} that all have"
         handles.append(Line2D([], [], **look, label=f"{style.name} ({count}, {reach})"))
     for split, ax in zip(SPLITS, axes, strict=True):
-        ax.set(title=split, xlabel="gradient steps (thousands)", ylim=(0, top))
+        ax.set(title=split, xlabel="training steps (thousands)", ylim=(0, top))
     axes[0].set_xlim(left=0)
     axes[0].set_ylabel(f"{env}: AER (0 to {top:g})")
     fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3)

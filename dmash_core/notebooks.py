@@ -54,9 +54,10 @@ def execute(
 ) -> Path:
     """Execute one notebook, from the root of the repository, and return where its executed copy lies.
 
-    `notebook` is a file or the name of one in notebooks/; text in `parameters` is read as YAML; `timeout` is in
-    seconds for one cell, None for no limit. UserError, in one sentence, for an unknown notebook or parameter, a place that
-    cannot be written, and a notebook that fails (with its cell and exception; the copy then ends at that cell).
+    `notebook` is a file or the name of one in notebooks/; text in `parameters` is read as YAML; a relative `out_dir`
+    counts from the root; `timeout` is in seconds for one cell, None for no limit. UserError, in one sentence, for an
+    unknown notebook or parameter, a place that cannot be written, and a notebook that fails (with its cell and exception;
+    the copy then ends at that cell).
     """
     path = _find(notebook)
     values = _checked(path, parameters)
