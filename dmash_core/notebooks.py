@@ -56,8 +56,8 @@ def execute(
 
     `notebook` is a file or the name of one in notebooks/; text in `parameters` is read as YAML; a relative `out_dir`
     counts from the root; `timeout` is in seconds for one cell, None for no limit. UserError, in one sentence, for an
-    unknown notebook or parameter, a place that cannot be written, and a notebook that fails (with its cell and exception;
-    the copy then ends at that cell).
+    unknown notebook or parameter, a place that cannot be written, and a notebook that fails (with its cell and
+    exception; the copy then ends at that cell).
     """
     path = _find(notebook)
     values = _checked(path, parameters)
