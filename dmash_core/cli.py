@@ -1,6 +1,7 @@
 """The command line, ``dmash COMMAND``. A user's mistake is one sentence and exit status 2."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -201,8 +202,100 @@ def _bench(argv: list[str]) -> None:
     tyro.cli(bench, prog="dmash bench", args=["--json-" if a == "--json" else a for a in argv])
 
 
+def _sweep(argv: list[str]) -> None:
+    from dmash_core.sweep import GRID, Folder, Sweep, load_profile
+
+    def sweep(
+        profile: str = "paper",
+        hours: float | None = None,
+        jobs: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        out: Path = Path("runs"),
+        status: bool = False,
+        retry_failed: bool = False,
+        grid: Path = GRID,
+    ):
+        """Train the cells of a grid; the same command goes on, here or on another machine over the same folder.
+
+        Args:
+            profile: which list of the grid.
+            hours: stop, with everything saved, after this time; without it, work to the end.
+            jobs: cells at a time, one CPU core and about 1 GB each.
+            out: folder of raw runs.
+            status: say where the sweep stands, and start nothing.
+            retry_failed: try the cells again that were marked as failed.
+            grid: the file of profiles.
+        """
+        cells = load_profile(profile, grid)
+        if status:
+            result = Folder(out).status(cells)
+            for (env, arm), speed in result.speeds.items():
+                print(f"speed    {env:12} {arm:16} {speed:6.1f} steps/s")
+            for cell in result.running:
+                print(f"running  {cell}, last checkpoint at step {Folder(out).progress(cell)[0]} of {cell.steps}")
+            for cell, reason in result.failed:
+                print(f"failed   {cell}: {reason}")
+            print(result.line(jobs))
+            return
+        run = Sweep(cells, out, jobs, hours, say=lambda line: print(line, flush=True))
+        if retry_failed:
+            run.folder.forgive(cells)
+        if failed := run.run().failed:
+            for cell, reason in failed:
+                print(f"failed   {cell}: {reason}", file=sys.stderr)
+            sys.exit(1)
+
+    tyro.cli(sweep, prog="dmash sweep", args=argv)
+
+
+def _runs(argv: list[str]) -> None:
+    from dmash_core.runs import SPLITS, scan
+
+    def verify(runs: Path = Path("runs")):
+        """Check every raw run; name each bad file with the reason, exit status 1 if there is any.
+
+        Args:
+            runs: folder of raw runs.
+        """
+        good, bad = scan(runs)
+        for error in bad:
+            print(error)
+        print(f"{len(good)} good, {len(bad)} bad in {runs}")
+        if bad:
+            sys.exit(1)
+
+    def list_(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path = Path("runs")):
+        """List the raw runs: length, AER of the last evaluation in each context set, wall time, commit.
+
+        Args:
+            env: only these environments.
+            arm: only these arms, as their folders are called.
+            runs: folder of raw runs.
+        """
+        good, bad = scan(runs)
+        columns = "".join(f"{split:>9}" for split in SPLITS)
+        print(f"{'env':12} {'arm':24} {'seed':>4} {'steps':>7}{columns} {'hours':>6}  commit")
+        for run in good:
+            meta, rows = run.meta, run.frame
+            if (env and meta["env"] not in env) or (arm and meta["arm"] not in arm):
+                continue
+            rows = rows[rows["metric"] == "return"]
+            last = rows[rows["step"] == rows["step"].max()].groupby("split", observed=True)["value"].mean()
+            aer = "".join(f"{last[split]:9.2f}" for split in SPLITS)
+            commit = (meta["git_commit"] or "unknown")[:8] + ("+changes" if meta["git_dirty"] else "")
+            print(
+                f"{meta['env']:12} {meta['arm']:24} {meta['seed']:4} {meta['steps']:7}{aer} "
+                f"{meta['wall_time_s'] / 3600:6.2f}  {commit}"
+            )
+        if bad:
+            print(f"and {len(bad)} bad, see dmash runs verify", file=sys.stderr)
+
+    tyro.extras.subcommand_cli_from_dict({"list": list_, "verify": verify}, prog="dmash runs", args=argv)
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (_train, "train a block of seeds of one arm on one environment"),
+    "sweep": (_sweep, "train the cells of a grid, on one machine or many"),
+    "runs": (_runs, "list raw runs, or verify them"),
     "evaluate": (_evaluate, "evaluate the networks of a finished run on the three context sets"),
     "figures": (_figures, "draw every figure and table again from the raw runs"),
     "notebooks": (_notebooks, "execute notebooks"),

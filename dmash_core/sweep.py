@@ -1,0 +1,541 @@
+"""The grid of training runs, worked off by any number of processes on any number of machines over one folder.
+
+A cell is one (environment, arm, seed) with its length. The folder is the only thing that sweeps share: a raw run says
+that a cell is done, a claim that somebody trains it, a file in ``.progress/failed`` that it cannot be trained. Each
+cell is trained by a process of its own, one thread, which claims it first; so whatever is killed, and whenever, costs
+at most the steps since the last checkpoint.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dmash_core.errors import Interrupted, UserError, unknown
+
+BEAT = 10.0
+"""Seconds between two signs of life of a claim's owner."""
+EXPIRE = 120.0
+"""Age at which a claim from another machine is dead; well over BEAT and the minute that NFS may cache a time."""
+TRIES = 3
+"""Starts of a cell whose worker crashes, and cells in a row that may end in an error, before giving up."""
+DIVERGED, BUSY = 3, 75  # exit statuses of a worker, beside 0, 2 (user error) and 128 + signal
+GRID = Path(__file__).parents[1] / "sweep.yaml"
+
+
+# ---------------------------------------------------------------- cells
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of the grid. `settings` and `method` hold what differs from the defaults and the preset."""
+
+    env: str
+    arm: str
+    label: str
+    seed: int
+    steps: int
+    settings: dict = field(default_factory=dict)
+    method: dict = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What names its raw run."""
+        return self.env, self.label, self.seed
+
+    def __str__(self):
+        return f"{self.env} {self.label} seed {self.seed}"
+
+    def place(self, out: Path, kind: str) -> Path:
+        """Its path under `out/.progress/KIND`, without a suffix."""
+        return out / ".progress" / kind / self.env / self.label / f"seed-{self.seed}"
+
+    def train_settings(self):
+        """The TrainSettings of its run; UserError for what does not exist."""
+        from dmash_core.methods import get_method
+        from dmash_core.training import TrainSettings
+
+        try:
+            method = dataclasses.replace(get_method(self.arm), **self.method)
+            return TrainSettings(self.env, self.arm, method, **self.settings)
+        except TypeError as error:
+            raise UserError(f"{self.env} {self.arm}: {error}") from None
+
+
+def load_profile(name: str, path: Path = GRID) -> list[Cell]:
+    """The cells of a profile in their order; a cell that is named twice has its first place and the most steps."""
+    import yaml
+
+    from dmash_core.benchmark.suite import get_spec
+
+    try:
+        profiles = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read the grid {path}: {error}") from None
+    if name not in profiles:
+        raise unknown("profile", name, profiles)
+    cells: dict[tuple, Cell] = {}
+    for block in profiles[name]:
+        if wrong := set(block) - {"envs", "arms", "seeds", "steps", "settings", "method"}:
+            raise unknown(f"word in profile {name} of {path}", wrong.pop(), ("envs", "arms", "seeds", "steps"))
+        extra = {k: block[k] for k in ("settings", "method") if k in block}
+        # Seeds outermost: every comparison has its first seed before any has its second.
+        for seed in block["seeds"]:
+            for env in block["envs"]:
+                for arm in block["arms"]:
+                    steps = block.get("steps") or get_spec(env).gradient_steps
+                    cell = Cell(env, arm, arm, seed, steps, **extra)
+                    cell = dataclasses.replace(cell, label=cell.train_settings().label)
+                    before = cells.get(cell.key, cell)
+                    cells[cell.key] = before if before.steps > steps else cell
+    return list(cells.values())
+
+
+# ---------------------------------------------------------------- claims
+
+
+def _here() -> str:
+    """Where a process id means something: host, boot and process namespace (containers may share a host's name)."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _born(pid: int) -> str | None:
+    """When a process of this machine started, so that a reused number is not taken for it; None when it is dead."""
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else fields[19]
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return ""
+
+
+class Claim:
+    """The right to train a cell: the file with the highest number in the cell's folder of claims.
+
+    The file is created exclusively, and names its owner. The next claim is one number up, and possible only when the
+    owner of this one has released it or is dead. The highest number is never deleted, so two that found the same dead
+    owner cannot both succeed, nor can one that looked long ago.
+    """
+
+    def __init__(self, folder: Path, number: int):
+        self.path, self.folder, self.number = folder / str(number), folder, number
+
+    @staticmethod
+    def newest(folder: Path) -> int:
+        """The highest number, 0 when the cell was never claimed."""
+        return max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0)
+
+    @staticmethod
+    def held(folder: Path) -> bool:
+        """Whether somebody living holds the cell."""
+        path = folder / str(Claim.newest(folder))
+        try:
+            seen, text = path.stat().st_mtime, path.read_text()
+        except OSError:
+            return False
+        with contextlib.suppress(ValueError):  # not yet written: its age decides
+            owner = json.loads(text)
+            if "released" in owner:
+                return False
+            if owner["where"] == _here():
+                return _born(owner["pid"]) == owner["born"]
+        try:  # the folder's own clock: those of two machines may differ
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
+                now = os.stat(file.name).st_mtime
+        except OSError:
+            now = time.time()
+        return now - seen < EXPIRE
+
+    @classmethod
+    def take(cls, folder: Path) -> "Claim | None":
+        """The claim, or None when somebody else has it."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            number = cls.newest(folder)
+            if number and cls.held(folder):
+                return None
+            claim = cls(folder, number + 1)
+            with open(claim.path, "x") as file:
+                json.dump({"where": _here(), "pid": os.getpid(), "born": _born(os.getpid())}, file)
+        except FileExistsError:
+            return None
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+        if claim.lost():
+            return None
+        for path in folder.glob("*"):
+            if path.name.isdigit() and int(path.name) < claim.number:
+                path.unlink(missing_ok=True)
+        return claim
+
+    def lost(self) -> bool:
+        """Whether somebody took it over, holding us for dead."""
+        return self.newest(self.folder) > self.number
+
+    def beat(self) -> None:
+        """A sign of life."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+
+    def release(self) -> None:
+        """Give it back; where that cannot be written, the end of this process does the same."""
+        with contextlib.suppress(OSError):
+            self.path.write_text('{"released": true}')
+
+
+# ---------------------------------------------------------------- the worker's side
+
+
+def _watch(claim: Claim, parent: int) -> None:
+    """Keep the claim alive, and end this process when the claim is lost or whoever started it is gone."""
+    import signal
+
+    beaten = time.monotonic()
+    while True:
+        time.sleep(1.0)
+        # Only while the trainer listens: before, there is nothing to save; after, it is already stopping.
+        if os.getppid() != parent and callable(signal.getsignal(signal.SIGTERM)):
+            os.kill(os.getpid(), signal.SIGTERM)
+        if time.monotonic() - beaten > BEAT:
+            if claim.lost():
+                os._exit(BUSY)
+            claim.beat()
+            beaten = time.monotonic()
+
+
+def _write_failed(out: Path, cell: Cell, kind: str, reason: str) -> None:
+    path = cell.place(out, "failed").with_suffix(".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"kind": kind, "reason": reason, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({**dataclasses.asdict(cell), **record}, indent=1))
+    os.replace(temporary, path)
+
+
+def work(out: Path, cell: Cell, parent: int) -> int:
+    """Train one cell in this process if it can be claimed; returns the worker's exit status."""
+    claim = Claim.take(cell.place(out, "claims"))
+    if claim is None:
+        return BUSY
+    threading.Thread(target=_watch, args=(claim, parent), daemon=True).start()
+    from dmash_core.training import Diverged, Trainer, configure_cpu
+
+    try:
+        # What a killed owner was writing: the claim is ours, so nobody writes it any more.
+        folder = out / ".progress" / cell.env / cell.label / f"seeds-{cell.seed}"
+        for path in (*(out / cell.env / cell.label).glob(f".seed-{cell.seed}.*.tmp"), *folder.glob(".*.tmp")):
+            path.unlink(missing_ok=True)
+        configure_cpu(1)
+        Trainer(cell.train_settings(), [cell.seed], cell.steps, out, progress=False).run()
+        return 0
+    except Diverged as error:
+        _write_failed(out, cell, "diverged", str(error))
+        print(error)
+        return DIVERGED
+    except UserError as error:
+        print(error)
+        return 2
+    except Interrupted as stop:
+        return 128 + stop.signal
+    finally:
+        claim.release()
+
+
+class LocalWorker:
+    """A cell in a process of its own on this machine."""
+
+    def __init__(self, out: Path, cell: Cell):
+        self.log = tempfile.TemporaryFile("w+")  # not in `out`: its disk may be what is full
+        task = json.dumps({"out": str(out), "cell": dataclasses.asdict(cell), "parent": os.getpid()})
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dmash_core.sweep", task],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for the sweep; it tells the workers once
+        )
+
+    def poll(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self.process.poll()
+
+    def output(self) -> str:
+        """What it printed."""
+        self.log.seek(0)
+        return self.log.read().strip()
+
+    def stop(self) -> None:
+        """Ask for a checkpoint and the end."""
+        self.process.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+
+# ---------------------------------------------------------------- the sweep's side
+
+
+@dataclass
+class Status:
+    """Where a sweep stands: the cells of each state, and what the speeds measured so far say about the rest."""
+
+    done: list[Cell] = field(default_factory=list)
+    running: list[Cell] = field(default_factory=list)
+    failed: list[tuple[Cell, str]] = field(default_factory=list)
+    waiting: list[Cell] = field(default_factory=list)
+    speeds: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Steps a second of (environment, arm)."""
+    core_seconds: float = 0.0
+    unmeasured: int = 0
+
+    def line(self, jobs: int) -> str:
+        """One line for a person."""
+        counts = [f"{len(getattr(self, s))} {s}" for s in ("done", "running", "failed", "waiting")]
+        left = f"about {self.core_seconds / 3600 / max(jobs, 1):.1f} h left with {jobs} jobs"
+        if self.unmeasured:
+            left += f" and {self.unmeasured} cells of unmeasured speed"
+        return f"{', '.join(counts)}; {left}"
+
+
+class Folder:
+    """What a folder of runs says about cells. Raw runs are checked once, and again when they change."""
+
+    def __init__(self, out: Path):
+        self.out, self.seen = Path(out), {}
+
+    def finished(self, cell: Cell) -> dict | None:
+        """The metadata of the cell's raw run, None while it is to be trained; UserError for one of other settings."""
+        from dmash_core.runs import BadRun, read_run, run_path
+        from dmash_core.training import _same_config
+
+        path = run_path(self.out, *cell.key)
+        try:
+            stat = path.stat()
+        except OSError:
+            return None
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if self.seen.get(path, (None,))[0] != stamp:
+            try:
+                self.seen[path] = (stamp, read_run(path).meta)
+            except BadRun:
+                self.seen[path] = (stamp, None)
+        meta = self.seen[path][1]
+        if meta is None or meta["steps"] < cell.steps:
+            return None
+        _same_config(meta["config"], cell.train_settings().config(), path)
+        return meta
+
+    def failure(self, cell: Cell) -> str | None:
+        """Why the cell was given up, None when it was not."""
+        try:
+            return json.loads(cell.place(self.out, "failed").with_suffix(".json").read_text())["reason"]
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def forgive(self, cells: Sequence[Cell]) -> None:
+        """Let what failed be tried again."""
+        for cell in cells:
+            cell.place(self.out, "failed").with_suffix(".json").unlink(missing_ok=True)
+
+    def progress(self, cell: Cell) -> tuple[int, float]:
+        """(step, seconds) of the newest checkpoint that can be read."""
+        from safetensors import SafetensorError, safe_open
+
+        folder = self.out / ".progress" / cell.env / cell.label / f"seeds-{cell.seed}"
+        for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
+            with contextlib.suppress(OSError, SafetensorError, KeyError, TypeError, ValueError):
+                with safe_open(path, framework="np") as file:
+                    meta = json.loads(file.metadata()["dmash"])
+                return meta["step"], meta["wall_time_s"]
+        return 0, 0.0
+
+    def status(self, cells: Sequence[Cell]) -> Status:
+        """Where all cells stand."""
+        status, measured = Status(), {}
+        left: list[tuple[Cell, int]] = []
+        for cell in cells:
+            try:
+                meta = self.finished(cell)
+            except UserError as error:
+                status.failed.append((cell, str(error)))
+                continue
+            step, seconds = (meta["steps"], meta["wall_time_s"]) if meta else self.progress(cell)
+            if step and seconds:
+                for group in ((cell.env, cell.label), cell.label):
+                    before = measured.get(group, (0, 0.0))
+                    measured[group] = (before[0] + step, before[1] + seconds)
+            if meta:
+                status.done.append(cell)
+            elif reason := self.failure(cell):
+                status.failed.append((cell, reason))
+            else:
+                left.append((cell, max(cell.steps - step, 0)))
+                held = Claim.held(cell.place(self.out, "claims"))
+                (status.running if held else status.waiting).append(cell)
+        status.speeds = {k: steps / seconds for k, (steps, seconds) in measured.items() if isinstance(k, tuple)}
+        for cell, steps in left:
+            # Of the same arm elsewhere where this environment has not been met yet.
+            done, seconds = measured.get((cell.env, cell.label), measured.get(cell.label, (0, 0.0)))
+            status.core_seconds += steps * seconds / done if done else 0.0
+            status.unmeasured += not done
+        return status
+
+
+class Sweep:
+    """Works off cells in their order with at most `jobs` workers at a time; `launch(cell)` starts one."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        out: str | Path = "runs",
+        jobs: int = 1,
+        hours: float | None = None,
+        launch: Callable[[Cell], LocalWorker] | None = None,
+        say: Callable[[str], None] = print,
+        poll: float = 0.5,
+    ):
+        if jobs < 1 or (hours is not None and not hours > 0):
+            raise UserError(f"jobs and hours must be positive, not {jobs} and {hours}")
+        self.cells, self.jobs, self.say, self.poll, self.hours = list(cells), jobs, say, poll, hours
+        self.folder = Folder(Path(out).absolute())
+        self.launch = launch or (lambda cell: LocalWorker(self.folder.out, cell))
+        self.workers: dict[tuple, tuple[Cell, LocalWorker]] = {}
+        self.crashes: Counter = Counter()
+        self.refused: dict[tuple, str] = {}
+        self.errors_in_a_row = 0
+        self.stop_signal: int | None = None
+
+    def run(self) -> Status:
+        """Work until all cells are done or given up, or the time is over; returns where it stands then.
+
+        Raises Interrupted after a signal (all workers have then written their checkpoints) and UserError when one cell
+        after the other ends in an error, as on a full disk.
+        """
+        from dmash_core.training import _check_writable, _signals
+
+        _check_writable(self.folder.out)
+        started = said = looked = time.monotonic()
+        left = self._left()
+        self.say(self._line())
+        with _signals(self._on_signal):
+            try:
+                while left or self.workers:
+                    if self._reap():
+                        left = self._left()
+                    now = time.monotonic()
+                    if self.hours is not None and now - started > 3600 * self.hours:
+                        self.say(f"the {self.hours:g} hours are over")
+                        break
+                    if self.stop_signal is not None:
+                        break
+                    if now - looked > 5.0:  # others work on the same cells
+                        left, looked = self._left(), now
+                    self._fill(left)
+                    if now - said > 300.0:
+                        self.say(self._line())
+                        said = now
+                    time.sleep(self.poll)
+            finally:
+                self._stop()
+        status = self.folder.status(self.cells)
+        known = {cell.key for cell, _ in status.failed}
+        status.failed += [(c, self.refused[c.key]) for c in self.cells if c.key in self.refused.keys() - known]
+        status.waiting = [c for c in status.waiting if c.key not in self.refused]
+        self.say(status.line(self.jobs))
+        if self.stop_signal is not None:
+            raise Interrupted("stopped with everything saved; the same command goes on from there", self.stop_signal)
+        return status
+
+    def _on_signal(self, number: int, frame) -> None:
+        self.stop_signal = number
+
+    def _line(self) -> str:
+        return self.folder.status(self.cells).line(self.jobs)
+
+    def _left(self) -> list[Cell]:
+        """The cells that are neither done nor given up."""
+        left = []
+        for cell in self.cells:
+            try:
+                if cell.key in self.refused or self.folder.failure(cell) or self.folder.finished(cell):
+                    continue
+            except UserError as error:
+                self.refused[cell.key] = str(error)
+                self.say(f"{cell}: {error}")
+                continue
+            left.append(cell)
+        return left
+
+    def _fill(self, left: list[Cell]) -> None:
+        for cell in left:
+            if len(self.workers) >= self.jobs:
+                return
+            if cell.key not in self.workers and not Claim.held(cell.place(self.folder.out, "claims")):
+                self.workers[cell.key] = cell, self.launch(cell)
+                self.say(f"{cell}: training to {cell.steps} steps")
+
+    def _reap(self) -> bool:
+        """Take in the workers that have ended; whether there were any."""
+        ended = [(cell, worker, code) for cell, worker in self.workers.values() if (code := worker.poll()) is not None]
+        for cell, worker, code in ended:
+            del self.workers[cell.key]
+            output = worker.output()
+            if code in (0, DIVERGED):
+                self.errors_in_a_row = 0
+                self.say("\n".join([f"{cell}: {'failed' if code else 'done'}", *([output] if output else [])]))
+                self.say(self._line())
+            elif code == 2:
+                self.refused[cell.key] = output.splitlines()[-1] if output else "unknown error"
+                self.say(f"{cell}: {self.refused[cell.key]}")
+                self.errors_in_a_row += 1
+                if self.errors_in_a_row >= TRIES:
+                    raise UserError(f"{TRIES} cells in a row ended in an error; the last: {self.refused[cell.key]}")
+            elif code not in (BUSY, 130, 143):  # those were claimed or stopped by somebody else
+                self.crashes[cell.key] += 1
+                last = output.splitlines()[-1] if output else "no message"
+                reason = f"its worker ended with status {code} ({last})"
+                self.say(f"{cell}: {reason}, try {self.crashes[cell.key]} of {TRIES}")
+                if self.crashes[cell.key] >= TRIES:
+                    _write_failed(self.folder.out, cell, "crashed", f"{TRIES} times; the last time {reason}")
+        return bool(ended)
+
+    def _stop(self) -> None:
+        """Have the workers write their checkpoints and end; one that does not within a minute is killed."""
+        for _, worker in self.workers.values():
+            worker.stop()
+        until = time.monotonic() + 60.0
+        while any(worker.poll() is None for _, worker in self.workers.values()):
+            if time.monotonic() > until:
+                for _, worker in self.workers.values():
+                    worker.kill()
+                break
+            time.sleep(0.1)
+        self.workers.clear()
+
+
+if __name__ == "__main__":
+    task = json.loads(sys.argv[1])
+    sys.exit(work(Path(task["out"]), Cell(**task["cell"]), task["parent"]))
