@@ -1,5 +1,5 @@
 # The one interface. Everything lives in .venv and build/; nothing else on the machine is touched.
-PYTHON  ?= python3.11
+PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 VENV    := .venv
 BIN     := $(VENV)/bin
 DMASH   := $(BIN)/dmash

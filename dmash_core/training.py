@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from gymnasium.error import InvalidAction
 from tqdm import tqdm
 
 from dmash_core.agent import Agent, SACSettings, stream
@@ -135,7 +136,7 @@ class Trainer:
         if str(device).startswith("cuda") and not torch.cuda.is_available():
             raise UserError(f"device {device!r} needs a CUDA machine and PyTorch with CUDA; use --device cpu")
         self.paths = [run_path(self.out, settings.env, settings.label, s) for s in self.seeds]
-        # Seeds do not depend on the block they are trained in, so those that are done need not run along.
+        # A seed does not depend on the block it is trained in (but for rounding), so finished ones need not run along.
         self.seeds = [s for s in self.seeds if not self._finished(s)]
         if not self.seeds:
             return
@@ -180,6 +181,9 @@ class Trainer:
                 self.driver.reset([(s, 1, i) for s in self.seeds for i in range(self.driver.batch)])
             try:
                 self._loop(bar)
+            except InvalidAction:  # the first thing that a network with NaN does
+                self._check_finite()
+                raise
             except Interrupted:
                 self._checkpoint()
                 raise Interrupted(
@@ -247,7 +251,7 @@ class Trainer:
     def _evaluate(self, bar: tqdm) -> None:
         self._check_finite(parameters=False)
         self.returns.append(self.evaluator(self.step, lambda: self.stop_signal is not None))
-        means = {k: (v / self.counts[k]).cpu().tolist() for k, v in self.sums.items()}
+        means = {k: (v / self.counts[k]).cpu().tolist() for k, v in sorted(self.sums.items())}
         # of each environment: the steps counted here, warm-ups included
         means["env_steps"] = [float(self.driver.env_steps)] * len(self.seeds)
         self.diagnostics.append(means)

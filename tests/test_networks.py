@@ -1,0 +1,176 @@
+"""Layers and encoder against formulas in float64, and window sampling against a naive implementation."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dmash_core.errors import UserError
+from dmash_core.methods import METHODS, Method, get_method, label, replace
+from dmash_core.networks.encoder import Encoder, evaluation_positions, random_positions, subset_size
+from dmash_core.networks.layers import LSTM, Linear, avg_l1_norm, sim_norm
+from dmash_core.replay import History, Layout, Replay
+
+
+def generators(*seeds):
+    return [torch.Generator().manual_seed(s) for s in seeds]
+
+
+def test_avg_l1_norm_formula():
+    x = torch.tensor([[1.0, -3.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    expected = torch.tensor([[1 / 1.5, -3 / 1.5, 2 / 1.5, 0.0], [0.0] * 4], dtype=torch.float64)
+    torch.testing.assert_close(avg_l1_norm(x), expected, rtol=1e-15, atol=0)
+
+
+def test_sim_norm_formula():
+    x = np.random.default_rng(0).normal(size=(5, 8))
+    expected = np.concatenate([np.exp(g) / np.exp(g).sum(1, keepdims=True) for g in (x[:, :4], x[:, 4:])], axis=1)
+    np.testing.assert_allclose(sim_norm(torch.from_numpy(x)).numpy(), expected, rtol=1e-14)
+
+
+def test_linear_is_torchs_linear_for_each_copy():
+    layer = Linear((3, 2), 5, 4, generators(0, 1, 2)).double()
+    x = torch.randn(3, 2, 7, 5, dtype=torch.float64)
+    for i in range(3):
+        for j in range(2):
+            expected = nn.functional.linear(x[i, j], layer.weight[i, j].T, layer.bias[i, j, 0])
+            torch.testing.assert_close(layer(x)[i, j], expected, rtol=1e-13, atol=1e-13)
+
+
+def test_initialisation_is_torchs_default():
+    """Same law as torch.nn.Linear: uniform on +-1/sqrt(in), for weight and bias; and each seed its own."""
+    layer = Linear((2,), 100, 400, generators(0, 1))
+    for tensor in (layer.weight, layer.bias):
+        assert tensor.abs().max() <= 0.1
+        assert tensor.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.1)
+    assert nn.Linear(100, 400).weight.std().item() == pytest.approx(layer.weight.std().item(), rel=0.05)
+    assert not torch.equal(layer.weight[0], layer.weight[1])
+    assert torch.equal(Linear((1,), 100, 400, generators(1)).weight[0], layer.weight[1])
+
+
+def test_lstm_is_torchs_lstm():
+    ours = LSTM(2, 3, 6, generators(0, 1)).double()
+    x = torch.randn(2, 5, 4, 3, dtype=torch.float64)
+    for i in range(2):
+        plain = nn.LSTM(3, 6, batch_first=True).double()
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            getattr(plain, f"{name}_l0").data.copy_(getattr(ours, name)[i].T.squeeze(-1))
+        torch.testing.assert_close(ours(x)[i], plain(x[i])[0][:, -1], rtol=1e-12, atol=1e-12)
+
+
+def test_masking_zeroes_whole_vectors():
+    encoder = Encoder(1, 2, 1, 8, 4, "none", "none", generators(0))
+    rows = torch.randn(1, 1, 1, 5)
+    keep = torch.tensor([[[[1.0, 0.0, 1.0]]]])  # the action is masked: third entry of [s, s, a, ds, ds]
+    masked = rows.clone()
+    masked[..., 2] = 0.0
+    assert torch.equal(encoder(rows, keep), encoder(masked))
+    assert not torch.equal(encoder(rows, keep), encoder(rows))
+
+
+def test_subset_sizes_of_the_paper():
+    assert subset_size(24) == 4 and subset_size(128) == 25 and subset_size(3) == 1
+    assert evaluation_positions(24).tolist() == [0, 7, 15, 23]
+    assert evaluation_positions(128)[[0, -1]].tolist() == [0, 127]
+    assert (np.diff(evaluation_positions(128)) > 0).all()
+
+
+def test_random_positions_are_uniform_subsets_in_random_order():
+    positions = random_positions(torch.rand(20_000, 10, generator=torch.Generator().manual_seed(0)))
+    assert positions.shape == (20_000, 2)
+    assert (positions[:, 0] != positions[:, 1]).all()
+    pairs = np.bincount(positions[:, 0] * 10 + positions[:, 1], minlength=100).reshape(10, 10)
+    off = pairs[~np.eye(10, dtype=bool)]
+    assert np.abs(off - 20_000 / 90).max() < 5 * (20_000 / 90) ** 0.5  # each ordered pair equally likely
+
+
+@pytest.mark.parametrize("before_target", [False, True])
+def test_window_sampling_against_naive(before_target):
+    """Every gathered number against Python loops over the same draws, after the ring has wrapped."""
+    layout = Layout(n_obs=2, n_act=1, window=10, horizon=7)
+    n, contexts = 2, 3
+    replay = Replay(layout, n, contexts, capacity=21, device=torch.device("cpu"))
+    stored = []
+    for e in range(5):  # three slots: episodes 2, 3, 4 remain, in slots 2, 0, 1
+        episode = torch.randn(n, contexts, 17, layout.row, generator=torch.Generator().manual_seed(e))
+        replay.add(episode)
+        stored.append(episode)
+    slots = [stored[3], stored[4], stored[2]]
+    batch = replay.sample(generators(5, 6), 4, passes=2, masking=0.3, window_before_target=before_target)
+    for i in range(n):
+        episode, t, noise, uniforms, keep = replay._draw(generators(5, 6)[i], 12, 2, 3, 0.3)
+        assert torch.equal(batch.noise[i], noise) and torch.equal(batch.keep[i], keep)
+        assert set(keep.unique().tolist()) == {0.0, 1.0}
+        for b in range(12):
+            rows = slots[episode[b]][i, b // 4]
+            here = 10 + int(t[b])
+            assert torch.equal(batch.obs[i, b], rows[here, :2])
+            assert torch.equal(batch.action[i, b], rows[here, 2:3])
+            assert torch.equal(batch.next_obs[i, b], rows[here, 3:5])
+            assert batch.reward[i, b] == rows[here, 5]
+            assert batch.at_limit[i, b] == (t[b] == 6)
+            last = here - 1 if before_target else here
+            window = [rows[last - 9 + j] for j in range(10)]
+            for p in range(3):
+                order = sorted(range(10), key=lambda j: -float(uniforms[p, b, j]))[:2]
+                for q, j in enumerate(order):
+                    row = window[j]
+                    expected = torch.cat([row[:3], row[3:5] - row[:2]])
+                    assert torch.equal(batch.windows[i, p, b, q], expected)
+
+
+def test_draws_are_independent_over_contexts():
+    """Unlike the release's, where contexts 1 to 19 draw identical (episode, step) pairs."""
+    layout = Layout(1, 1, 4, 50)
+    replay = Replay(layout, 1, 20, 100 * 50, torch.device("cpu"))
+    for _ in range(100):
+        replay.add(torch.zeros(1, 20, 54, layout.row))
+    episode, t, *_ = replay._draw(generators(0)[0], 240, 1, 100, None)
+    pairs = {tuple(zip(episode[c : c + 12].tolist(), t[c : c + 12].tolist(), strict=True)) for c in range(0, 240, 12)}
+    assert len(pairs) == 20
+
+
+def test_history_gives_the_window_before_a_step():
+    layout = Layout(1, 1, window=10, horizon=12)
+    history = History(layout, 1, 1, torch.device("cpu"))
+
+    def push(value):
+        history.append(*(torch.full((1, 1, 1), float(value)) for _ in range(3)), torch.zeros(1, 1))
+
+    def read():
+        return history.window()[0, 0, :, 0].tolist()  # s of the first and the last of the ten rows
+
+    history.start_warm_up()
+    assert read() == [0, 0]
+    push(1)
+    assert read() == [0, 1]
+    history.carry_over()
+    assert read() == [0, 1]
+    for v in range(2, 14):
+        push(v)
+    assert read() == [4, 13]
+    assert history.episode()[0, 0, :, 0].tolist() == [0] * 9 + list(range(1, 14))
+    history.carry_over()
+    assert history.rows[0, 0, 10:20, 0].tolist() == list(range(4, 14))
+    history.start_warm_up()
+    assert read() == [0, 0]
+
+
+def test_methods_refuse_what_cannot_be():
+    for bad in (
+        dict(masking=1.5),
+        dict(window=0),
+        dict(embedding=7, output_norm="simnorm"),
+        dict(entry="adapter"),
+        dict(context="true", entry="adapter", hypernetwork="shared"),
+        dict(input_norm="batch"),
+    ):
+        with pytest.raises(UserError):
+            Method(**bad)
+    with pytest.raises(UserError, match="did you mean 'dma-star-sh'"):
+        get_method("dma-starsh")
+
+
+def test_labels_name_what_differs_from_the_preset():
+    assert label("dma-star-sh", METHODS["dma-star-sh"]) == "dma-star-sh"
+    assert label("dma-star", replace(METHODS["dma-star"], masking=0.6, window=8)) == "dma-star+masking=0.6+window=8"
