@@ -1,0 +1,471 @@
+"""Numerical twins of the proofs (Benad et al. 2026, appendix A; the theorems are in proofs/).
+
+Expressivity (A.1, A.2, A.3, A.5): the two classes of networks as torch modules in float64. A constructor returns the
+network of a proof as a member of the same class that `fit` trains, so what is exact and what is learned can be
+compared. Each network holds N copies, one per seed, along a leading axis.
+
+Variability (A.15, A.17, A.18): `Law` is a joint law of code Z and context C on finitely many atoms, and every
+expectation in those statements is a finite sum over it.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial.distance import pdist
+from torch import Tensor, nn
+
+from dmash_core.networks.layers import Linear
+
+# ------------------------------------------------------------------ two classes of networks
+
+
+class ReLUNet(nn.Module):
+    """Any finite ReLU MLP, one copy per seed, float64: (N, B, sizes[0]) -> (N, B, sizes[-1]); linear at the end."""
+
+    def __init__(self, sizes: Sequence[int], seeds: Sequence[int]):
+        super().__init__()
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        self.layers = nn.ModuleList(Linear((len(seeds),), a, b, generators) for a, b in pairs).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = torch.relu(layer(x))
+        return self.layers[-1](x)
+
+    def set(self, *layers: tuple) -> "ReLUNet":
+        """Give every copy the layers (weight (out, in), bias (out,)) of a proof; returns itself."""
+        with torch.no_grad():
+            for layer, (weight, bias) in zip(self.layers, layers, strict=True):
+                layer.weight.copy_(torch.as_tensor(weight, dtype=torch.float64).T)
+                layer.bias.copy_(torch.as_tensor(bias, dtype=torch.float64))
+        return self
+
+
+class Concatenating(nn.Module):
+    """H_concat: a ReLU MLP on [s; z] with the given hidden widths. s (N, B, d_s), z (N, B, d_z) -> (N, B, d_out)."""
+
+    def __init__(self, d_s: int, d_z: int, d_out: int, hidden: Sequence[int], seeds: Sequence[int] = (0,)):
+        super().__init__()
+        self.net = ReLUNet([d_s + d_z, *hidden, d_out], seeds)
+
+    def forward(self, s: Tensor, z: Tensor) -> Tensor:
+        return self.net(torch.cat([s, z], dim=-1))
+
+
+class Modulated(nn.Module):
+    """Trunk x(s), hypernetwork omega = h(z), head w^T (x + g(x; omega)) + b; shapes as in Concatenating.
+
+    trunk: widths of its hidden layers and, last, the number n of its outputs. hyper: hidden widths of the hypernetwork.
+    k = None is the full adapter g = W x with W (n, n); otherwise g = W_up ReLU(W_down x) with W_down (k, n).
+    """
+
+    def __init__(
+        self,
+        d_s: int,
+        d_z: int,
+        d_out: int,
+        trunk: Sequence[int],
+        hyper: Sequence[int] = (),
+        k: int | None = None,
+        seeds: Sequence[int] = (0,),
+    ):
+        super().__init__()
+        self.n, self.k = trunk[-1], k
+        self.trunk = ReLUNet([d_s, *trunk], seeds)
+        self.hyper = ReLUNet([d_z, *hyper, self.n * self.n if k is None else 2 * k * self.n], seeds)
+        self.head = ReLUNet([self.n, d_out], seeds)
+
+    def forward(self, s: Tensor, z: Tensor) -> Tensor:
+        x, omega = self.trunk(s).unsqueeze(-1), self.hyper(z)
+        if self.k is None:
+            return self.head((x + omega.unflatten(-1, (self.n, self.n)) @ x).squeeze(-1))
+        down, up = omega.split(self.k * self.n, dim=-1)
+        u = torch.relu(down.unflatten(-1, (self.k, self.n)) @ x)
+        return self.head((x + up.unflatten(-1, (self.n, self.k)) @ u).squeeze(-1))
+
+
+def parameters_per_seed(net: nn.Module) -> int:
+    """How many numbers one copy of the network has."""
+    return sum(p[0].numel() for p in net.parameters())
+
+
+# ------------------------------------------------------------------ exact constructions
+
+
+def _halves(n: int) -> tuple[np.ndarray, tuple]:
+    """The signs (2n, n) and the trunk s -> [ReLU s, ReLU -s], whose product with the signs gives s back."""
+    signs, zero = np.concatenate([np.eye(n), -np.eye(n)]), np.zeros(2 * n)
+    return signs, ((signs, zero), (np.eye(2 * n), zero))
+
+
+def affine_family(constant, slopes, trunk: Sequence[tuple], w, b: float = 0.0) -> Modulated:
+    """A.3: the full adapter with w^T (T_0 + sum_j z_j T_j) x(s) + b everywhere, by one affine layer z -> T(z) - I.
+
+    constant T_0 (n, n), slopes T_j (d_z, n, n), trunk layers (weight, bias), w (n,) or (d_out, n).
+    """
+    constant, slopes, w = np.asarray(constant, float), np.asarray(slopes, float), np.atleast_2d(w)
+    n, widths = len(constant), [len(np.asarray(bias)) for _, bias in trunk]
+    net = Modulated(np.shape(trunk[0][0])[1], len(slopes), len(w), widths)
+    net.trunk.set(*trunk)
+    net.hyper.set((slopes.reshape(len(slopes), n * n).T, (constant - np.eye(n)).ravel()))
+    net.head.set((w, np.full(len(w), b)))
+    return net
+
+
+def product_network() -> Modulated:
+    """A.1: s * z on all of R^2, with trunk [ReLU s, ReLU -s] and W = diag(z - 1, -(z + 1))."""
+    return affine_family(np.zeros((2, 2)), [np.diag([1.0, -1.0])], _halves(1)[1], [1.0, 1.0])
+
+
+def gain_network(n: int) -> Modulated:
+    """A.2: z * s for s in R^n and every scalar z, T(z) = z I."""
+    signs, trunk = _halves(n)
+    return affine_family(np.zeros((2 * n, 2 * n)), [np.eye(2 * n)], trunk, signs.T)
+
+
+def family_network(operators) -> Modulated:
+    """A.2: T_i s for a finite family of operators (m, n, n) and one-hot codes z = e_i; permutations are an example."""
+    operators = np.asarray(operators, float)
+    n = operators.shape[1]
+    signs, trunk = _halves(n)
+    doubled = np.kron(np.eye(2), operators)  # T on the positive and on the negative part
+    return affine_family(np.zeros((2 * n, 2 * n)), doubled, trunk, signs.T)
+
+
+def bottleneck_product(k: int) -> Modulated:
+    """A.5: s * z on all of R^2 through a bottleneck of width k >= 2: W_down = [I; 0] is constant and lets x(s) >= 0
+    pass, W_up is affine in z."""
+    down, up0, up1 = np.eye(k, 2), np.zeros((2, k)), np.zeros((2, k))
+    up0[:, :2], up1[:, :2] = -np.eye(2), np.diag([1.0, -1.0])
+    net = Modulated(1, 1, 1, [2, 2], k=k)
+    net.trunk.set(*_halves(1)[1])
+    constant, slope = np.concatenate([down.ravel(), up0.ravel()]), np.concatenate([0 * down.ravel(), up1.ravel()])
+    net.hyper.set((slope[:, None], constant))
+    net.head.set(([[1.0, 1.0]], [0.0]))
+    return net
+
+
+def bottleneck_one(bound: float = 1.0) -> Modulated:
+    """Width k = 1: s * z = ReLU(s z + bound |s|) - bound |s| for |z| <= bound. Beyond it, it is wrong by
+    |s| (|z| - bound) on one side of s = 0, and `width_one_floor` shows that no other choice is right on all of R^2."""
+    net = Modulated(1, 1, 1, [2, 2], k=1)
+    net.trunk.set(*_halves(1)[1])
+    net.hyper.set(([[1.0], [-1.0], [0.0], [0.0]], [bound, bound, -1.0 / bound, 0.0]))
+    net.head.set(([[-bound, -bound]], [0.0]))
+    return net
+
+
+def width_one_floor(net: Modulated, z: Tensor) -> Tensor:
+    """A lower bound on max over s in {1, -1} of |f(s, z) - s z| for every k = 1 network with this trunk and head,
+    whatever its hypernetwork is; z (B,), result (N, B).
+
+    At one z the adapter adds c ReLU(d^T x(s)), of one sign for all s. Where s z - w^T x(s) - b has two signs, one of
+    the two points stays at least as wrong as without adapter.
+    """
+    with torch.no_grad():
+        s = torch.tensor([1.0, -1.0], dtype=z.dtype).view(1, 2, 1)
+        plain = net.head(net.trunk(s.expand(net.trunk.layers[0].lead[0], 2, 1)))  # (N, 2, 1)
+        gap = s * z.view(1, 1, -1) - plain
+        return torch.where(gap[:, 0] * gap[:, 1] < 0, gap.abs().amin(dim=1), gap.new_zeros(()))
+
+
+def binary_network(bound: float) -> Concatenating:
+    """A concatenating network with four hidden neurons that equals s * z for z in {1, -1} and |s| <= bound.
+
+    ReLU(s + c (z - 1)) - ReLU(-s + c (z - 1)) + ReLU(-s - c (z + 1)) - ReLU(s - c (z + 1)) with 2 c = bound.
+    """
+    c = bound / 2
+    net = Concatenating(1, 1, 1, [4])
+    first = ([[1, c], [-1, c], [-1, -c], [1, -c]], [-c] * 4)
+    net.net.set(first, ([[1.0, -1.0, 1.0, -1.0]], [0.0]))
+    return net
+
+
+# ------------------------------------------------------------------ fits
+
+
+@dataclass(frozen=True)
+class Task:
+    """A target y(s, z) with s uniform on [-1, 1]^d_s; codes(generator, shape) draws z (*shape, d_z)."""
+
+    d_s: int
+    d_z: int
+    d_out: int
+    codes: Callable[[torch.Generator, tuple], Tensor]
+    target: Callable[[Tensor, Tensor], Tensor]
+
+    def sample(self, generator: torch.Generator, n_seeds: int, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """s (N, B, d_s), z (N, B, d_z), y (N, B, d_out), float64."""
+        shape = (n_seeds, batch)
+        s = 2 * torch.rand(*shape, self.d_s, generator=generator, dtype=torch.float64) - 1
+        z = self.codes(generator, shape)
+        return s, z, self.target(s, z)
+
+
+def _uniform(low: float, high: float):
+    return lambda g, shape: low + (high - low) * torch.rand(*shape, 1, generator=g, dtype=torch.float64)
+
+
+def _signs(g: torch.Generator, shape: tuple) -> Tensor:
+    return 2 * torch.randint(2, (*shape, 1), generator=g).double() - 1
+
+
+def _one_hot(m: int):
+    return lambda g, shape: nn.functional.one_hot(torch.randint(m, shape, generator=g), m).double()
+
+
+def _controller(s: Tensor, z: Tensor) -> Tensor:
+    """z times a saturated controller of DI's state (p, v): the force that brings the mass to rest at the origin."""
+    return z * (-2 * (s[..., :2] + s[..., 2:])).clamp(-1, 1)
+
+
+PERMUTATIONS = np.eye(3)[[[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]]
+_PERMUTE = torch.as_tensor(PERMUTATIONS)
+
+TASKS = {
+    "product": Task(1, 1, 1, _uniform(-1, 1), lambda s, z: s * z),
+    "inversion": Task(2, 1, 2, _signs, lambda s, z: s * z),
+    "gain": Task(2, 1, 2, _uniform(0.5, 2), lambda s, z: s * z),
+    "permutation": Task(3, 6, 3, _one_hot(6), lambda s, z: torch.einsum("nbm,mij,nbj->nbi", z, _PERMUTE, s)),
+    "policy": Task(4, 1, 2, _uniform(-1, 1), _controller),
+    "policy-binary": Task(4, 1, 2, _signs, _controller),
+}
+
+
+@torch.no_grad()
+def error(net: nn.Module, task: Task, n_seeds: int, points: int = 4096, seed: int = 10_000) -> tuple[Tensor, Tensor]:
+    """Root mean square and largest |f - y| per seed (N,), on fresh points that are the same for every seed."""
+    s, z, y = (t.expand(n_seeds, -1, -1) for t in task.sample(torch.Generator().manual_seed(seed), 1, points))
+    wrong = net(s, z) - y
+    return wrong.square().mean(dim=(1, 2)).sqrt(), wrong.abs().amax(dim=(1, 2))
+
+
+def fit(
+    net: nn.Module,
+    task: Task,
+    n_seeds: int,
+    steps: int = 2000,
+    batch: int = 128,
+    lr: float = 1e-2,
+    stop: float | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Least squares by Adam with a linearly falling learning rate, all seeds at once; returns the error() of each.
+
+    stop: each seed keeps the parameters at which its error first was at most this (looked at every 10 steps), so
+    that different networks are compared at the same clean error. A seed that never gets there keeps its last ones.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parameters = list(net.parameters())
+    optimiser = torch.optim.Adam(parameters, lr=lr, fused=True)
+    kept, done = deepcopy(parameters), torch.zeros(n_seeds, dtype=torch.bool)
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = lr * (1 - step / steps)
+        s, z, y = task.sample(generator, n_seeds, batch)
+        loss = (net(s, z) - y).square().mean(dim=(1, 2)).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if stop is not None and step % 10 == 9:
+            now = ~done & (error(net, task, n_seeds, 1024)[0] <= stop)
+            for keep, parameter in zip(kept, parameters, strict=True):
+                keep.data[now] = parameter.data[now]
+            done |= now
+            if done.all():
+                break
+    for keep, parameter in zip(kept, parameters, strict=True):
+        parameter.data[done] = keep.data[done]
+    return error(net, task, n_seeds)[0]
+
+
+@torch.no_grad()
+def noisy_error(
+    net: nn.Module, task: Task, n_seeds: int, centre: float, noise: float, points: int = 8192, seed: int = 20_000
+) -> Tensor:
+    """A.6: root mean square of f(s, z + noise * xi) - y(s, z) per seed (N,), where |z| = centre with either sign and
+    xi is standard normal: the policy's error when its code is wrong by that much. Codes need d_z = 1."""
+    generator = torch.Generator().manual_seed(seed)
+    s, _, _ = task.sample(generator, 1, points)
+    z = centre * _signs(generator, (1, points))
+    off = z + noise * torch.randn(z.shape, generator=generator, dtype=torch.float64)
+    wrong = net(s.expand(n_seeds, -1, -1), off.expand(n_seeds, -1, -1)) - task.target(s, z)
+    return wrong.square().mean(dim=(1, 2)).sqrt()
+
+
+# ------------------------------------------------------------------ variability and gradient variance
+
+
+def start_moments(nodes: int = 8) -> np.ndarray:
+    """E|p|^2, E|p|^4, E|p|^6 of DI's initial position, both |p_i| uniform on [0.8, 1] (exact by quadrature)."""
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    square = (0.9 + 0.1 * x) ** 2
+    radius, weight = square[:, None] + square, np.outer(w, w) / 4
+    return np.array([(weight * radius**j).sum() for j in (1, 2, 3)])
+
+
+@dataclass(frozen=True)
+class Law:
+    """A joint law of code and context on finitely many atoms.
+
+    z (n, d) atoms of the code; weight (n, C) joint probabilities; mode (C,) +1 or -1, S of each context; mass (C,) the
+    rest U of a context of DI. A context may have probability zero.
+    """
+
+    z: np.ndarray
+    weight: np.ndarray
+    mode: np.ndarray
+    mass: np.ndarray
+
+    @classmethod
+    def of_samples(cls, z: np.ndarray, label: np.ndarray, mode: np.ndarray, mass: np.ndarray) -> "Law":
+        """The empirical law of samples z (n, d) whose context is label (n,)."""
+        return cls(z, np.eye(len(mode))[label] / len(z), mode, mass)
+
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """E[Z | C] (C, d) and E[Z | S] of each context's mode (C, d); zero where the condition has no probability."""
+        sums, prob = self.weight.T @ self.z, self.weight.sum(axis=0)
+        same = (self.mode[:, None] == self.mode).astype(float)
+        return sums / np.where(prob > 0, prob, 1)[:, None], same @ sums / np.where((m := same @ prob) > 0, m, 1)[
+            :, None
+        ]
+
+    def variability(self) -> float:
+        """tr Cov(Z); divided by d it is the paper's Variability with a diagonal covariance."""
+        pz = self.weight.sum(axis=1)
+        return float(pz @ np.square(self.z - pz @ self.z).sum(axis=1))
+
+    def terms(self) -> dict[str, float]:
+        """A.15: within-context noise, within-mode spread and between-mode separation, each from its own formula."""
+        by_context, by_mode = self.means()
+        prob = self.weight.sum(axis=0)
+        both = prob[self.mode > 0].sum() * prob[self.mode < 0].sum()  # p (1 - p)
+        ends = [by_mode[self.mode == sign][0] if (self.mode == sign).any() else 0.0 for sign in (1, -1)]
+        noise = sum(
+            w @ np.square(self.z - centre).sum(axis=1) for w, centre in zip(self.weight.T, by_context, strict=True)
+        )
+        spread = prob @ np.square(by_context - by_mode).sum(axis=1)
+        between = both * np.square(ends[0] - ends[1]).sum()
+        return {"within-context": float(noise), "within-mode": float(spread), "between-mode": float(between)}
+
+    def compressed(self) -> "Law":
+        """A.18: the law of Z' = E[Z | S]; one atom a mode."""
+        prob, (_, by_mode) = self.weight.sum(axis=0), self.means()
+        signs = [sign for sign in (1, -1) if (self.mode == sign).any()]
+        atoms = np.stack([by_mode[self.mode == sign][0] for sign in signs])
+        return Law(atoms, np.stack([prob * (self.mode == sign) for sign in signs]), self.mode, self.mass)
+
+    def information(self) -> float:
+        """I(Z; C) in nats. Atoms that coincide must be one atom."""
+        joint = self.weight[self.weight.any(axis=1)][:, self.weight.any(axis=0)]
+        product = np.outer(joint.sum(axis=1), joint.sum(axis=0))
+        ratio = np.divide(joint, product, out=np.ones_like(joint), where=joint > 0)
+        return float((joint * np.log(ratio)).sum())
+
+    def gradient(self, theta: np.ndarray, std: float) -> dict[str, float]:
+        """A.17 on one step of DI, every expectation exact; theta (d + 1,), std > 0.
+
+        From DI's initial states (position p, at rest) the policy draws the force a ~ N((theta^T [z; 1]) f, std^2 I)
+        with f = -p; the acceleration is S a / mass, the reward -|S a / mass - f|^2, and g = reward * d log pi / d theta
+        is the score-function gradient. Forces are not clipped. Returns tr Cov(g) as "variance", E[tr Cov(g | Z)] as
+        "noise", tr Cov(E[g | Z]) as "explained", the Lipschitz constant "L" of z -> E[g | Z = z] over the atoms, and
+        "bound" = noise + L^2 tr Cov(Z).
+        """
+        pz = self.weight.sum(axis=1)
+        z, posterior, pz = self.z[pz > 0], self.weight[pz > 0] / pz[pz > 0, None], pz[pz > 0]
+        features = np.column_stack([z, np.ones(len(z))])
+        kappa, (m2, m4, m6) = self.mode / self.mass, start_moments()
+        gain, length = features @ theta, np.square(features).sum(axis=1)
+        mean = -2 * m2 * (posterior @ kappa**2 * gain - posterior @ kappa)[:, None] * features  # E[g | Z = z]
+        # |g|^2 has the Gaussian moment E[x^2 ((u + b x)^2 + b^2 y^2)^2] = u^4 + 20 u^2 b^2 + 24 b^4
+        u2, b2 = np.square(gain[:, None] * kappa - 1), np.square(kappa * std)
+        second = length / std**2 * (posterior * (u2**2 * m6 + 20 * u2 * b2 * m4 + 24 * b2**2 * m2)).sum(axis=1)
+        centre, power = pz @ mean, np.square(mean).sum(axis=1)
+        variance, noise = float(pz @ second - centre @ centre), float(pz @ (second - power))
+        lipschitz = float(np.sqrt(_slope(z, mean)))
+        return {
+            "variance": variance,
+            "noise": noise,
+            "explained": float(pz @ np.square(mean - centre).sum(axis=1)),
+            "L": lipschitz,
+            "bound": noise + lipschitz**2 * self.variability(),
+        }
+
+    def sample_gradients(self, theta: np.ndarray, std: float, n: int, rng: np.random.Generator) -> np.ndarray:
+        """n independent draws (n, d + 1) of the stochastic gradient g of `gradient`."""
+        flat = rng.choice(self.weight.size, size=n, p=self.weight.ravel() / self.weight.sum())
+        atom, context = np.unravel_index(flat, self.weight.shape)
+        features = np.column_stack([self.z[atom], np.ones(n)])
+        kappa = (self.mode / self.mass)[context, None]
+        f = rng.uniform(0.8, 1.0, (n, 2)) * rng.choice([-1.0, 1.0], (n, 2))
+        xi = rng.standard_normal((n, 2))
+        force = (features @ theta)[:, None] * f + std * xi
+        reward = -np.square(kappa * force - f).sum(axis=1)
+        return ((xi * f).sum(axis=1) / std * reward)[:, None] * features
+
+
+def _slope(z: np.ndarray, g: np.ndarray) -> float:
+    """The largest |g_i - g_j|^2 / |z_i - z_j|^2 over pairs of different atoms; 0 for a single one."""
+    dz, dg = pdist(z, "sqeuclidean"), pdist(g, "sqeuclidean")
+    return float(np.divide(dg, dz, out=np.zeros_like(dz), where=dz > 0).max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Gaussian codes: Z given C = c is N(centre_c, noise^2 I). centre (C, d), prob, mode and mass (C,)."""
+
+    centre: np.ndarray
+    noise: float
+    prob: np.ndarray
+    mode: np.ndarray
+    mass: np.ndarray
+
+    def posterior(self, z: np.ndarray) -> np.ndarray:
+        """P(C = c | Z = z), (n, C)."""
+        log = -np.square(z[:, None] - self.centre).sum(axis=2) / (2 * max(self.noise, 1e-6) ** 2)
+        with np.errstate(divide="ignore"):
+            log = log + np.log(self.prob)
+        joint = np.exp(log - log.max(axis=1, keepdims=True))
+        return joint / joint.sum(axis=1, keepdims=True)
+
+    def law(self, n: int, rng: np.random.Generator) -> Law:
+        """n equally likely atoms drawn from the codes, each with its posterior over contexts."""
+        counts = np.floor(self.prob * n + 0.5).astype(int)
+        label = np.repeat(np.arange(len(counts)), counts)
+        z = self.centre[label] + self.noise * rng.standard_normal((len(label), self.centre.shape[1]))
+        return Law(z, self.posterior(z) / len(z), self.mode, self.mass)
+
+    def squeezed(self, amount: float) -> "Codes":
+        """The codes (1 - amount) Z + amount E[Z | S]: nothing changes at 0, each mode is one point at 1."""
+        same = (self.mode[:, None] == self.mode) * self.prob
+        by_mode = same / np.maximum(same.sum(axis=1, keepdims=True), 1e-300) @ self.centre
+        centre = (1 - amount) * self.centre + amount * by_mode
+        return Codes(centre, (1 - amount) * self.noise, self.prob, self.mode, self.mass)
+
+
+def synthetic_codes(
+    separation: float = 2.0, spread: float = 0.3, noise: float = 0.2, p: float = 0.5, dim: int = 2, masses: int = 5
+) -> Codes:
+    """Codes of DI-like contexts (S, mass): the first axis tells the mode, the mass moves the code along the others.
+
+    Mode centres are `separation` apart; the means of one mode's contexts lie at rms distance `spread` from its centre.
+    """
+    mass = np.linspace(0.6, 1.4, masses)
+    along = (mass - mass.mean()) / max(mass.std(), 1e-300)
+    centre = np.zeros((2 * masses, dim))
+    centre[:masses, 0], centre[masses:, 0] = separation / 2, -separation / 2
+    centre[:, min(1, dim - 1)] += spread * np.concatenate([along, along])
+    prob = np.concatenate([np.full(masses, p), np.full(masses, 1 - p)]) / masses
+    return Codes(centre, noise, prob, np.repeat([1.0, -1.0], masses), np.concatenate([mass, mass]))
+
+
+def information_counterexample() -> tuple[float, float]:
+    """I(Z; C) and I(Z'; C) in nats for S, U fair bits, C = (S, U), Z = [S or U], Z' = E[Z | S]: compression to the
+    mode means makes the second larger, since Z' tells S where Z = 1 does not."""
+    mode, bit = np.array([1.0, 1.0, -1.0, -1.0]), np.array([0, 1, 0, 1])
+    value = ((mode > 0) | (bit == 1)).astype(int)
+    law = Law(np.array([[0.0], [1.0]]), np.eye(2)[value].T / 4, mode, np.ones(4))
+    return law.information(), law.compressed().information()
