@@ -229,7 +229,7 @@ def _sweep(argv: list[str]) -> None:
         if status:
             result = Folder(out).status(cells)
             for (env, arm), speed in result.speeds.items():
-                print(f"speed    {env:12} {arm:16} {speed:6.1f} steps/s")
+                print(f"speed    {env:12} {arm:16} {speed:6.1f} learning steps/s")
             for cell in result.running:
                 print(f"running  {cell}, last checkpoint at step {Folder(out).progress(cell)[0]} of {cell.steps}")
             for cell, reason in result.failed:

@@ -62,12 +62,14 @@ class Cell:
 
     def train_settings(self):
         """The TrainSettings of its run; UserError for what does not exist."""
+        from dmash_core.agent import SACSettings
         from dmash_core.methods import get_method
         from dmash_core.training import TrainSettings
 
         try:
             method = dataclasses.replace(get_method(self.arm), **self.method)
-            return TrainSettings(self.env, self.arm, method, **self.settings)
+            sac = SACSettings(**self.settings.get("sac", {}))
+            return TrainSettings(self.env, self.arm, method, **(self.settings | {"sac": sac}))
         except TypeError as error:
             raise UserError(f"{self.env} {self.arm}: {error}") from None
 
@@ -307,7 +309,7 @@ class Status:
     failed: list[tuple[Cell, str]] = field(default_factory=list)
     waiting: list[Cell] = field(default_factory=list)
     speeds: dict[tuple[str, str], float] = field(default_factory=dict)
-    """Steps a second of (environment, arm)."""
+    """Learning steps a second of (environment, arm), evaluations included."""
     core_seconds: float = 0.0
     unmeasured: int = 0
 
@@ -383,16 +385,18 @@ class Folder:
                 status.failed.append((cell, str(error)))
                 continue
             step, seconds = (meta["steps"], meta["wall_time_s"]) if meta else self.progress(cell)
-            if step and seconds:
+            # The random steps at the start take next to no time; nothing is learned in them.
+            random = cell.train_settings().random_steps
+            if (learned := step - random) > 0 and seconds:
                 for group in ((cell.env, cell.label), cell.label):
                     before = measured.get(group, (0, 0.0))
-                    measured[group] = (before[0] + step, before[1] + seconds)
+                    measured[group] = (before[0] + learned, before[1] + seconds)
             if meta:
                 status.done.append(cell)
             elif reason := self.failure(cell):
                 status.failed.append((cell, reason))
             else:
-                left.append((cell, max(cell.steps - step, 0)))
+                left.append((cell, max(cell.steps - max(step, random), 0)))
                 held = Claim.held(cell.place(self.out, "claims"))
                 (status.running if held else status.waiting).append(cell)
         status.speeds = {k: steps / seconds for k, (steps, seconds) in measured.items() if isinstance(k, tuple)}

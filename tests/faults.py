@@ -1,0 +1,301 @@
+"""Faults put into sweeps, and what they cost: each function harms a sweep, has it go on, and compares the raw runs.
+
+`tests/test_sweep.py` tries each a few times; `make faults` many times, and writes docs/reliability.md from the counts.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from dmash_core.errors import UserError
+from dmash_core.runs import read_run, run_path
+from dmash_core.sweep import Claim, Folder, LocalWorker, Sweep, load_profile
+
+SETTINGS = {"random_steps": 100, "eval_every": 100, "eval_rollouts": 1, "replay_capacity": 400, "per_context": 2}
+BLOCK = {"envs": ["DI"], "arms": ["dr"], "seeds": [0, 1], "steps": 400, "settings": SETTINGS, "method": {"width": 16}}
+
+
+@dataclass
+class Result:
+    """How often a fault was tried, how many raw runs it lost or changed, and how many were trained twice at once."""
+
+    fault: str
+    after: str
+    tries: int = 0
+    lost: int = 0
+    doubled: int = 0
+    note: str = ""
+
+
+def grid(folder: Path, **changes) -> Path:
+    """A file of profiles with the one profile `tiny`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump({"tiny": [BLOCK | changes]}))
+    return path
+
+
+def cells(folder: Path, **changes) -> list:
+    """The cells of the tiny profile."""
+    return load_profile("tiny", grid(folder, **changes))
+
+
+def digests(out: Path, wanted: list) -> dict:
+    """Cell -> digest of its raw run, None where there is no whole one."""
+    found = {}
+    for cell in wanted:
+        try:
+            found[cell.key] = read_run(run_path(out, *cell.key)).meta["digest"]
+        except UserError:
+            found[cell.key] = None
+    return found
+
+
+def reference(folder: Path, **changes) -> dict:
+    """The digests of an undisturbed sweep, and under "runs" their folder."""
+    wanted = cells(folder, **changes)
+    Sweep(wanted, folder / "runs", jobs=2, say=quiet, poll=0.1).run()
+    return digests(folder / "runs", wanted) | {"runs": folder / "runs"}
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
+def losses(out: Path, wanted: list, good: dict) -> int:
+    """How many raw runs are missing or differ from the undisturbed ones."""
+    return sum(digest != good[key] for key, digest in digests(out, wanted).items())
+
+
+def checkpoints(out: Path, cell) -> list[Path]:
+    """The checkpoints of a cell, newest first."""
+    folder = out / ".progress" / cell.env / cell.label / f"seeds-{cell.seed}"
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
+def wait(condition, seconds: float = 120.0):
+    """The first true value of `condition()`."""
+    until = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > until:
+            raise TimeoutError("the sweep did not get that far")
+        time.sleep(0.02)
+    return value
+
+
+def owner(out: Path, cell) -> int:
+    """The process that holds a cell, 0 when there is none."""
+    folder = cell.place(out, "claims")
+    try:
+        return json.loads((folder / str(Claim.newest(folder))).read_text()).get("pid", 0)
+    except (OSError, ValueError):
+        return 0
+
+
+def start(folder: Path, out: Path, *options: str, **changes) -> subprocess.Popen:
+    """A sweep of the tiny profile as a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "dmash_core.cli",
+        "sweep",
+        "--profile",
+        "tiny",
+        "--grid",
+        str(grid(folder, **changes)),
+    ]
+    return subprocess.Popen([*command, "--out", str(out), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+# ---------------------------------------------------------------- the faults
+
+
+def kill_worker(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """kill -9 of a worker after a random time; the sweep starts it again."""
+    result = Result("kill -9 of a worker", "the same sweep starts it again from its checkpoint")
+    for i in range(tries):
+        out, wanted = folder / f"runs-{i}", cells(folder)[:1]
+        delay = rng.uniform(0.0, 4.0)
+
+        struck: list[float] = []
+
+        def strike(out=out, cell=wanted[0], delay=delay, struck=struck):
+            pid = wait(lambda: owner(out, cell))
+            time.sleep(delay)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+            struck.append(delay)
+
+        thread = threading.Thread(target=strike)
+        thread.start()
+        Sweep(wanted, out, say=quiet, poll=0.1).run()
+        thread.join()
+        result.tries += len(struck)
+        result.lost += losses(out, wanted, good)
+        shutil.rmtree(out)
+    return result
+
+
+def kill_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """kill -9 of the sweep after a random time; a new one goes on at once, beside workers that may still be ending."""
+    result = Result("kill -9 of the sweep", "its worker writes a checkpoint and ends; the same command goes on")
+    for i in range(tries):
+        out, wanted = folder / f"runs-{i}", cells(folder)[:1]
+        with start(folder, out, "--jobs", "1", seeds=[0]) as process:
+            wait(lambda out=out: (out / ".progress").exists())
+            time.sleep(rng.uniform(0.0, 10.0))
+            result.tries += process.poll() is None
+            process.kill()
+        Sweep(wanted, out, say=quiet, poll=0.1).run()
+        result.lost += losses(out, wanted, good)
+        shutil.rmtree(out)
+    return result
+
+
+def stop_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """SIGTERM or SIGINT to the sweep: how long until all has ended with a checkpoint; then go on."""
+    result, longest = (
+        Result("SIGTERM, SIGINT to the sweep", "a checkpoint at the very step; the same command goes on"),
+        0.0,
+    )
+    for i in range(tries):
+        out, wanted = folder / f"runs-{i}", cells(folder)[:1]
+        with start(folder, out, "--jobs", "1", seeds=[0]) as process:
+            wait(lambda out=out, wanted=wanted: checkpoints(out, wanted[0]))
+            time.sleep(rng.uniform(0.0, 1.0))
+            before, number = time.monotonic(), rng.choice([signal.SIGTERM, signal.SIGINT])
+            process.send_signal(number)
+            stopped = process.wait() == 128 + number
+            if stopped:
+                longest = max(longest, time.monotonic() - before)
+                result.tries += 1
+                result.lost += not checkpoints(out, wanted[0]) and not Folder(out).finished(wanted[0])
+        Sweep(wanted, out, say=quiet, poll=0.1).run()
+        result.lost += losses(out, wanted, good)
+        shutil.rmtree(out)
+    result.note = f"longest time to the end {longest:.1f} s"
+    return result
+
+
+def two_sweeps(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """Two sweeps over one folder at once: each cell is claimed exactly once."""
+    result = Result("two sweeps over one folder", "each cell is trained by one of them")
+    for i in range(tries):
+        out, wanted = folder / f"runs-{i}", cells(folder)
+        sweeps = [threading.Thread(target=Sweep(wanted, out, say=quiet, poll=0.05).run) for _ in range(2)]
+        for thread in sweeps:
+            thread.start()
+        for thread in sweeps:
+            thread.join()
+        result.tries += 1
+        result.doubled += sum(Claim.newest(cell.place(out, "claims")) != 1 for cell in wanted)
+        result.lost += losses(out, wanted, good)
+        shutil.rmtree(out)
+    return result
+
+
+def bad_checkpoint(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """Bytes of the newest checkpoint are changed, or its end is cut off; it is named and the one before is taken."""
+    result, named = Result("newest checkpoint damaged", "named, set aside, the one before is taken"), 0
+    for i in range(tries):
+        out, wanted, said = folder / f"runs-{i}", cells(folder)[:1], []
+        worker = LocalWorker(out, wanted[0])
+        wait(lambda out=out, wanted=wanted: len(checkpoints(out, wanted[0])) == 2)
+        worker.stop()
+        worker.process.wait()
+        if len(found := checkpoints(out, wanted[0])) == 2:
+            damage(found[0], rng)
+            result.tries += 1
+            Sweep(wanted, out, say=said.append, poll=0.1).run()
+            named += any("damaged checkpoint left aside" in line and found[0].name in line for line in said)
+            result.lost += losses(out, wanted, good)
+        shutil.rmtree(out)
+    result.note = f"named in {named} of {result.tries}"
+    result.lost += result.tries - named
+    return result
+
+
+def bad_run(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """Bytes of a finished raw run are changed, or its end is cut off; the next sweep trains it again."""
+    result, out = Result("raw run damaged", "named, trained again"), folder / "runs"
+    wanted = cells(folder)[:1]
+    shutil.copytree(good["runs"], out)
+    for _ in range(tries):
+        damage(run_path(out, *wanted[0].key), rng)
+        result.tries += 1
+        result.lost += digests(out, wanted)[wanted[0].key] is not None  # a damage that nobody notices
+        Sweep(wanted, out, say=quiet, poll=0.1).run()
+        result.lost += losses(out, wanted, good)
+    return result
+
+
+def damage(path: Path, rng: random.Random) -> None:
+    """Change 16 bytes somewhere, or cut the file."""
+    content = bytearray(path.read_bytes())
+    at = rng.randrange(len(content) - 16)
+    if rng.random() < 0.5:
+        content[at : at + 16] = bytes(b ^ 0xFF for b in content[at : at + 16])
+    else:
+        del content[at:]
+    path.write_bytes(content)
+
+
+def full_disk(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """A file system too small for a checkpoint; then it grows and the same sweep goes on."""
+    result = Result("disk full", "one sentence, no half file; with room again the same command goes on")
+    wanted = cells(folder)[:1]
+    for _ in range(tries):
+        # from too small for the first checkpoint to too small for the second
+        room = rng.choice([64, 128, 400, 600])
+        with tempfile.TemporaryDirectory() as mounted:
+            if subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={room}k", "tmpfs", mounted], capture_output=True
+            ).returncode:
+                result.note = "not tried: mounting is not permitted"
+                return result
+            try:
+                out = Path(mounted) / "runs"
+                status = Sweep(wanted, out, say=quiet, poll=0.1).run()
+                if status.failed:
+                    result.tries += 1
+                    result.lost += "No space left" not in status.failed[0][1]
+                result.lost += sum(p.stat().st_size == 0 for p in out.rglob("*.parquet"))
+                subprocess.run(["mount", "-o", "remount,size=100m", mounted], check=True)
+                Sweep(wanted, out, say=quiet, poll=0.1).run()
+                result.lost += losses(out, wanted, good)
+            finally:
+                subprocess.run(["umount", mounted], check=True)
+    return result
+
+
+def divergence(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """A learning rate that ends in NaN: the cell is marked with its reason, once, and tried again only when asked."""
+    result = Result("a run diverges to NaN", "marked failed with its reason, not tried again until asked")
+    for i in range(tries):
+        out = folder / f"runs-{i}"
+        wanted = cells(folder, seeds=[0], settings=SETTINGS | {"sac": {"critic_lr": 1e30}})
+        first = Sweep(wanted, out, say=quiet, poll=0.1).run()
+        result.tries += 1
+        result.lost += not (first.failed and "is not finite" in first.failed[0][1])
+        second = Sweep(wanted, out, launch=lambda cell: 1 / 0, say=quiet).run()  # nothing is started
+        result.lost += len(second.failed) != 1
+        folder_ = Folder(out)
+        folder_.forgive(wanted)
+        result.lost += len(folder_.status(wanted).waiting) != 1
+    return result
+
+
+FAULTS = [kill_worker, kill_sweep, stop_sweep, two_sweeps, bad_checkpoint, bad_run, full_disk, divergence]

@@ -1,0 +1,214 @@
+"""The sweep: nothing is lost, nothing is trained twice, whatever is killed or damaged (tests/faults.py harms)."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import time
+
+import faults
+import pytest
+
+from dmash_core import cli, sweep
+from dmash_core.errors import UserError
+from dmash_core.runs import run_path
+from dmash_core.sweep import Claim, Folder, Sweep, load_profile
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """The folder and the digests of an undisturbed sweep of two cells."""
+    folder = tmp_path_factory.mktemp("reference")
+    return folder, faults.reference(folder)
+
+
+@pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
+def test_faults(fault, good, tmp_path):
+    result = fault(tmp_path, good[1], 1, random.Random(fault.__name__))
+    if "not permitted" in result.note:
+        pytest.skip(result.note)
+    assert (result.lost, result.doubled) == (0, 0)
+
+
+def test_undisturbed(good, capsys, monkeypatch):
+    folder, digests = good
+    assert None not in digests.values() and len(set(digests.values())) == 3  # with the folder
+    cells = faults.cells(folder)
+    status = Folder(folder / "runs").status(cells)
+    assert (len(status.done), len(status.waiting), status.unmeasured, status.core_seconds) == (2, 0, 0, 0.0)
+    assert status.speeds[("DI", cells[0].label)] > 0
+    Sweep(cells, folder / "runs", launch=lambda cell: 1 / 0, say=faults.quiet).run()  # starts nothing
+    # what is left of another length is estimated from the speed of what is there
+    more = Folder(folder / "empty").status(cells), Folder(folder / "runs").status(faults.cells(folder, seeds=[0, 7]))
+    assert more[0].unmeasured == 2 and more[1].unmeasured == 0 and more[1].core_seconds > 0
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["dmash", *words])
+        try:
+            cli.main()
+            return 0, capsys.readouterr().out
+        except SystemExit as end:
+            return end.code, capsys.readouterr().out
+
+    runs = str(folder / "runs")
+    assert command("runs", "verify", "--runs", runs) == (0, f"2 good, 0 bad in {runs}\n")
+    code, text = command("runs", "list", "--runs", runs, "--env", "DI", "--arm", cells[0].label)
+    assert code == 0 and len(text.splitlines()) == 3
+    assert len(command("runs", "list", "--runs", runs, "--env", "ODE")[1].splitlines()) == 1
+    grid = str(faults.grid(folder))
+    code, text = command("sweep", "--profile", "tiny", "--grid", grid, "--out", runs, "--status")
+    assert code == 0 and "2 done, 0 running, 0 failed, 0 waiting" in text
+    shutil.copytree(runs, folder / "bad")
+    path = run_path(folder / "bad", *cells[0].key)
+    path.write_bytes(path.read_bytes()[:-9])
+    code, text = command("runs", "verify", "--runs", str(folder / "bad"))
+    assert code == 1 and str(path) in text and "not a whole Parquet file" in text
+    assert command("sweep", "--profile", "nope", "--out", runs)[0] == 2
+
+
+# ---------------------------------------------------------------- profiles
+
+
+def test_profiles():
+    first = load_profile("first")
+    assert len(first) == 18 + 12 + 16 and {cell.steps for cell in first} == {50_000}
+    assert [str(c) for c in first[:2]] == ["DI dr seed 0", "DI concat seed 0"]
+    assert len({cell.key for cell in load_profile("paper")}) == len(load_profile("paper")) == 4 * 6 * 10
+    assert {cell.steps for cell in load_profile("paper")} == {100_000}
+
+
+def test_a_cell_named_twice_is_trained_once(tmp_path):
+    path = tmp_path / "grid.yaml"
+    block = "{envs: [DI], arms: [dr], seeds: [0], steps: %d}"
+    path.write_text(f"p: [{block % 50_000}, {{envs: [DI], arms: [dr], seeds: [1]}}, {block % 100_000}]")
+    assert [(c.seed, c.steps) for c in load_profile("p", path)] == [(0, 100_000), (1, 100_000)]
+
+
+@pytest.mark.parametrize(
+    ("block", "word"),
+    [
+        ("{envs: [DJ], arms: [dr], seeds: [0]}", "'DJ'"),
+        ("{envs: [DI], arms: [dx], seeds: [0]}", "'dx'"),
+        ("{envs: [DI], arms: [dr], seed: [0]}", "'seed'"),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {evaluate: 3}}", "evaluate"),
+    ],
+)
+def test_mistakes_in_the_grid(tmp_path, block, word):
+    (tmp_path / "grid.yaml").write_text(f"p: [{block}]")
+    with pytest.raises(UserError, match=word):
+        load_profile("p", tmp_path / "grid.yaml")
+
+
+# ---------------------------------------------------------------- claims
+
+
+def _contend(folder, barrier, wins):
+    barrier.wait()
+    if Claim.take(folder):
+        with wins.get_lock():
+            wins.value += 1
+    barrier.wait()  # nobody dies, and so frees the claim, before all have tried
+
+
+def _claim_and_die(folder):
+    assert Claim.take(folder)
+
+
+def test_one_of_many_gets_the_claim(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for i in range(5):
+        folder = tmp_path / str(i)
+        if i % 2:  # of a dead owner
+            process = context.Process(target=_claim_and_die, args=(folder,))
+            process.start()
+            process.join()
+            assert Claim.newest(folder) == 1 and not Claim.held(folder)
+        wins, barrier = context.Value("i", 0), context.Barrier(6)
+        processes = [context.Process(target=_contend, args=(folder, barrier, wins)) for _ in range(6)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert wins.value == 1
+
+
+def test_claims_expire(tmp_path):
+    claim = Claim.take(tmp_path)
+    assert Claim.held(tmp_path) and Claim.take(tmp_path) is None
+    claim.release()
+    claim = Claim.take(tmp_path)
+    assert claim.number == 2 and [p.name for p in tmp_path.iterdir()] == ["2"]
+    # the number of a dead process, given to another one
+    owner = json.loads(claim.path.read_text())
+    claim.path.write_text(json.dumps(owner | {"born": "1"}))
+    assert not Claim.held(tmp_path)
+    # another machine: only its signs of life tell
+    claim.path.write_text(json.dumps(owner | {"where": "elsewhere"}))
+    assert Claim.held(tmp_path)
+    os.utime(claim.path, (time.time() - sweep.EXPIRE - 1,) * 2)
+    assert not Claim.held(tmp_path)
+    claim.beat()
+    assert Claim.held(tmp_path) and not claim.lost()
+    # killed before it wrote who it is: its age decides
+    claim.path.write_text("")
+    assert Claim.held(tmp_path)
+    os.utime(claim.path, (time.time() - sweep.EXPIRE - 1,) * 2)
+    assert Claim.take(tmp_path).number == 3 and claim.lost()
+
+
+# ---------------------------------------------------------------- the sweep's own rules, with workers that only pretend
+
+
+class Pretend:
+    def __init__(self, code, output=""):
+        self.code, self.text, self.stopped = code, output, False
+
+    def poll(self):
+        return self.code
+
+    def output(self):
+        return self.text
+
+    def stop(self):
+        self.code = 143
+
+
+def test_a_crash_is_tried_again_three_times(tmp_path):
+    starts = []
+    wanted = faults.cells(tmp_path, seeds=[0])
+
+    def launch(cell):
+        starts.append(cell)
+        return Pretend(-11, "Traceback\nboom")
+
+    status = Sweep(wanted, tmp_path / "runs", launch=launch, say=faults.quiet, poll=0).run()
+    assert len(starts) == 3 and "status -11 (boom)" in status.failed[0][1]
+    Sweep(wanted, tmp_path / "runs", launch=launch, say=faults.quiet, poll=0).run()
+    assert len(starts) == 3
+    Folder(tmp_path / "runs").forgive(wanted)
+    Sweep(wanted, tmp_path / "runs", launch=launch, say=faults.quiet, poll=0).run()
+    assert len(starts) == 6
+
+
+def test_errors_in_a_row_stop_the_sweep(tmp_path):
+    wanted = faults.cells(tmp_path, seeds=list(range(9)))
+    with pytest.raises(UserError, match="3 cells in a row.*cannot write x: No space left"):
+        Sweep(
+            wanted, tmp_path, launch=lambda c: Pretend(2, "cannot write x: No space left"), say=faults.quiet, poll=0
+        ).run()
+
+
+def test_the_time_limit(tmp_path):
+    workers = []
+
+    def launch(cell):
+        workers.append(Pretend(None))
+        return workers[-1]
+
+    wanted = faults.cells(tmp_path, seeds=[0, 1, 2])
+    status = Sweep(wanted, tmp_path, jobs=2, hours=0.5 / 3600, launch=launch, say=faults.quiet, poll=0.01).run()
+    assert [w.code for w in workers] == [143, 143] and len(status.waiting) == 3
+    with pytest.raises(UserError, match="positive"):
+        Sweep(wanted, tmp_path, jobs=0)
