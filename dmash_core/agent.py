@@ -166,7 +166,11 @@ class Agent:
             return Code(None, None)
         if self.method.context == "true":
             return Code(contexts, None)
-        z = self.modules["encoder"](windows)
+        return self.code_of(self.modules["encoder"](windows))
+
+    @torch.no_grad()
+    def code_of(self, z: Tensor) -> Code:
+        """The code that embeddings z (N, B, 8) stand for."""
         return Code(z, self.modules["hypernetwork"](z) if self.method.hypernetwork == "shared" else None)
 
     def _constant_code(self, z: Tensor | None, contexts: Tensor) -> Code:
@@ -186,6 +190,15 @@ class Agent:
         """Actions (N, B, d_a) in (-1, 1): tanh of the mean, or a sample with ``noise`` standard normal (N, B, d_a)."""
         mean, log_std = self.policy(obs, self.code(windows, contexts))
         return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)
+
+    @torch.no_grad()
+    def adapter_output(self, obs: Tensor, code: Code) -> Tensor:
+        """What the adapter adds to the actor's features, x~ - ReLU(x) (N, B, width), for arms with adapters."""
+        if self.method.hypernetwork == "private":
+            code = Code(None, self.modules["actor_hypernetwork"](code.vector))
+        actor = self.modules["actor"]
+        features = actor.second(torch.relu(actor.first(obs)))
+        return _modulation(code.omega)(features) - torch.relu(features)
 
     # ---------------------------------------------------------------- updates
 

@@ -60,6 +60,28 @@ class Driver:
         return reward.reshape(self.n, self.batch), bool(truncated[0])
 
 
+def rollout(agent: Agent, env_name: str, contexts: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+    """One episode of the mean policy in each of B contexts (B, d), after the warm-up, by an agent of one seed.
+
+    Returns time-major arrays: ``obs`` (T, B, d_s) before each step, ``action`` (T, B, d_a), ``reward`` (T, B); and
+    where the arm infers one the embedding ``z`` (T, B, 8).
+    """
+    driver = Driver(agent, env_name, contexts[None])
+    driver.warm_up([(seed, EVALUATION_STREAM, i) for i in range(driver.batch)])
+    seen: dict[str, list] = {"obs": [], "action": [], "reward": []}
+    ended = False
+    while not ended:
+        code = agent.code(driver.history.window(), driver.contexts)
+        action = driver.mean_action()
+        seen["obs"].append(driver.obs[0].numpy())
+        seen["action"].append(action[0].numpy())
+        if agent.method.context == "inferred":
+            seen.setdefault("z", []).append(code.vector[0].numpy())
+        reward, ended = driver.step(action)
+        seen["reward"].append(reward[0])
+    return {name: np.stack(values) for name, values in seen.items()}
+
+
 class Evaluator:
     """Returns on the sets train, eval-in and eval-out: all contexts, sets and rollouts of all seeds in one batch."""
 

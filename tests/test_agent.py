@@ -231,7 +231,7 @@ def test_target_at_the_time_limit(bootstrap):
 
 
 def test_a_seed_alone_is_the_same_seed_in_a_block():
-    """Same initial parameters and draws bit for bit; losses of the first updates to 1e-5 (sums are ordered otherwise)."""
+    """Same parameters and draws bit for bit; losses of the first updates to 1e-5 (sums are ordered otherwise)."""
     for arm in ARMS:
         block, alone = make(arm, seeds=(3, 4, 5)), make(arm, seeds=(4,))
         for key, value in alone.modules.state_dict().items():
