@@ -1,0 +1,93 @@
+"""The command line: one sentence and exit status 2 for a user's mistake, never a traceback."""
+
+import json
+
+import pytest
+
+from dmash_core import bench, cli
+from dmash_core.errors import UserError
+from dmash_core.methods import METHODS, replace
+from dmash_core.runs import read_run
+
+
+def call(monkeypatch, *words):
+    """(exit status, printed) of a command run in this process."""
+    monkeypatch.setattr("sys.argv", ["dmash", *map(str, words)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+TRAIN = ("train", "--env", "DI", "--arm")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("trian",), "unknown command 'trian'; did you mean 'train'?"),
+        (("train", "--env", "DJ", "--arm", "dr"), "unknown environment 'DJ'; did you mean 'DI'? Valid: DI, DI-"),
+        (("train", "--env", "ODE-21", "--arm", "dr"), "ODE-k exists for k = 1, ..., 20"),
+        ((*TRAIN, "dma-start"), "unknown arm 'dma-start'; did you mean 'dma-star'? Valid: dr, concat"),
+        ((*TRAIN, "dr", "--steps", "12345"), "positive multiple of eval_every (5000)"),
+        ((*TRAIN, "dr", "--seeds", "1", "1"), "distinct non-negative"),
+        ((*TRAIN, "dr", "--seeds", "one"), "numbers or ranges such as 0..9, not 'one'"),
+        ((*TRAIN, "dr", "--threads", "0"), "threads must be at least 1"),
+        ((*TRAIN, "dr", "--random-steps", "150"), "multiple of the 100 steps"),
+        (("evaluate", "nowhere.safetensors"), "there is no checkpoint nowhere.safetensors"),
+        (("evaluate", __file__), "is not a checkpoint of this project"),
+        (("notebooks", "--profile", "smok"), "unknown profile 'smok'; did you mean 'smoke'?"),
+        (("notebooks", "--set", "steps=3"), "name the notebook"),
+        (("notebooks", "a.ipynb", "--set", "steps"), "parameters are name=value"),
+        (("bench", "--arms", "dq"), "unknown arm 'dq'"),
+    ],
+)
+def test_mistakes(monkeypatch, capsys, tmp_path, words, said):
+    words = (*words, "--out", tmp_path) if words[0] == "train" else words
+    assert call(monkeypatch, *words) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+    assert error.count("\n") == 1
+
+
+def test_mistakes_that_the_parser_finds(monkeypatch, capsys):
+    """tyro's own messages: wrong types, options that do not exist, values out of range."""
+    for words, said in (
+        ((*TRAIN, "dr", "--steps", "many"), "many"),
+        ((*TRAIN, "dr", "--masknig", "0.2"), "--masking"),
+        ((*TRAIN, "dma-star", "--masking", "3"), "must lie in [0, 1]"),
+        ((*TRAIN, "dma-star", "--input-norm", "batch"), "avgl1"),
+    ):
+        assert call(monkeypatch, *words) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_train_evaluate_and_again(monkeypatch, capsys, tmp_path):
+    words = (*TRAIN, "dma-star", "--seeds", "2..3", "--steps", 200, "--eval-every", 200, "--random-steps", 100)
+    words += ("--eval-rollouts", 1, "--width", 16, "--masking", 0.5, "--out", tmp_path)
+    assert call(monkeypatch, *words) == 0
+    paths = capsys.readouterr().out.split()
+    assert [p.rsplit("/", 1)[1] for p in paths] == ["seed-2.parquet", "seed-3.parquet"]
+    meta = read_run(paths[0]).meta
+    assert meta["arm"] == "dma-star+masking=0.5+width=16" and meta["config"]["method"]["masking"] == 0.5
+    assert call(monkeypatch, *words) == 0  # done already: nothing is trained
+    assert call(monkeypatch, *words, "--per-context", 3) == 2
+    assert "made with per_context = 12, but 3 is asked for" in capsys.readouterr().err
+    assert call(monkeypatch, "evaluate", paths[0].replace(".parquet", ".safetensors"), "--rollouts", 1) == 0
+    out = capsys.readouterr().out
+    assert "trained 200 steps" in out and "eval-out" in out
+
+
+def test_seed_ranges():
+    assert cli.parse_seeds(("0", "3..5")) == [0, 3, 4, 5]
+    with pytest.raises(UserError):
+        cli.parse_seeds(("3..",))
+
+
+def test_bench_row(capsys):
+    """One small measurement end to end: what it counts is there and makes sense; no time is asserted."""
+    row = bench.measure_arm("DI", "dma-star-sh", replace(METHODS["dma-star-sh"], width=16), rounds=1, updates=2)
+    assert set(bench.COLUMNS) <= set(row) and row["ratio_to_twin"] is not None
+    assert 0 < row["ms_per_update"] and 0 < row["outside_update"] < 1 and row["peak_mib"] > 100
+    json.dumps(row)
