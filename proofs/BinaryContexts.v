@@ -30,45 +30,44 @@ rewrite /concat /= mul_row_col mxE [vec1 a0 _ _]vec1E mxE; congr (_ + _); apply:
 by rewrite !mxE !big_ord1 !mxE !mulr1n.
 Qed.
 
-Lemma shallow_widths k (u v c a : 'I_k -> R) a0 : widths (shallow u v c a a0) = [:: k].
-Proof. by []. Qed.
-
 Definition pick (x : seq R) (i : nat) : R := nth 0 x i.
 
-(** Four neurons: relu(s + B(z - 1)) - relu(-s + B(z - 1)) gives s when z = 1 and is silent when z = -1; the other two do
-    the opposite. *)
+(** Four neurons, with c = B / 2: relu(s + c(z - 1)) - relu(-s + c(z - 1)) gives s when z = 1 and is silent when z = -1;
+    the other two, relu(-s - c(z + 1)) - relu(s - c(z + 1)), do the opposite. *)
 Definition four B : mlp R (1 + 1) 1 :=
-  @shallow 4 (pick [:: 1; -1; 1; -1]) (pick [:: B; B; - B; - B]) (fun=> - B) (pick [:: 1; -1; -1; 1]) 0.
+  let c := B / 2%:R in
+  @shallow 4 (pick [:: 1; -1; -1; 1]) (pick [:: c; c; - c; - c]) (fun=> - c) (pick [:: 1; -1; 1; -1]) 0.
 
 (** Two neurons: 2 relu(s + B z) - relu(s + B z + 2 B) + B. *)
 Definition two B : mlp R (1 + 1) 1 :=
   @shallow 2 (pick [:: 1; 1]) (pick [:: B; B]) (pick [:: 0; 2%:R * B]) (pick [:: 2%:R; -1]) B.
 
 (** With |s| <= B and z in {+1, -1}, one hidden layer of four neurons equals s * z exactly. *)
-Theorem binary_four_neurons B s z : `|s| <= B -> z = 1 \/ z = -1 -> concat (four B) (vec1 s) (vec1 z) = s * z.
+Theorem binary_four_neurons B : widths (four B) = [:: 4%N] /\
+  forall s z, `|s| <= B -> z = 1 \/ z = -1 -> concat (four B) (vec1 s) (vec1 z) = s * z.
 Proof.
-rewrite ler_norml => /andP[lo hi] zz.
-have B0 : 0 <= B by move: (le_trans lo hi); rewrite -subr_ge0 opprK -mulr2n pmulrn_lge0.
-have off1 : s - B - B <= 0 by rewrite subr_le0 (le_trans _ B0) // subr_le0.
-have off2 : - s - B - B <= 0 by rewrite subr_le0 (le_trans _ B0) // subr_le0 ler_oppl.
+split=> // s z; rewrite ler_norml => /andP[lo hi] zz.
+have off1 : s - B <= 0 by rewrite subr_le0.
+have off2 : - s - B <= 0 by rewrite subr_le0 ler_oppl.
 rewrite shallowE !big_ord_recl big_ord0 /pick /= !addr0.
 case: zz => ->.
-  have -> : 1 * s + B * 1 - B = s by ring.
-  have -> : -1 * s + B * 1 - B = - s by ring.
-  have -> : 1 * s + - B * 1 - B = s - B - B by ring.
-  have -> : -1 * s + - B * 1 - B = - s - B - B by ring.
+  have -> : 1 * s + B / 2%:R * 1 - B / 2%:R = s by ring.
+  have -> : -1 * s + B / 2%:R * 1 - B / 2%:R = - s by ring.
+  have -> : -1 * s + - (B / 2%:R) * 1 - B / 2%:R = - s - B by field.
+  have -> : 1 * s + - (B / 2%:R) * 1 - B / 2%:R = s - B by field.
   by rewrite (relu_neg off1) (relu_neg off2) -[RHS]mulr1 -[s in RHS]relu_split; ring.
-have -> : 1 * s + B * -1 - B = s - B - B by ring.
-have -> : -1 * s + B * -1 - B = - s - B - B by ring.
-have -> : 1 * s + - B * -1 - B = s by ring.
-have -> : -1 * s + - B * -1 - B = - s by ring.
+have -> : 1 * s + B / 2%:R * -1 - B / 2%:R = s - B by field.
+have -> : -1 * s + B / 2%:R * -1 - B / 2%:R = - s - B by field.
+have -> : -1 * s + - (B / 2%:R) * -1 - B / 2%:R = - s by ring.
+have -> : 1 * s + - (B / 2%:R) * -1 - B / 2%:R = s by ring.
 by rewrite (relu_neg off1) (relu_neg off2) -[s in RHS]relu_split; ring.
 Qed.
 
 (** Two neurons are enough. *)
-Theorem binary_two_neurons B s z : `|s| <= B -> z = 1 \/ z = -1 -> concat (two B) (vec1 s) (vec1 z) = s * z.
+Theorem binary_two_neurons B : widths (two B) = [:: 2%N] /\
+  forall s z, `|s| <= B -> z = 1 \/ z = -1 -> concat (two B) (vec1 s) (vec1 z) = s * z.
 Proof.
-rewrite ler_norml => /andP[lo hi] zz.
+split=> // s z; rewrite ler_norml => /andP[lo hi] zz.
 have lo' : 0 <= s + B by rewrite -[B]opprK subr_ge0.
 have hi' : s - B <= 0 by rewrite subr_le0.
 have B0 : 0 <= B by move: (le_trans lo hi); rewrite -subr_ge0 opprK -mulr2n pmulrn_lge0.
