@@ -218,6 +218,13 @@ def _one_hot(m: int):
     return lambda g, shape: nn.functional.one_hot(torch.randint(m, shape, generator=g), m).double()
 
 
+def _apart(gap: float):
+    """Codes with |z| uniform on [gap, 1] and either sign."""
+    return lambda g, shape: (
+        _signs(g, shape) * (gap + (1 - gap) * torch.rand(*shape, 1, generator=g, dtype=torch.float64))
+    )
+
+
 def _controller(s: Tensor, z: Tensor) -> Tensor:
     """z times a saturated controller of DI's state (p, v): the force that brings the mass to rest at the origin."""
     return z * (-2 * (s[..., :2] + s[..., 2:])).clamp(-1, 1)
@@ -232,6 +239,7 @@ TASKS = {
     "gain": Task(2, 1, 2, _uniform(0.5, 2), lambda s, z: s * z),
     "permutation": Task(3, 6, 3, _one_hot(6), lambda s, z: torch.einsum("nbm,mij,nbj->nbi", z, _PERMUTE, s)),
     "policy": Task(4, 1, 2, _uniform(-1, 1), _controller),
+    "policy-switch": Task(4, 1, 2, _apart(0.2), lambda s, z: _controller(s, z.sign())),
     "policy-binary": Task(4, 1, 2, _signs, _controller),
 }
 
@@ -365,14 +373,22 @@ class Law:
         ratio = np.divide(joint, product, out=np.ones_like(joint), where=joint > 0)
         return float((joint * np.log(ratio)).sum())
 
+    def policy(self, strength: float = 0.5) -> np.ndarray:
+        """theta (d + 1,) for `gradient`: the least-squares gain S * mass on [z; 1], times `strength`; 1 is as far as a
+        linear reading of this code can be trained, 0 is a policy that does nothing."""
+        pz = self.weight.sum(axis=1)
+        root, wanted = np.sqrt(pz)[:, None], self.weight @ (self.mode * self.mass) / np.where(pz > 0, pz, 1)
+        features = np.column_stack([self.z, np.ones(len(self.z))])
+        return strength * np.linalg.lstsq(root * features, root[:, 0] * wanted, rcond=1e-9)[0]
+
     def gradient(self, theta: np.ndarray, std: float) -> dict[str, float]:
         """A.17 on one step of DI, every expectation exact; theta (d + 1,), std > 0.
 
         From DI's initial states (position p, at rest) the policy draws the force a ~ N((theta^T [z; 1]) f, std^2 I)
         with f = -p; the acceleration is S a / mass, the reward -|S a / mass - f|^2, and g = reward * d log pi / d theta
         is the score-function gradient. Forces are not clipped. Returns tr Cov(g) as "variance", E[tr Cov(g | Z)] as
-        "noise", tr Cov(E[g | Z]) as "explained", the Lipschitz constant "L" of z -> E[g | Z = z] over the atoms, and
-        "bound" = noise + L^2 tr Cov(Z).
+        "unexplained", tr Cov(E[g | Z]) as "explained", the Lipschitz constant "L" of z -> E[g | Z = z] over the atoms, and
+        "bound" = unexplained + L^2 tr Cov(Z).
         """
         pz = self.weight.sum(axis=1)
         z, posterior, pz = self.z[pz > 0], self.weight[pz > 0] / pz[pz > 0, None], pz[pz > 0]
@@ -388,7 +404,7 @@ class Law:
         lipschitz = float(np.sqrt(_slope(z, mean)))
         return {
             "variance": variance,
-            "noise": noise,
+            "unexplained": noise,
             "explained": float(pz @ np.square(mean - centre).sum(axis=1)),
             "L": lipschitz,
             "bound": noise + lipschitz**2 * self.variability(),
@@ -415,17 +431,18 @@ def _slope(z: np.ndarray, g: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Codes:
-    """Gaussian codes: Z given C = c is N(centre_c, noise^2 I). centre (C, d), prob, mode and mass (C,)."""
+    """Gaussian codes: Z given C = c is N(centre_c, noise_c^2 I). centre (C, d), noise, prob, mode and mass (C,)."""
 
     centre: np.ndarray
-    noise: float
+    noise: np.ndarray
     prob: np.ndarray
     mode: np.ndarray
     mass: np.ndarray
 
     def posterior(self, z: np.ndarray) -> np.ndarray:
         """P(C = c | Z = z), (n, C)."""
-        log = -np.square(z[:, None] - self.centre).sum(axis=2) / (2 * max(self.noise, 1e-6) ** 2)
+        noise = np.maximum(self.noise, 1e-6)
+        log = -np.square(z[:, None] - self.centre).sum(axis=2) / (2 * noise**2) - z.shape[1] * np.log(noise)
         with np.errstate(divide="ignore"):
             log = log + np.log(self.prob)
         joint = np.exp(log - log.max(axis=1, keepdims=True))
@@ -435,7 +452,7 @@ class Codes:
         """n equally likely atoms drawn from the codes, each with its posterior over contexts."""
         counts = np.floor(self.prob * n + 0.5).astype(int)
         label = np.repeat(np.arange(len(counts)), counts)
-        z = self.centre[label] + self.noise * rng.standard_normal((len(label), self.centre.shape[1]))
+        z = self.centre[label] + self.noise[label, None] * rng.standard_normal((len(label), self.centre.shape[1]))
         return Law(z, self.posterior(z) / len(z), self.mode, self.mass)
 
     def squeezed(self, amount: float) -> "Codes":
@@ -459,7 +476,7 @@ def synthetic_codes(
     centre[:masses, 0], centre[masses:, 0] = separation / 2, -separation / 2
     centre[:, min(1, dim - 1)] += spread * np.concatenate([along, along])
     prob = np.concatenate([np.full(masses, p), np.full(masses, 1 - p)]) / masses
-    return Codes(centre, noise, prob, np.repeat([1.0, -1.0], masses), np.concatenate([mass, mass]))
+    return Codes(centre, np.full(2 * masses, noise), prob, np.repeat([1.0, -1.0], masses), np.concatenate([mass, mass]))
 
 
 def information_counterexample() -> tuple[float, float]:

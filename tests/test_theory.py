@@ -190,7 +190,7 @@ def test_a15_identity_on_samples():
     rng = np.random.default_rng(0)
     codes = theory.synthetic_codes(p=0.3, dim=4)
     label = rng.choice(10, size=5000, p=codes.prob)
-    z = codes.centre[label] + codes.noise * rng.standard_normal((5000, 4))
+    z = codes.centre[label] + codes.noise[0] * rng.standard_normal((5000, 4))
     law = Law.of_samples(z, label, codes.mode, codes.mass)
     assert abs(sum(law.terms().values()) - law.variability()) <= 1e-12
     assert law.variability() == pytest.approx(np.trace(np.cov(z.T, bias=True)), rel=1e-12)
@@ -209,9 +209,9 @@ def test_a15_one_mode_alone_has_no_between_mode_term():
 def test_a17_bound_holds_and_needs_its_last_term(seed):
     law, theta = random_law(seed), np.array([0.3, -0.2, 0.1, 0.2])
     r = law.gradient(theta, 0.3)
-    assert abs(r["noise"] + r["explained"] - r["variance"]) <= 1e-9 * r["variance"]
+    assert abs(r["unexplained"] + r["explained"] - r["variance"]) <= 1e-9 * r["variance"]
     assert r["variance"] <= r["bound"]
-    assert r["noise"] < r["variance"]  # without L^2 tr Cov(Z) it would be no bound
+    assert r["unexplained"] < r["variance"]  # without L^2 tr Cov(Z) it would be no bound
     assert r["bound"] < 10 * r["variance"]  # and it says something
 
 
@@ -290,6 +290,6 @@ def test_information_falls_where_the_mode_can_be_decoded():
 
 
 def test_codes_posterior_is_bayes_rule():
-    codes = Codes(np.array([[0.0], [1.0]]), 0.5, np.array([0.2, 0.8]), np.array([1.0, -1.0]), np.ones(2))
+    codes = Codes(np.array([[0.0], [1.0]]), np.full(2, 0.5), np.array([0.2, 0.8]), np.array([1.0, -1.0]), np.ones(2))
     odds = 0.8 * np.exp(-((0.3 - 1) ** 2) / 0.5) / (0.2 * np.exp(-(0.3**2) / 0.5))
     assert codes.posterior(np.array([[0.3]]))[0] == pytest.approx([1 / (1 + odds), odds / (1 + odds)], rel=1e-12)

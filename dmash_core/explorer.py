@@ -1,0 +1,197 @@
+"""The variance decomposition as something to play with: learned codes, a scenario of six knobs, and one fast picture.
+
+`notebooks/explorer.ipynb` puts sliders around it; `notebooks/variance_decomposition.ipynb` uses the learned codes.
+"""
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dmash_core.figures import STYLE
+from dmash_core.theory import Codes, Law, synthetic_codes
+
+STD = 0.3  # of the policy's Gaussian
+TERMS = {"within-context": "#56B4E9", "within-mode": "#E69F00", "between-mode": "#0072B2"}
+MODES = {1.0: ("#0072B2", "o"), -1.0: ("#D55E00", "^")}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Codes z (n, d) of contexts label (n,); mode and mass (C,) describe the contexts."""
+
+    z: np.ndarray
+    label: np.ndarray
+    mode: np.ndarray
+    mass: np.ndarray
+
+    def law(self) -> Law:
+        return Law.of_samples(self.z, self.label, self.mode, self.mass)
+
+
+def learned_samples(path: str | Path, rollouts: int = 16, windows: int = 8) -> Samples:
+    """Codes of a trained DI agent (a ``seed-*.safetensors``) acting in the 20 contexts that it was trained on.
+
+    After the warm-up of an evaluation, `windows` codes are taken from each of `rollouts` episodes of every context.
+    Raises UserError where the file does not hold the networks of a finished run.
+    """
+    from dmash_core.evaluation import Driver
+    from dmash_core.training import block_contexts, load_policy
+
+    agent, meta = load_policy(path)
+    contexts = block_contexts("DI", [meta["seed"]])["train"]
+    driver = Driver(agent, "DI", contexts, repeats=rollouts)
+    driver.warm_up([(meta["seed"], 6, i) for i in range(driver.batch)])
+    codes, every = [], agent.layout.horizon // windows
+    for step in range(every * windows):
+        if step % every == 0:
+            codes.append(agent.code(driver.history.window(), driver.contexts).vector[0])
+        driver.step(driver.mean_action())
+    z = torch.cat(codes).double().cpu().numpy()
+    label = np.tile(np.repeat(np.arange(contexts.shape[1]), rollouts), windows)
+    return Samples(z, label, contexts[0, :, 1], contexts[0, :, 0])
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The knobs: rms distances of the code's three parts, P(S = +1), the code's dimension, compression to E[Z | S]."""
+
+    noise: float = 0.3
+    spread: float = 0.4
+    separation: float = 2.0
+    p: float = 0.5
+    dim: int = 2
+    compression: float = 0.0
+
+
+def measure(samples: Samples) -> Scenario:
+    """The knobs at which `scenario_law` leaves learned codes as they are."""
+    law = samples.law()
+    terms, prob = law.terms(), law.weight.sum(axis=0)
+    p, d = float(prob[samples.mode > 0].sum()), samples.z.shape[1]
+    separation = np.sqrt(terms["between-mode"] / max(p * (1 - p), 1e-300))
+    return Scenario(np.sqrt(terms["within-context"] / d), np.sqrt(terms["within-mode"]), separation, p, d)
+
+
+def scenario_law(knobs: Scenario, samples: Samples | None = None, atoms: int = 300, seed: int = 0) -> Law:
+    """The law of the codes at `knobs`; of learned codes their three parts are scaled to what the knobs say.
+
+    P(C | Z) is that of Gaussian codes with one noise a context, which for learned codes is a model, not a fact.
+    """
+    if samples is None:
+        codes = synthetic_codes(knobs.separation, knobs.spread, knobs.noise, knobs.p, knobs.dim)
+        return codes.squeezed(knobs.compression).law(atoms, np.random.default_rng(seed))
+    now, (by_context, by_mode) = measure(samples), samples.law().means()
+    scale = {k: getattr(knobs, k) / max(getattr(now, k), 1e-12) for k in ("noise", "spread", "separation")}
+    middle = (by_mode[samples.mode > 0][0] + by_mode[samples.mode < 0][0]) / 2
+    centre = scale["separation"] * (by_mode - middle) + scale["spread"] * (by_context - by_mode)
+    per_mode = np.array([(samples.mode == m).sum() for m in samples.mode])
+    prob = np.where(samples.mode > 0, knobs.p, 1 - knobs.p) / per_mode
+    square = np.square(samples.z - by_context[samples.label]).mean(axis=1)
+    own = np.sqrt(np.bincount(samples.label, square) / np.bincount(samples.label))  # of each context
+    codes = Codes(centre, scale["noise"] * own, prob, samples.mode, samples.mass).squeezed(knobs.compression)
+    pick = np.sort(np.random.default_rng(seed).permutation(len(samples.z))[:atoms])
+    label, residual = samples.label[pick], scale["noise"] * (samples.z - by_context[samples.label])[pick]
+    z = codes.centre[label] + (1 - knobs.compression) * residual
+    each = prob[label] / np.bincount(label, minlength=len(prob))[label]
+    return Law(z, codes.posterior(z) * (each / each.sum())[:, None], samples.mode, samples.mass)
+
+
+def report(knobs: Scenario, samples: Samples | None = None, draws: int = 4000) -> tuple[Law, dict[str, float]]:
+    """The law and every number that the explorer shows. The policy is trained half-way on the uncompressed code and
+    stays the same under compression; "measured" is the variance of `draws` sampled gradients."""
+    law = scenario_law(knobs, samples)
+    theta = scenario_law(replace(knobs, compression=0.0), samples).policy()
+    g = law.sample_gradients(theta, STD, draws, np.random.default_rng(1))
+    numbers = law.terms() | {"variability": law.variability(), "information": law.information()}
+    numbers |= law.gradient(theta, STD) | {"measured": float(g.var(axis=0, ddof=1).sum())}
+    return law, numbers
+
+
+def _octave(value: float, low: float) -> float:
+    """The first of low, 1.5 low, 2 low, 3 low, 4 low, ... that is not below `value`: limits that seldom move."""
+    steps = [low * 2**k * m for k in range(60) for m in (1, 1.5)]
+    return next((step for step in steps if step >= value), steps[-1])
+
+
+class Picture:
+    """Codes, the three terms, gradient variance beside its bound, and information, drawn into one JPEG.
+
+    Axes are drawn again only when a limit changes; else the artists are laid over a copy of them.
+    """
+
+    def __init__(self):
+        with matplotlib.style.context(STYLE, after_reset=True):
+            self.figure = Figure(figsize=(9.4, 3.0), dpi=100, layout="none")
+            self.canvas = FigureCanvasAgg(self.figure)
+            codes, terms, gradients, information = self.axes = [
+                self.figure.add_axes((left, 0.1, width, 0.78))
+                for left, width in ((0.05, 0.26), (0.375, 0.15), (0.585, 0.22), (0.885, 0.1))
+            ]
+            codes.set_title("codes, first two principal axes")
+            terms.set(title="tr Cov(Z), three terms", xticks=[], xlim=(-1, 1))
+            gradients.set(title="tr Cov(g)", xlim=(-0.6, 2.6))
+            gradients.set_xticks(range(3), ["measured", "exact", "bound"])
+            information.set(title="Informativeness", ylabel="I(Z; C), nats", xticks=[], xlim=(-1, 1), ylim=(0, 3.1))
+            information.axhline(np.log(2), color="black", linewidth=0.8, linestyle=":")
+            look = {"linestyle": "none", "markersize": 2.5, "alpha": 0.5}
+            self.points = [codes.plot([], [], color=c, marker=m, **look)[0] for c, m in MODES.values()]
+            first = [terms.bar([0], [0], color=color)[0] for color in TERMS.values()]
+            labels = [terms.text(0.03, 0.97 - 0.07 * i, k, color=c, fontsize=7, va="top", transform=terms.transAxes)
+                      for i, (k, c) in enumerate(TERMS.items())]  # fmt: skip
+            places = [0, 1, 1, 2, 2, 2, 2]
+            colors = ["#777777", "#BBBBBB", "#CC79A7", "#BBBBBB", *TERMS.values()]
+            second = [gradients.bar([x], [0], color=c)[0] for x, c in zip(places, colors, strict=True)]
+            self.ratio = gradients.text(0.03, 0.97, "", fontsize=7, va="top", transform=gradients.transAxes)
+            self.stacks = [first, second[:1], second[1:3], second[3:], [information.bar([0], [0], color="#009E73")[0]]]
+        self.artists = [*self.points, *sum(self.stacks, []), *labels, self.ratio]
+        for artist in self.artists:
+            artist.set_animated(True)
+        self.limits, self.background = None, None
+
+    def draw(self, law: Law, numbers: dict[str, float]) -> bytes:
+        """The JPEG for a law and the numbers of `report`."""
+        flat = plane(law)
+        likely = law.mode[law.weight.argmax(axis=1)]
+        for line, mode in zip(self.points, MODES, strict=True):
+            line.set_data(*flat[likely == mode].T)
+        parts, steepness = [numbers[name] for name in TERMS], numbers["L"] ** 2
+        bound = [numbers["unexplained"], *(steepness * part for part in parts)]
+        exact = [numbers["unexplained"], numbers["explained"]]
+        for stack, heights in zip(self.stacks, (parts, [numbers["measured"]], exact, bound, [numbers["information"]]),
+                                  strict=True):  # fmt: skip
+            base = 0.0
+            for bar, height in zip(stack, heights, strict=True):
+                bar.set_y(base)
+                bar.set_height(height)
+                base += height
+        self.ratio.set_text(f"bound / exact = {numbers['bound'] / max(numbers['variance'], 1e-300):.3g}")
+        limits = (_octave(np.abs(flat).max(), 2.0), _octave(1.3 * sum(parts), 1.0), _octave(1.15 * sum(bound), 40.0))
+        with matplotlib.style.context(STYLE, after_reset=True):
+            if limits != self.limits:
+                self.axes[0].set(xlim=(-limits[0], limits[0]), ylim=(-limits[0], limits[0]))
+                self.axes[1].set_ylim(0, limits[1])
+                self.axes[2].set_ylim(0, limits[2])
+                self.canvas.draw()
+                self.limits, self.background = limits, self.canvas.copy_from_bbox(self.figure.bbox)
+            self.canvas.restore_region(self.background)
+            for artist in self.artists:
+                artist.axes.draw_artist(artist)
+        file = io.BytesIO()
+        Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3]).save(file, "JPEG", quality=88)
+        return file.getvalue()
+
+
+def plane(law: Law) -> np.ndarray:
+    """The codes (n, 2) in the plane of their first two principal axes, S = +1 to the right and above."""
+    z = law.z - law.z.mean(axis=0)
+    axes = np.linalg.svd(z, full_matrices=False)[2][:2]
+    lean = axes @ (z.T @ (law.weight @ law.mode))
+    flat = z @ (axes * np.where(lean < 0, -1.0, 1.0)[:, None]).T
+    return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
