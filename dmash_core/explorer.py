@@ -19,6 +19,18 @@ from dmash_core.theory import Codes, Law, synthetic_codes
 
 STD = 0.3  # of the policy's Gaussian
 TERMS = {"within-context": "#56B4E9", "within-mode": "#E69F00", "between-mode": "#0072B2"}
+LEARNED = ("dma", "dma-star", "dma-star-sh")
+NUMBERS = {
+    "within-context": "within-context noise",
+    "within-mode": "within-mode spread",
+    "between-mode": "between-mode separation",
+    "variability": "tr Cov(Z)",
+    "measured": "tr Cov(g), 4,000 sampled gradients",
+    "variance": "tr Cov(g), exact",
+    "bound": "bound of A.17",
+    "L": "Lipschitz constant L",
+    "information": "I(Z; C), nats",
+}
 MODES = {1.0: ("#0072B2", "o"), -1.0: ("#D55E00", "^")}
 
 
@@ -195,3 +207,70 @@ def plane(law: Law) -> np.ndarray:
     lean = axes @ (z.T @ (law.weight @ law.mode))
     flat = z @ (axes * np.where(lean < 0, -1.0, 1.0)[:, None]).T
     return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
+
+
+KNOBS = {  # title, lowest, highest, step
+    "noise": ("noise", 0.0, 1.0, 0.01),
+    "spread": ("within-mode spread", 0.0, 1.0, 0.01),
+    "separation": ("mode separation", 0.0, 4.0, 0.05),
+    "p": ("p = P(S = +1)", 0.05, 0.95, 0.05),
+    "dim": ("dimension", 1, 16, 1),
+    "compression": ("compression", 0.0, 1.0, 0.02),
+}
+
+
+def app(runs_dir: str | Path = "runs"):
+    """The explorer as an ipywidgets box: a preset, six sliders, the picture, and its numbers.
+
+    Presets are synthetic codes, and the learned ones of each arm whose DI/{arm}/seed-0.safetensors lies in `runs_dir`.
+    """
+    import time
+
+    import ipywidgets as widgets
+
+    from dmash_core.figures import ARMS
+
+    paths = {ARMS[arm].name: Path(runs_dir) / "DI" / arm / "seed-0.safetensors" for arm in LEARNED}
+    there = [name for name, path in paths.items() if path.exists()]
+    missing = [name for name in paths if name not in there]
+    sliders = {}
+    for name, (title, low, high, step) in KNOBS.items():
+        kind, layout = widgets.IntSlider if name == "dim" else widgets.FloatSlider, widgets.Layout(width="440px")
+        sliders[name] = kind(value=getattr(Scenario(), name), min=low, max=high, step=step, description=title,
+                             style={"description_width": "130px"}, layout=layout)  # fmt: skip
+    preset = widgets.Dropdown(options=["synthetic", *(f"{name}, learned on DI" for name in there)], description="codes")
+    note = f"No trained networks of {', '.join(missing)} in {runs_dir}: no presets of them." if missing else ""
+    image, table = widgets.Image(format="jpeg", width=940, height=300), widgets.HTML()
+    picture, state = Picture(), {"samples": None, "busy": False}
+
+    def redraw(_=None) -> None:
+        if state["busy"]:
+            return
+        began = time.perf_counter()
+        law, numbers = report(Scenario(**{name: slider.value for name, slider in sliders.items()}), state["samples"])
+        image.value = picture.draw(law, numbers)
+        cells = "".join(
+            f"<tr><td>{title}</td><td class='number-{key}' style='text-align:right'>{numbers[key]:.4g}</td></tr>"
+            for key, title in NUMBERS.items()
+        )
+        took = 1000 * (time.perf_counter() - began)
+        table.value = f"<table class='numbers'>{cells}</table><p>redrawn in <span class='took'>{took:.0f}</span> ms</p>"
+
+    def choose(change) -> None:
+        index = preset.index
+        state["samples"] = samples = None if index == 0 else learned_samples(paths[there[index - 1]], rollouts=4)
+        knobs = Scenario() if samples is None else measure(samples)
+        state["busy"] = True
+        for name, slider in sliders.items():
+            slider.max = max(KNOBS[name][2], getattr(knobs, name))
+            slider.value = getattr(knobs, name)
+        sliders["dim"].disabled = samples is not None
+        state["busy"] = False
+        redraw()
+
+    for slider in sliders.values():
+        slider.observe(redraw, "value")
+    preset.observe(choose, "index")
+    redraw()
+    left = widgets.VBox([preset, *sliders.values(), widgets.HTML(note)])
+    return widgets.VBox([image, widgets.HBox([left, table])])

@@ -387,8 +387,8 @@ class Law:
         From DI's initial states (position p, at rest) the policy draws the force a ~ N((theta^T [z; 1]) f, std^2 I)
         with f = -p; the acceleration is S a / mass, the reward -|S a / mass - f|^2, and g = reward * d log pi / d theta
         is the score-function gradient. Forces are not clipped. Returns tr Cov(g) as "variance", E[tr Cov(g | Z)] as
-        "unexplained", tr Cov(E[g | Z]) as "explained", the Lipschitz constant "L" of z -> E[g | Z = z] over the atoms, and
-        "bound" = unexplained + L^2 tr Cov(Z).
+        "unexplained", tr Cov(E[g | Z]) as "explained", the Lipschitz constant "L" of z -> E[g | Z = z] over the
+        atoms, and "bound" = unexplained + L^2 tr Cov(Z).
         """
         pz = self.weight.sum(axis=1)
         z, posterior, pz = self.z[pz > 0], self.weight[pz > 0] / pz[pz > 0, None], pz[pz > 0]
