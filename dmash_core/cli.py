@@ -203,15 +203,16 @@ def _bench(argv: list[str]) -> None:
 
 
 def _sweep(argv: list[str]) -> None:
-    from dmash_core.sweep import GRID, Folder, Sweep, load_profile
+    from dmash_core.sweep import GRID, Folder, Sweep, load_profile, ray_workers
 
     def sweep(
         profile: str = "paper",
         hours: float | None = None,
-        jobs: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        jobs: int | None = None,
         out: Path = Path("runs"),
         status: bool = False,
         retry_failed: bool = False,
+        ray: str | None = None,
         grid: Path = GRID,
     ):
         """Train the cells of a grid; the same command goes on, here or on another machine over the same folder.
@@ -219,13 +220,16 @@ def _sweep(argv: list[str]) -> None:
         Args:
             profile: which list of the grid.
             hours: stop, with everything saved, after this time; without it, work to the end.
-            jobs: cells at a time, one CPU core and about 1 GB each.
+            jobs: cells at a time, one CPU core and about 1 GB each; by default the cores of this machine or cluster.
             out: folder of raw runs.
             status: say where the sweep stands, and start nothing.
             retry_failed: try the cells again that were marked as failed.
+            ray: submit the cells to this Ray cluster (an address, auto, or local to start one here); its nodes must
+                see the folder of raw runs under the same path.
             grid: the file of profiles.
         """
-        cells = load_profile(profile, grid)
+        cells, launch = load_profile(profile, grid), None
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if status:
             result = Folder(out).status(cells)
             for (env, arm), speed in result.speeds.items():
@@ -234,9 +238,13 @@ def _sweep(argv: list[str]) -> None:
                 print(f"running  {cell}, last checkpoint at step {Folder(out).progress(cell)[0]} of {cell.steps}")
             for cell, reason in result.failed:
                 print(f"failed   {cell}: {reason}")
-            print(result.line(jobs))
+            print(result.line(jobs or cores))
             return
-        run = Sweep(cells, out, jobs, hours, say=lambda line: print(line, flush=True))
+        if ray:
+            launch, cores = ray_workers(ray, out)
+        run = Sweep(
+            cells, out, cores if jobs is None else jobs, hours, launch, say=lambda line: print(line, flush=True)
+        )
         if retry_failed:
             run.folder.forgive(cells)
         if failed := run.run().failed:

@@ -297,6 +297,70 @@ class LocalWorker:
         self.process.kill()
 
 
+def _attend(out: str, cell: dict) -> tuple[int, str]:
+    """A Ray task: run the cell's process on this node and wait for it; its exit status and what it printed."""
+    if not (Path(out) / ".progress").is_dir():
+        return 2, f"cannot write to {out}: the node {platform.node()} does not see this folder"
+    worker = LocalWorker(Path(out), Cell(**cell))
+    try:
+        while (code := worker.poll()) is None:
+            time.sleep(0.2)
+    finally:  # a cancelled task: the process writes its checkpoint first
+        worker.stop()
+        worker.process.wait()
+    return code, worker.output()
+
+
+class RayWorker:
+    """A cell as a Ray task: the task runs the same process on its node, which has to see the same folder."""
+
+    def __init__(self, out: Path, cell: Cell):
+        import ray
+
+        # max_retries: a node that dies takes its task with it, and Ray starts the task on another one.
+        self.ray, task = ray, ray.remote(num_cpus=1, max_retries=TRIES)(_attend)
+        self.task, self.text = task.remote(str(out), dataclasses.asdict(cell)), ""
+
+    def poll(self) -> int | None:
+        """The exit status of the process on the node; 1 when Ray itself gave up."""
+        if not self.ray.wait([self.task], timeout=0)[0]:
+            return None
+        try:
+            code, self.text = self.ray.get(self.task)
+            return code
+        except self.ray.exceptions.TaskCancelledError:
+            return 143
+        except self.ray.exceptions.RayError as error:
+            self.text = str(error)
+            return 1
+
+    def output(self) -> str:
+        """What it printed."""
+        return self.text
+
+    def stop(self) -> None:
+        """Ask for a checkpoint and the end."""
+        self.ray.cancel(self.task)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.ray.cancel(self.task, force=True)
+
+
+def ray_workers(address: str, out: Path) -> tuple[Callable[[Cell], RayWorker], int]:
+    """Connect to a Ray cluster, or with "local" start one here; the `launch` of a Sweep, and the number of CPUs."""
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--ray needs Ray: pip install 'dmash[ray]'") from None
+    options = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(f"no Ray cluster at {address}: {error}") from None
+    return lambda cell: RayWorker(out.absolute(), cell), int(ray.cluster_resources().get("CPU", 1))
+
+
 # ---------------------------------------------------------------- the sweep's side
 
 
@@ -417,7 +481,7 @@ class Sweep:
         out: str | Path = "runs",
         jobs: int = 1,
         hours: float | None = None,
-        launch: Callable[[Cell], LocalWorker] | None = None,
+        launch: Callable[[Cell], LocalWorker | RayWorker] | None = None,
         say: Callable[[str], None] = print,
         poll: float = 0.5,
     ):
@@ -426,7 +490,7 @@ class Sweep:
         self.cells, self.jobs, self.say, self.poll, self.hours = list(cells), jobs, say, poll, hours
         self.folder = Folder(Path(out).absolute())
         self.launch = launch or (lambda cell: LocalWorker(self.folder.out, cell))
-        self.workers: dict[tuple, tuple[Cell, LocalWorker]] = {}
+        self.workers: dict[tuple, tuple[Cell, LocalWorker | RayWorker]] = {}
         self.crashes: Counter = Counter()
         self.refused: dict[tuple, str] = {}
         self.errors_in_a_row = 0
@@ -440,7 +504,7 @@ class Sweep:
         """
         from dmash_core.training import _check_writable, _signals
 
-        _check_writable(self.folder.out)
+        _check_writable(self.folder.out / ".progress")  # by which a Ray node tells that it sees the folder
         started = said = looked = time.monotonic()
         left = self._left()
         self.say(self._line())

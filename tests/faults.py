@@ -20,7 +20,7 @@ import yaml
 
 from dmash_core.errors import UserError
 from dmash_core.runs import read_run, run_path
-from dmash_core.sweep import Claim, Folder, LocalWorker, Sweep, load_profile
+from dmash_core.sweep import Claim, Folder, LocalWorker, Sweep, load_profile, ray_workers
 
 SETTINGS = {"random_steps": 100, "eval_every": 100, "eval_rollouts": 1, "replay_capacity": 400, "per_context": 2}
 BLOCK = {"envs": ["DI"], "arms": ["dr"], "seeds": [0, 1], "steps": 400, "settings": SETTINGS, "method": {"width": 16}}
@@ -298,4 +298,42 @@ def divergence(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
     return result
 
 
-FAULTS = [kill_worker, kill_sweep, stop_sweep, two_sweeps, bad_checkpoint, bad_run, full_disk, divergence]
+def kill_node(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
+    """Two Ray nodes on this machine, one of them killed while it trains; Ray runs its task again on the other."""
+    result = Result("a Ray node killed in mid-task", "Ray runs the task again on another node, from its checkpoint")
+    try:
+        import ray
+        from ray.cluster_utils import Cluster
+    except ImportError:
+        result.note = "not tried: Ray is not installed"
+        return result
+    for i in range(tries):
+        out, wanted = folder / f"runs-{i}", cells(folder)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        try:
+            nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+            launch, cpus = ray_workers(cluster.address, out)
+
+            node, delay = rng.choice(nodes), rng.uniform(0.0, 2.0)
+
+            def strike(out=out, wanted=wanted, cluster=cluster, node=node, delay=delay):
+                wait(lambda: owner(out, wanted[0]) and owner(out, wanted[1]))  # one cell on each node
+                time.sleep(delay)
+                cluster.remove_node(node, allow_graceful=False)
+
+            thread = threading.Thread(target=strike)
+            thread.start()
+            Sweep(wanted, out, cpus, launch=launch, say=quiet, poll=0.1).run()
+            thread.join()
+            result.tries += 1
+            again = sum(Claim.newest(cell.place(out, "claims")) - 1 for cell in wanted)
+            result.note = f"{again} of its cells started again in the last try"
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+        result.lost += losses(out, wanted, good)
+        shutil.rmtree(out)
+    return result
+
+
+FAULTS = [kill_worker, kill_sweep, stop_sweep, two_sweeps, bad_checkpoint, bad_run, full_disk, divergence, kill_node]
