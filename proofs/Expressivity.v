@@ -211,10 +211,10 @@ move=> ab; apply: (@pieces_ext _ (fun t => (u *m eval x (line s d t) + 0) 0 0));
 by apply: (pieces_layer u 0 ab) => i; apply: pieces_line.
 Qed.
 
-(** A.3. Let S be convex and not empty (a box, say: [box_convex]) and let the contexts have non-empty interior. Some concatenating network
-    equals w^T T(z) x(s) + b on S x Z if and only if for every j the function s -> w^T T_j x(s) is constant on S.
-    (The direction "only if" is the paper's separation: one T_j whose readout varies is enough. The direction "if"
-    says that there is nothing else to separate.) *)
+(** A.3. Let S be convex and not empty (a box, say: [box_convex]) and let the contexts have non-empty interior. Some
+    concatenating network equals w^T T(z) x(s) + b on S x Z if and only if for every j the function s -> w^T T_j x(s) is
+    constant on S. (The direction "only if" is the paper's separation: one T_j whose readout varies is enough. The
+    direction "if" says that there is nothing else to separate.) *)
 Theorem A3_concat_can_iff (S : 'cV[R]_ds -> Prop) (Z : 'cV[R]_dz -> Prop) :
   (exists s, S s) -> convex S -> has_interior Z ->
   (exists f : mlp R (ds + dz) 1, forall s z, S s -> Z z -> concat f s z = target s z) <->
