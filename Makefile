@@ -9,12 +9,13 @@ ENV     ?= DI
 ARM     ?= dma-star-sh
 SEEDS   ?= 0
 STEPS   ?=
+PORT    ?= 8866
 # figures draw without a display and with the same bytes everywhere
 export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce train figures notebooks bench lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -58,6 +59,12 @@ figures: setup ## every figure from the raw runs, byte-identical when nothing ch
 
 notebooks: setup ## every notebook executed into build/notebooks (5 min, 2 GB)
 	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded)
+
+proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, says how to get it)
+	$(MAKE) -C proofs
+
+explore: setup ## the variance decomposition as a web page on localhost:8866, or PORT=... (opens in 10 s, 1 GB)
+	JUPYTER_PATH=$(CURDIR)/notebooks/jupyter $(BIN)/voila notebooks/explorer.ipynb --template=dmash --port=$(PORT) --no-browser
 
 bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
