@@ -135,7 +135,7 @@ def _octave(value: float, low: float) -> float:
 class Picture:
     """Codes, the three terms, gradient variance beside its bound, and information, drawn into one JPEG.
 
-    Axes are drawn again only when a limit changes; else the artists are laid over a copy of them.
+    Axes are drawn again only when their limit changes; else the artists are laid over a copy of them.
     """
 
     def __init__(self):
@@ -150,7 +150,7 @@ class Picture:
             terms.set(title="tr Cov(Z), three terms", xticks=[], xlim=(-1, 1))
             gradients.set(title="tr Cov(g)", xlim=(-0.6, 2.6))
             gradients.set_xticks(range(3), ["measured", "exact", "bound"])
-            information.set(title="Informativeness", ylabel="I(Z; C), nats", xticks=[], xlim=(-1, 1), ylim=(0, 3.1))
+            information.set(title="Informativeness", ylabel="I(Z; C), nats", xticks=[], xlim=(-1, 1))
             information.axhline(np.log(2), color="black", linewidth=0.8, linestyle=":")
             look = {"linestyle": "none", "markersize": 2.5, "alpha": 0.5}
             self.points = [codes.plot([], [], color=c, marker=m, **look)[0] for c, m in MODES.values()]
@@ -165,7 +165,9 @@ class Picture:
         self.artists = [*self.points, *sum(self.stacks, []), *labels, self.ratio]
         for artist in self.artists:
             artist.set_animated(True)
-        self.limits, self.background = None, None
+        self.limits = [None] * 4
+        self.columns = [0, 310, 500, 760, 940]  # pixels between which each of the axes lies, labels included
+        self.background = np.full((300, 940, 4), 255, np.uint8)
 
     def draw(self, law: Law, numbers: dict[str, float]) -> bytes:
         """The JPEG for a law and the numbers of `report`."""
@@ -184,19 +186,26 @@ class Picture:
                 bar.set_height(height)
                 base += height
         self.ratio.set_text(f"bound / exact = {numbers['bound'] / max(numbers['variance'], 1e-300):.3g}")
-        limits = (_octave(np.abs(flat).max(), 2.0), _octave(1.3 * sum(parts), 1.0), _octave(1.15 * sum(bound), 40.0))
+        reach = min(1.15 * sum(bound), 8 * numbers["variance"])  # a bound far beyond that leaves the picture
+        limits = (_octave(np.abs(flat).max(), 0.5), _octave(1.3 * sum(parts), 0.125), _octave(reach, 40.0), 3.1)
         with matplotlib.style.context(STYLE, after_reset=True):
-            if limits != self.limits:
-                self.axes[0].set(xlim=(-limits[0], limits[0]), ylim=(-limits[0], limits[0]))
-                self.axes[1].set_ylim(0, limits[1])
-                self.axes[2].set_ylim(0, limits[2])
-                self.canvas.draw()
-                self.limits, self.background = limits, self.canvas.copy_from_bbox(self.figure.bbox)
-            self.canvas.restore_region(self.background)
+            renderer = self.canvas.get_renderer()
+            pixels = np.asarray(renderer.buffer_rgba())
+            for i, (ax, old, new) in enumerate(zip(self.axes, self.limits, limits, strict=True)):
+                if new != old:
+                    ax.set_ylim(-new if i == 0 else 0, new)
+                    if i == 0:
+                        ax.set_xlim(-new, new)
+                    pixels[:] = 255
+                    ax.draw(renderer)
+                    column = slice(self.columns[i], self.columns[i + 1])
+                    self.background[:, column] = pixels[:, column]
+            self.limits = limits
+            pixels[:] = self.background
             for artist in self.artists:
                 artist.axes.draw_artist(artist)
         file = io.BytesIO()
-        Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3]).save(file, "JPEG", quality=88)
+        Image.fromarray(pixels[..., :3]).save(file, "JPEG", quality=88)
         return file.getvalue()
 
 
@@ -250,8 +259,9 @@ def app(runs_dir: str | Path = "runs"):
         law, numbers = report(Scenario(**{name: slider.value for name, slider in sliders.items()}), state["samples"])
         image.value = picture.draw(law, numbers)
         cells = "".join(
-            f"<tr><td>{title}</td><td class='number-{key}' style='text-align:right'>{numbers[key]:.4g}</td></tr>"
+            f"<tr><td>{title}</td><td class='number-{key}' style='text-align:right'>{value:.4g}</td></tr>"
             for key, title in NUMBERS.items()
+            for value in [numbers[key] if numbers[key] > 1e-12 else 0.0]  # less is rounding
         )
         took = 1000 * (time.perf_counter() - began)
         table.value = f"<table class='numbers'>{cells}</table><p>redrawn in <span class='took'>{took:.0f}</span> ms</p>"

@@ -121,7 +121,7 @@ def test_explorer_in_a_browser(page_url, tmp_path):
         assert picture() != image
         kept = number("between-mode")
         press("compression", "End")
-        assert number("within-context") < 1e-12 and number("within-mode") < 1e-12
+        assert number("within-context") == 0 and number("within-mode") == 0
         assert number("between-mode") == pytest.approx(kept, rel=0.1)
         assert abs(number("information") - np.log(2)) < 1e-3
         assert number("variance") <= number("bound") * 1.001
@@ -130,4 +130,4 @@ def test_explorer_in_a_browser(page_url, tmp_path):
     print(f"redraw: median {statistics.median(took):.0f} ms, screenshot {tmp_path / 'explorer.png'}")
     assert not faults, faults
     assert not foreign, foreign
-    assert statistics.median(took) < 400, took  # 150 on an idle core; this one may be shared with training
+    assert statistics.median(took) < 150, took
