@@ -147,6 +147,7 @@ class Picture:
                 for left, width in ((0.05, 0.26), (0.375, 0.15), (0.585, 0.22), (0.885, 0.1))
             ]
             codes.set_title("codes, first two principal axes")
+            codes.locator_params(nbins=5)
             terms.set(title="tr Cov(Z), three terms", xticks=[], xlim=(-1, 1))
             gradients.set(title="tr Cov(g)", xlim=(-0.6, 2.6))
             gradients.set_xticks(range(3), ["measured", "exact", "bound"])

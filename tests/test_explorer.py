@@ -125,6 +125,12 @@ def test_explorer_in_a_browser(page_url, tmp_path):
         assert number("between-mode") == pytest.approx(kept, rel=0.1)
         assert abs(number("information") - np.log(2)) < 1e-3
         assert number("variance") <= number("bound") * 1.001
+        presets = page.locator("select option").all_text_contents()
+        if len(presets) > 1:  # trained networks are there
+            before = page.get_attribute("img", "src")
+            page.select_option("select", label=presets[-1])
+            page.wait_for_function("b => document.querySelector('img').src !== b", arg=before, timeout=60_000)
+            assert number("variability") != pytest.approx(1.0, rel=1e-3)
         page.screenshot(path=str(tmp_path / "explorer.png"))
         browser.close()
     print(f"redraw: median {statistics.median(took):.0f} ms, screenshot {tmp_path / 'explorer.png'}")
