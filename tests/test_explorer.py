@@ -102,16 +102,22 @@ def test_explorer_in_a_browser(page_url, tmp_path):
                 const hash = await crypto.subtle.digest('SHA-256', data);
                 return data.byteLength + ':' + [...new Uint8Array(hash)].join()}""")
 
+        def shown():
+            return page.text_content("table.numbers"), page.get_attribute("img", "src")
+
+        def wait_for_both(before):  # picture and numbers arrive one after the other
+            page.wait_for_function(
+                "b => document.querySelector('table.numbers').textContent !== b[0]"
+                " && document.querySelector('img').src !== b[1]", arg=before, timeout=60_000)  # fmt: skip
+
         def press(title, key, times=1):
             slider = page.locator(".widget-slider", has_text=title).locator(".noUi-handle")
             slider.focus()
             took = []
             for _ in range(times):
-                before = page.text_content("table.numbers"), page.get_attribute("img", "src")
+                before = shown()
                 slider.press(key)
-                page.wait_for_function(
-                    "b => document.querySelector('table.numbers').textContent !== b[0]"
-                    " && document.querySelector('img').src !== b[1]", arg=before, timeout=20_000)  # fmt: skip
+                wait_for_both(before)
                 took.append(float(page.text_content(".took")))
             return took
 
@@ -127,9 +133,9 @@ def test_explorer_in_a_browser(page_url, tmp_path):
         assert number("variance") <= number("bound") * 1.001
         presets = page.locator("select option").all_text_contents()
         if len(presets) > 1:  # trained networks are there
-            before = page.get_attribute("img", "src")
+            before = shown()
             page.select_option("select", label=presets[-1])
-            page.wait_for_function("b => document.querySelector('img').src !== b", arg=before, timeout=60_000)
+            wait_for_both(before)
             assert number("variability") != pytest.approx(1.0, rel=1e-3)
         page.screenshot(path=str(tmp_path / "explorer.png"))
         browser.close()
