@@ -64,7 +64,7 @@ proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (
 	$(MAKE) -C proofs
 
 explore: setup ## the variance decomposition as a web page on localhost:8866, or PORT=... (opens in 10 s, 1 GB)
-	JUPYTER_PATH=$(CURDIR)/notebooks/jupyter $(BIN)/voila notebooks/explorer.ipynb --template=dmash --port=$(PORT) --no-browser
+	JUPYTER_PATH=$(CURDIR)/notebooks/jupyter JUPYTER_PREFER_ENV_PATH=1 $(BIN)/voila notebooks/explorer.ipynb --template=dmash --port=$(PORT) --no-browser
 
 bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
