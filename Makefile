@@ -15,7 +15,7 @@ export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -68,6 +68,12 @@ explore: setup ## the variance decomposition as a web page on localhost:8866, or
 
 bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
+
+runs: setup ## work on the grid of training runs: PROFILE=first|paper HOURS=2 JOBS=2 (1 GB a job; goes on where it was)
+	$(DMASH) sweep --profile $(if $(filter recorded,$(PROFILE)),paper,$(PROFILE)) $(if $(HOURS),--hours $(HOURS)) $(if $(JOBS),--jobs $(JOBS)) --out $(RUNS)
+
+faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min), SPEED=1 on a quiet machine
+	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20) $(if $(SPEED),--speed)
 
 lock: ## write requirements.lock from the packages that are installed
 	(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > requirements.lock.new

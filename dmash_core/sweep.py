@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import platform
+import socket
 import subprocess
 import sys
 import tempfile
@@ -354,9 +355,12 @@ def ray_workers(address: str, out: Path) -> tuple[Callable[[Cell], RayWorker], i
     except ImportError:
         raise UserError("--ray needs Ray: pip install 'dmash[ray]'") from None
     options = {"include_dashboard": False} if address == "local" else {}
+    host, colon, port = address.rpartition(":")
     try:
+        if colon and port.isdigit() and "/" not in host:  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=10.0).close()
         ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"no Ray cluster at {address}: {error}") from None
     return lambda cell: RayWorker(out.absolute(), cell), int(ray.cluster_resources().get("CPU", 1))
 
