@@ -239,7 +239,8 @@ def aer_figure(table: pd.DataFrame) -> Figure:
                     ax.text(0.02 * top, y, "missing", color="#777777", style="italic", va="center", fontsize=6.5)
                     continue
                 ax.plot([row["low"], row["high"]], [y, y], color=style.color, solid_capstyle="butt")
-                ax.plot([row["aer"]], [y], color=style.color, marker=style.marker, linestyle="none", markersize=5)
+                point = dict(color=style.color, marker=style.marker, markersize=5)
+                ax.plot([row["aer"]], [y], linestyle="none", clip_on=False, **point)
             ax.set(title=f"{env}, {split}", xlim=(0, top), ylim=(len(arms) - 0.5, -0.5))
             ax.set_yticks(range(len(arms)), labels)
             ax.tick_params(axis="y", length=0)
