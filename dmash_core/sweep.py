@@ -396,10 +396,9 @@ class Folder:
     def __init__(self, out: Path):
         self.out, self.seen = Path(out), {}
 
-    def finished(self, cell: Cell) -> dict | None:
-        """The metadata of the cell's raw run, None while it is to be trained; UserError for one of other settings."""
+    def raw(self, cell: Cell) -> dict | None:
+        """The metadata of the cell's raw run, of whatever length; None when there is no valid one."""
         from dmash_core.runs import BadRun, read_run, run_path
-        from dmash_core.training import _same_config
 
         path = run_path(self.out, *cell.key)
         try:
@@ -412,10 +411,17 @@ class Folder:
                 self.seen[path] = (stamp, read_run(path).meta)
             except BadRun:
                 self.seen[path] = (stamp, None)
-        meta = self.seen[path][1]
+        return self.seen[path][1]
+
+    def finished(self, cell: Cell) -> dict | None:
+        """The metadata of a raw run that is long enough, else None; UserError for one of other settings."""
+        from dmash_core.runs import run_path
+        from dmash_core.training import _same_config
+
+        meta = self.raw(cell)
         if meta is None or meta["steps"] < cell.steps:
             return None
-        _same_config(meta["config"], cell.train_settings().config(), path)
+        _same_config(meta["config"], cell.train_settings().config(), run_path(self.out, *cell.key))
         return meta
 
     def failure(self, cell: Cell) -> str | None:
@@ -455,10 +461,12 @@ class Folder:
             step, seconds = (meta["steps"], meta["wall_time_s"]) if meta else self.progress(cell)
             # The random steps at the start take next to no time; nothing is learned in them.
             random = cell.train_settings().random_steps
-            if (learned := step - random) > 0 and seconds:
+            past = self.raw(cell)  # a run that is too short tells its speed as well
+            trained, took = (past["steps"], past["wall_time_s"]) if past else (step, seconds)
+            if (learned := trained - random) > 0 and took:
                 for group in ((cell.env, cell.label), cell.label):
                     before = measured.get(group, (0, 0.0))
-                    measured[group] = (before[0] + learned, before[1] + seconds)
+                    measured[group] = (before[0] + learned, before[1] + took)
             if meta:
                 status.done.append(cell)
             elif reason := self.failure(cell):
