@@ -262,7 +262,7 @@ class Agent:
 
     def _descend(self, group: str, loss: Tensor) -> None:
         params = self.groups[group]
-        for param, grad in zip(params, torch.autograd.grad(loss.sum(), params, materialize_grads=True), strict=True):
+        for param, grad in zip(params, torch.autograd.grad(loss.sum(), params), strict=True):
             param.grad = grad
         self.optimizers[group].step()
 

@@ -185,7 +185,12 @@ def _bench(argv: list[str]) -> None:
     from dmash_core.bench import measure
     from dmash_core.methods import METHODS, get_method
 
-    def bench(arms: tuple[str, ...] = tuple(METHODS), env: str = "DI", window: int | None = None, json_: bool = False):
+    def bench(
+        arms: tuple[str, ...] = tuple(METHODS),
+        env: str = "DI",
+        window: int | None = None,
+        json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    ):
         """Measure speed and memory of each arm on this machine, one thread, beside a straightforward twin.
 
         Args:
@@ -199,7 +204,7 @@ def _bench(argv: list[str]) -> None:
         if json_:
             print(json.dumps(rows, indent=2))
 
-    tyro.cli(bench, prog="dmash bench", args=["--json-" if a == "--json" else a for a in argv])
+    tyro.cli(bench, prog="dmash bench", args=argv)
 
 
 def _sweep(argv: list[str]) -> None:

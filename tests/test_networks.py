@@ -48,14 +48,24 @@ def test_initialisation_is_torchs_default():
     assert torch.equal(Linear((1,), 100, 400, generators(1)).weight[0], layer.weight[1])
 
 
-def test_lstm_is_torchs_lstm():
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_lstm_is_torchs_lstm(length):
+    """The last hidden state and all gradients, in float64, for two independent copies."""
     ours = LSTM(2, 3, 6, generators(0, 1)).double()
-    x = torch.randn(2, 5, 4, 3, dtype=torch.float64)
+    x = torch.randn(2, 7, length, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 7, 6, dtype=torch.float64)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ours_grads = torch.autograd.grad((ours(x) * weight).sum(), [x, *(getattr(ours, name) for name in names)])
     for i in range(2):
         plain = nn.LSTM(3, 6, batch_first=True).double()
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        for name in names:
             getattr(plain, f"{name}_l0").data.copy_(getattr(ours, name)[i].T.squeeze(-1))
-        torch.testing.assert_close(ours(x)[i], plain(x[i])[0][:, -1], rtol=1e-12, atol=1e-12)
+        last = plain(x[i])[0][:, -1]
+        torch.testing.assert_close(ours(x)[i], last, rtol=1e-12, atol=1e-12)
+        grads = torch.autograd.grad((last * weight[i]).sum(), [x, *(getattr(plain, f"{name}_l0") for name in names)])
+        torch.testing.assert_close(ours_grads[0][i], grads[0][i], rtol=1e-11, atol=1e-12)
+        for a, b in zip(ours_grads[1:], grads[1:], strict=True):
+            torch.testing.assert_close(a[i].T.squeeze(-1), b, rtol=1e-11, atol=1e-12)
 
 
 def test_masking_zeroes_whole_vectors():

@@ -71,19 +71,17 @@ class LSTM(nn.Module):
         self.bias_hh = uniform_parameter(lead, (1, 4 * hidden), bound, generators)
 
     def forward(self, x: Tensor) -> Tensor:
-        n, batch, length, _ = x.shape
-        # time first, so that each step of the loop below reads one contiguous block
-        x = x.permute(0, 2, 1, 3).reshape(n, length * batch, -1)
-        from_input = torch.baddbmm(self.bias_ih + self.bias_hh, x, self.weight_ih).view(n, length, batch, -1)
-        hidden = cell = None
-        for gates in from_input.unbind(1):
-            if hidden is not None:
-                gates = torch.baddbmm(gates, hidden, self.weight_hh)
-            i, f, g, o = gates.chunk(4, dim=-1)
-            new = torch.sigmoid(i) * torch.tanh(g)
-            cell = new if cell is None else torch.addcmul(new, torch.sigmoid(f), cell)
-            hidden = torch.sigmoid(o) * torch.tanh(cell)
-        return hidden
+        # PyTorch's fused kernel, once for each seed: twice as fast on a CPU as a batched loop over the steps. It wants
+        # the weights transposed.
+        start = x.new_zeros(1, x.shape[1], self.weight_hh.shape[1])
+        last = []
+        for rows, w_ih, w_hh, b_ih, b_hh in zip(
+            x, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, strict=True
+        ):
+            weights = [w_ih.T, w_hh.T, b_ih[0], b_hh[0]]
+            _, hidden, _ = torch.lstm(rows, (start, start), weights, True, 1, 0.0, self.training, False, True)
+            last.append(hidden[0])
+        return torch.stack(last)
 
 
 def avg_l1_norm(x: Tensor) -> Tensor:
