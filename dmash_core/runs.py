@@ -18,10 +18,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.errors import UserError
 
 SCHEMA_VERSION = 1
-SPLITS = ("train", "eval-in", "eval-out")
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [

@@ -1,9 +1,9 @@
 """The Actuator Inversion Benchmark; importing it registers its environments with Gymnasium as "AIB/<name>-v0"."""
 
-from .contexts import SETS, ContextDimension
-from .registration import register_all
-from .suite import SUITE, EnvSpec, context_sets, get_spec, make_batch
-from .vector import BatchedEnv
+from dmash_core.benchmark.contexts import SETS, ContextDimension
+from dmash_core.benchmark.registration import register_all
+from dmash_core.benchmark.suite import SUITE, EnvSpec, context_sets, get_spec, make_batch
+from dmash_core.benchmark.vector import BatchedEnv
 
 __all__ = [
     "SETS",

@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from ..errors import UserError
+from dmash_core.errors import UserError
 
 SETS = ("train", "eval-in", "eval-out")
 INSTANCES = 20  # context instances in each set

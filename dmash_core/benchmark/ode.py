@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from gymnasium.spaces import Box
 
-from .contexts import ContextDimension
-from .vector import BatchedEnv
+from dmash_core.benchmark.contexts import ContextDimension
+from dmash_core.benchmark.vector import BatchedEnv
 
 DT = 0.01
 X_MAX = 20.0

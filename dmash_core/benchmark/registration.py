@@ -5,9 +5,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ..errors import UserError, unknown
-from .suite import MAX_COEFFICIENTS, SUITE, get_spec, make_batch
-from .vector import BatchedEnv
+from dmash_core.benchmark.suite import MAX_COEFFICIENTS, SUITE, get_spec, make_batch
+from dmash_core.benchmark.vector import BatchedEnv
+from dmash_core.errors import UserError, unknown
 
 
 def _rows(environment: str, num_envs: int, given: dict[str, Any]) -> np.ndarray:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UserError, unknown
-from .contexts import ContextDimension, build_context_sets
-from .double_integrator import DoubleIntegrator
-from .ode import ODE
-from .vector import BatchedEnv
+from dmash_core.benchmark.contexts import ContextDimension, build_context_sets
+from dmash_core.benchmark.double_integrator import DoubleIntegrator
+from dmash_core.benchmark.ode import ODE
+from dmash_core.benchmark.vector import BatchedEnv
+from dmash_core.errors import UserError, unknown
 
 
 @dataclass(frozen=True)

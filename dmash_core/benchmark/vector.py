@@ -9,8 +9,8 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..errors import UserError
-from .contexts import ContextDimension, check_contexts
+from dmash_core.benchmark.contexts import ContextDimension, check_contexts
+from dmash_core.errors import UserError
 
 
 class BatchedEnv(VectorEnv):
