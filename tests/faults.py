@@ -234,12 +234,17 @@ def bad_run(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     result, out = Result("raw run damaged", "named, trained again"), folder / "runs"
     wanted = cells(folder)[:1]
     shutil.copytree(good["runs"], out)
+    harmless, key = 0, wanted[0].key
     for _ in range(tries):
-        damage(run_path(out, *wanted[0].key), rng)
+        damage(run_path(out, *key), rng)
         result.tries += 1
-        result.lost += digests(out, wanted)[wanted[0].key] is not None  # a damage that nobody notices
+        # Parquet has bytes that carry nothing; reading recomputes the digest of all that does.
+        seen = digests(out, wanted)[key]
+        harmless += seen == good[key]
+        result.lost += seen not in (None, good[key])  # a damage to the content that nobody notices
         Sweep(wanted, out, say=quiet, poll=0.1).run()
         result.lost += losses(out, wanted, good)
+    result.note = f"{harmless} of {tries} hit bytes that carry nothing: every row and the metadata were as before"
     return result
 
 
