@@ -74,6 +74,13 @@ def test_a_raw_run_says_what_it_is(tmp_path):
     assert meta["steps"] == 300 and agent.n == 1
 
 
+def test_wall_time_is_counted_once(tmp_path):
+    """Checkpoints in between do not add it up twice."""
+    began = time.perf_counter()
+    (path,) = train(tmp_path, steps=600)
+    assert 0 < read_run(path).meta["wall_time_s"] <= time.perf_counter() - began + 0.05
+
+
 def test_evaluation_of_the_final_networks_repeats_the_last_one(tmp_path):
     (path,) = train(tmp_path, "dma-star-sh")
     agent, meta = load_policy(path.with_suffix(".safetensors"))
