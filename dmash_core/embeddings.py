@@ -23,6 +23,8 @@ WINDOWS = 256  # distinct windows of each context, fewer where rollouts x T is s
 DIAGNOSTICS_STREAM = 4  # of a run's random streams (see evaluation.py)
 MODES = {"": "evaluation", "_train_mode": "training"}  # suffix of the metrics' names: the encoder's mode
 
+F4_CONTEXTS = np.array([(mass, inversion) for inversion in (1.0, -1.0) for mass in (0.8, 1.0, 1.3)])  # of DI
+
 # ------------------------------------------------------------------ measures
 
 
@@ -47,6 +49,13 @@ def cosines(z: np.ndarray) -> np.ndarray:
     means = z.mean(axis=1)
     unit = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     return unit @ unit.T
+
+
+def by_mode(cosine: np.ndarray) -> dict[str, np.ndarray]:
+    """The entries of `di_cosines` for pairs of different contexts: "within" a mode (6), "across" the modes (9)."""
+    first, second = np.triu_indices(len(F4_CONTEXTS), 1)
+    same = F4_CONTEXTS[first, 1] == F4_CONTEXTS[second, 1]
+    return {"within": cosine[first, second][same], "across": cosine[first, second][~same]}
 
 
 def modes(env: str, contexts: np.ndarray) -> np.ndarray:
@@ -143,3 +152,8 @@ def rollout_codes(
     while not driver.step(driver.mean_action())[1]:
         pass
     return {suffix: z[0].double().numpy() for suffix, z in codes(driver, [seed], 0, windows).items()}
+
+
+def di_cosines(agent: Agent, seed: int = 0) -> dict[str, np.ndarray]:
+    """Figure 4: the cosine matrices (6, 6) of a trained DI agent in F4_CONTEXTS, by the keys of MODES."""
+    return {suffix: cosines(z) for suffix, z in rollout_codes(agent, "DI", F4_CONTEXTS, seed).items()}
