@@ -23,7 +23,7 @@ from tqdm import tqdm
 from dmash_core.agent import Agent, SACSettings, stream
 from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.checkpoint import CheckpointFolder, read_tensors, write_tensors
-from dmash_core.embeddings import diagnose
+from dmash_core.embeddings import diagnose, shadow_gradients
 from dmash_core.errors import Interrupted, UserError
 from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.methods import Method, get_method, label
@@ -257,6 +257,8 @@ class Trainer:
         means["env_steps"] = [float(self.driver.env_steps)] * len(self.seeds)
         if "encoder" in self.agent.modules:
             means |= diagnose(self.evaluator.driver, self.settings.env, self.seeds, self.step)
+            if self.replay.added:
+                means |= shadow_gradients(self.agent, self.replay, self.settings.per_context, self.seeds, self.step)
         self.diagnostics.append(means)
         self.sums, self.counts = {}, {}
         aer = self.returns[-1].mean(axis=(0, 2, 3))
