@@ -90,7 +90,8 @@ def make_agent(env: str, method: Method, seeds: Sequence[int], sac: SACSettings 
 
 
 def configure_cpu(threads: int) -> str:
-    """Set the number of threads, the simulators' too, and, where it is exact enough, oneDNN's faster float32 product; returns its name.
+    """Set the number of threads, the simulators' too, and, where it is exact enough, oneDNN's faster float32 product;
+    returns its name.
 
     On AMD processors with AVX-512 the "bf16" path still multiplies in float32 and is up to 1.35 times as fast; where
     it really rounds to bfloat16 (Intel AMX) the check finds an error ten thousand times as large and keeps plain

@@ -18,7 +18,6 @@ with warnings.catch_warnings():  # it looks for a display, and warns when there 
     from dm_control.utils.rewards import tolerance
 
 XX, XZ, ZZ = 0, 2, 8  # entries of a rotation matrix in row-major order
-PI = np.array([-np.pi, np.pi])
 
 
 class DMCEnv(MujocoEnv):
@@ -48,7 +47,7 @@ class DMCEnv(MujocoEnv):
         """Limited joints uniformly in their range, other hinges in [-pi, pi], as dm_control's randomizers do it."""
         model = self.sims.model
         limited, hinge = model.jnt_limited == 1, model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE
-        low, high = np.where(limited[:, None], model.jnt_range, PI)[limited | hinge].T
+        low, high = np.where(limited[:, None], model.jnt_range, (-np.pi, np.pi))[limited | hinge].T
         self.qpos[:, limited | hinge] = uniform(streams, low, high)
 
 
@@ -112,6 +111,7 @@ class ReacherEasy(DMCEnv):
 
     target_size = 0.05
     domain, task, reads = reacher, reacher.Reacher(target_size), ("geom_xpos",)
+    target, finger = 6, 9  # geoms
 
     @classmethod
     def edit(cls, spec, context):
@@ -128,14 +128,14 @@ class ReacherEasy(DMCEnv):
 
     def _target(self):
         """The place of the target (B, 2), which is part of the model."""
-        return self.field("geom_pos")[:, self.sims.model.geom("target").id, :2]
+        return self.field("geom_pos")[:, self.target, :2]
 
     def finger_to_target(self):
-        return self.geom_xpos[:, -1, :2] - self.geom_xpos[:, -2, :2]
+        return self.geom_xpos[:, self.target, :2] - self.geom_xpos[:, self.finger, :2]
 
     def _reward(self):
         distance = np.linalg.norm(self.finger_to_target(), axis=1)
-        return tolerance(distance, (0, self.sims.model.geom_size[-2:, 0].sum()))
+        return tolerance(distance, (0, self.sims.model.geom_size[[self.target, self.finger], 0].sum()))
 
     def _get_physics(self):
         return super()._get_physics() | {"target": self._target()}
