@@ -50,20 +50,24 @@ class TrainSettings:
     """Steps between evaluations."""
     eval_rollouts: int = 10
     """Rollouts per context and evaluation."""
+    horizon: int | None = None
+    """Steps of an episode; by default the environment's, and any other number is for trials only."""
 
     def __post_init__(self):
-        spec = get_spec(self.env)
         get_method(self.arm)
-        if self.random_steps < spec.horizon or self.random_steps % spec.horizon:
+        horizon = get_spec(self.env).horizon if self.horizon is None else self.horizon
+        if horizon < 1:
+            raise UserError(f"horizon must be at least 1, not {horizon}")
+        if self.random_steps < horizon or self.random_steps % horizon:
             raise UserError(
-                f"random_steps must be a positive multiple of the {spec.horizon} steps of an episode of {self.env}, "
+                f"random_steps must be a positive multiple of the {horizon} steps of an episode of {self.env}, "
                 f"not {self.random_steps}"
             )
         for name in ("per_context", "eval_every", "eval_rollouts"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.replay_capacity < spec.horizon:
-            raise UserError(f"replay_capacity must hold an episode of {spec.horizon} steps, not {self.replay_capacity}")
+        if self.replay_capacity < horizon:
+            raise UserError(f"replay_capacity must hold an episode of {horizon} steps, not {self.replay_capacity}")
 
     @property
     def label(self) -> str:
@@ -83,10 +87,17 @@ def block_contexts(env: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     return {split: np.stack([s[split] for s in sets]) for split in SPLITS}
 
 
-def make_agent(env: str, method: Method, seeds: Sequence[int], sac: SACSettings | None = None, device="cpu") -> Agent:
-    """A block of untrained agents for an environment of the suite."""
+def make_agent(
+    env: str,
+    method: Method,
+    seeds: Sequence[int],
+    sac: SACSettings | None = None,
+    device: str = "cpu",
+    horizon: int | None = None,
+) -> Agent:
+    """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
     spec = get_spec(env)
-    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, spec.horizon)
+    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon)
     ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
     return Agent(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
 
@@ -144,7 +155,7 @@ class Trainer:
         name = "-".join(str(s) for s in self.seeds)
         self.checkpoints = CheckpointFolder(self.out / ".progress" / settings.env / settings.label / f"seeds-{name}")
         self.contexts = block_contexts(settings.env, self.seeds)
-        self.agent = make_agent(settings.env, settings.method, self.seeds, settings.sac, device)
+        self.agent = make_agent(settings.env, settings.method, self.seeds, settings.sac, device, settings.horizon)
         layout, device = self.agent.layout, self.agent.device
         self.replay = Replay(layout, len(self.seeds), 20, settings.replay_capacity, device)
         self.driver = Driver(self.agent, settings.env, self.contexts["train"])
@@ -413,7 +424,8 @@ def load_policy(path: str | Path) -> tuple[Agent, dict]:
     tensors, meta = read_tensors(Path(path))
     try:
         config = meta["config"]
-        agent = make_agent(config["env"], Method(**config["method"]), [meta["seed"]], SACSettings(**config["sac"]))
+        method, sac = Method(**config["method"]), SACSettings(**config["sac"])
+        agent = make_agent(config["env"], method, [meta["seed"]], sac, horizon=config.get("horizon"))
         agent.modules.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} does not hold the networks of a finished run: {error}") from error
