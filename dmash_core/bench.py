@@ -66,10 +66,9 @@ def measure_arm(env: str, arm: str, method: Method, rounds: int = 5, updates: in
         replay.added = replay.slots
         trainer.driver.reset(0)
         trainer.step = trainer.settings.random_steps
-        twin = _twin(agent)
-        masking = method.masking if method.context == "inferred" else None
+        twin = _twin(agent) if method.recurrence == "none" else None
         # two updates, one of them with the actor's: the mixture of training
-        batches = [replay.sample(trainer.generators, 12, passes, masking=masking) for passes in (1, 3)]
+        batches = [trainer.sample(passes) for passes in (1, 3)]
 
         def both(learner):
             for batch in batches:

@@ -29,6 +29,8 @@ class Method:
     """End the window of a replayed transition one step before it, so that z never sees the encoder's own target."""
     bootstrap_at_time_limit: bool = False
     """Bootstrap the critic's target past the time limit; the paper's release does not."""
+    recurrence: Literal["none", "gru", "transformer"] = "none"
+    """An in-context agent over sequences of K transitions instead of SAC: our compact version of Amago-2."""
     embedding: int = 8
     """Dimensions of z."""
     width: int = 256
@@ -59,6 +61,10 @@ class Method:
             raise UserError("a shared hypernetwork is trained by the dynamics loss and needs context='inferred'")
         if self.hypernetwork == "private" and self.context != "true":
             raise UserError("private hypernetworks are built for the true context (arm da)")
+        if self.recurrence != "none" and (self.context != "none" or not self.bootstrap_at_time_limit):
+            raise UserError("a recurrent arm is told nothing and bootstraps at the time limit: start from --arm amago")
+        if self.recurrence == "transformer" and self.width % 16:
+            raise UserError(f"the Transformer's eight heads need a width that is a multiple of 16, not {self.width}")
         if self.output_norm == "simnorm" and self.embedding % 2:
             raise UserError(f"simnorm needs an even embedding, not {self.embedding}")
 
@@ -67,6 +73,8 @@ METHODS: dict[str, Method] = {
     "dr": Method(context="none", entry="none"),
     "concat": Method(context="true", entry="concat"),
     "da": Method(context="true", entry="adapter", hypernetwork="private"),
+    "amago": Method(context="none", entry="none", recurrence="gru", bootstrap_at_time_limit=True),
+    "amago-transformer": Method(context="none", entry="none", recurrence="transformer", bootstrap_at_time_limit=True),
     "dma": Method(),
     "dma-star": Method(masking=0.2, input_norm="avgl1", output_norm="simnorm"),
     "dma-star-sh": Method(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmash_core import training
+from dmash_core import recurrent, training
 from dmash_core.agent import SACSettings
 from dmash_core.benchmark import suite
 from dmash_core.benchmark.contexts import ContextDimension
@@ -20,6 +20,12 @@ from dmash_core.errors import Interrupted, UserError
 from dmash_core.methods import METHODS, replace
 from dmash_core.runs import read_run
 from dmash_core.training import Diverged, Trainer, TrainSettings, load_policy
+
+
+@pytest.fixture(autouse=True)
+def few_sequences(monkeypatch):
+    monkeypatch.setattr(recurrent, "SEQUENCES", 6)
+
 
 SMALL = dict(random_steps=100, per_context=2, eval_every=150, eval_rollouts=1)
 NARROW = dict(width=32, hypernetwork_width=8, bottleneck=4)
@@ -298,6 +304,7 @@ def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     monkeypatch.setattr(
         training, "block_contexts", lambda env, seeds: {s: np.ones((len(seeds), 20, 1)) for s in training.SPLITS}
     )
+    monkeypatch.setattr(recurrent, "LEARNING_RATE", 1e-3)
     method = replace(METHODS[arm], **(NARROW | dict(width=64)))
     options = dict(random_steps=100, per_context=6, eval_every=600, eval_rollouts=1, sac=SACSettings(actor_lr=1e-3))
     chosen = TrainSettings("Reach", arm, method, **options)
