@@ -34,10 +34,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu_, softplus
 
-from dmash_core.agent import LOG_STD_MAX, LOG_STD_MIN, Learner, SACSettings, stream
+from dmash_core.agent import LOG_STD_MAX, LOG_STD_MIN, Learner, stream
 from dmash_core.methods import Method
-from dmash_core.networks.layers import Linear
-from dmash_core.networks.sequence import LeakyMLP, Norm, Recurrence, Statistics, Transformer
+from dmash_core.networks.layers import LayerNorm, Linear
+from dmash_core.networks.sequence import LeakyMLP, Recurrence, Statistics, Transformer
 from dmash_core.replay import History, Layout, Replay
 
 GAMMAS = (0.1, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)  # the last one acts
@@ -137,12 +137,9 @@ class RecurrentAgent(Learner):
         self,
         method: Method,
         layout: Layout,
-        n_context: int,
         seeds: Sequence[int],
-        sac: SACSettings | None = None,
         device: torch.device | str = "cpu",
     ):
-        """``n_context`` and ``sac`` are not used: the context is hidden, and the settings are AMAGO's, above."""
         self.method, self.layout, self.device = method, layout, torch.device(device)
         self.seeds, self.n = list(seeds), len(seeds)
         n, width, d_in = self.n, method.width, layout.n_obs + 1 + layout.n_act
@@ -157,7 +154,7 @@ class RecurrentAgent(Learner):
             {
                 "input": Statistics(n, d_in, INPUT_STEP),
                 "timestep": LeakyMLP(n, (d_in, 2 * width, 2 * width, width), generators),
-                "norm": Norm(n, width),
+                "norm": LayerNorm(n, width),
                 "sequence": sequence(),
                 "actor": LeakyMLP(n, (width, width, width, len(GAMMAS) * 2 * layout.n_act), generators),
                 "critic": Critics(n, width, layout.n_act, generators),

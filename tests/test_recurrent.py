@@ -30,7 +30,7 @@ def few_sequences(monkeypatch):
 
 
 def make(arm="amago", seeds=(0,), layout=LAYOUT, **options):
-    return RecurrentAgent(replace(METHODS[arm], width=32, **options), layout, 2, seeds)
+    return RecurrentAgent(replace(METHODS[arm], width=32, **options), layout, seeds)
 
 
 def random_replay(n=1, layout=LAYOUT, contexts=4, episodes=3, seed=0):

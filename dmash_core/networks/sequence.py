@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, leaky_relu, scaled_dot_product_attention
+from torch.nn.functional import leaky_relu, scaled_dot_product_attention
 
-from dmash_core.networks.layers import GRU, Linear
+from dmash_core.networks.layers import GRU, LayerNorm, Linear
 
 GRU_LAYERS, TRANSFORMER_LAYERS, HEADS = 2, 3, 8
 
@@ -47,18 +47,6 @@ class Statistics(nn.Module):
         return (rows - self.mean.unsqueeze(1)) / scale.unsqueeze(1)
 
 
-class Norm(nn.Module):
-    """LayerNorm with a leading seed axis: (N, R, width)."""
-
-    def __init__(self, n_seeds: int, width: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(n_seeds, 1, width))
-        self.bias = nn.Parameter(torch.zeros(n_seeds, 1, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return layer_norm(x, x.shape[-1:]) * self.weight + self.bias
-
-
 class LeakyMLP(nn.Module):
     """Linear layers of the given sizes with leaky ReLU between them: (N, R, sizes[0]) -> (N, R, sizes[-1])."""
 
@@ -78,11 +66,11 @@ class Recurrence(nn.Module):
     def __init__(self, n_seeds: int, width: int, generators: Sequence[torch.Generator]):
         super().__init__()
         self.gru = GRU(n_seeds, width, width, GRU_LAYERS, generators)
-        self.output, self.norm = Linear((n_seeds,), width, width, generators), Norm(n_seeds, width)
+        self.output, self.norm = Linear((n_seeds,), width, width, generators), LayerNorm(n_seeds, width)
 
     def start(self, batch: int) -> Tensor:
         """The memory of B environments for each seed when a warm-up begins."""
-        n, _, width = self.norm.weight.shape
+        n, width = self.norm.weight.shape
         return self.norm.weight.new_zeros(n, GRU_LAYERS, batch, width)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -104,9 +92,12 @@ class Block(nn.Module):
     def __init__(self, n_seeds: int, width: int, generators: Sequence[torch.Generator]):
         super().__init__()
         lead = (n_seeds,)
-        self.norm, self.qkv = Norm(n_seeds, width), Linear(lead, width, 3 * width, generators, bias=False)
+        self.norm, self.qkv = LayerNorm(n_seeds, width), Linear(lead, width, 3 * width, generators, bias=False)
         self.output = Linear(lead, width, width, generators)
-        self.second_norm, self.feed = Norm(n_seeds, width), LeakyMLP(n_seeds, (width, 4 * width, width), generators)
+        self.second_norm, self.feed = (
+            LayerNorm(n_seeds, width),
+            LeakyMLP(n_seeds, (width, 4 * width, width), generators),
+        )
 
     def after(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.output(attended)
@@ -125,7 +116,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.input = Linear((n_seeds,), width, width, generators)
         self.blocks = nn.ModuleList(Block(n_seeds, width, generators) for _ in range(TRANSFORMER_LAYERS))
-        self.norm = Norm(n_seeds, width)
+        self.norm = LayerNorm(n_seeds, width)
         rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
         angle = torch.arange(timesteps).unsqueeze(1) * rate
         self.register_buffer("positions", torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1), persistent=False)
@@ -133,7 +124,7 @@ class Transformer(nn.Module):
 
     def start(self, batch: int) -> Tensor:
         """The memory of B environments for each seed when a warm-up begins."""
-        n, _, width = self.norm.weight.shape
+        n, width = self.norm.weight.shape
         return self.norm.weight.new_zeros(n, len(self.blocks), 2, batch, self.reach, width)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
