@@ -28,7 +28,8 @@ from dmash_core.embeddings import diagnose, shadow_gradients
 from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.methods import Method, get_method, label
-from dmash_core.replay import Layout, Replay
+from dmash_core.recurrent import RecurrentAgent, Sequences, sample_sequences
+from dmash_core.replay import Batch, Layout, Replay
 from dmash_core.runs import SPLITS, BadRun, provenance, read_run, run_path, write_run
 
 
@@ -94,10 +95,12 @@ def make_agent(
     sac: SACSettings | None = None,
     device: str = "cpu",
     horizon: int | None = None,
-) -> Agent:
+) -> Agent | RecurrentAgent:
     """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
     spec = get_spec(env)
     layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon)
+    if method.recurrence != "none":
+        return RecurrentAgent(method, layout, seeds, device)
     ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
     return Agent(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
 
@@ -224,16 +227,18 @@ class Trainer:
 
     def _train_step(self) -> None:
         settings, driver, layout = self.settings, self.driver, self.agent.layout
-        learning = self.step >= settings.random_steps
+        learning, recurrent = self.step >= settings.random_steps, settings.method.recurrence != "none"
         if self.step % layout.horizon == 0:
-            if learning:
+            if learning or recurrent:
                 driver.warm_up()
-            elif self.step:
-                driver.reset()
-            if not learning:
+            else:
+                if self.step:
+                    driver.reset()
                 driver.history.carry_over()
-        if learning:
-            action = self.agent.act(driver.obs, driver.history.window(), driver.contexts, self._draw(torch.randn))
+        if recurrent:
+            action = self.agent.explore(driver.act(self._draw(torch.randn)), self._draw(torch.randn), self.step)
+        elif learning:
+            action = driver.act(self._draw(torch.randn))
         else:
             action = 2.0 * self._draw(torch.rand) - 1.0
         _, ended = driver.step(action)
@@ -242,17 +247,19 @@ class Trainer:
         self.step += 1
         if learning:
             due = self.step % settings.sac.actor_every == 0
-            batch = self.replay.sample(
-                self.generators,
-                settings.per_context,
-                1 + (settings.sac.actor_every if due else 0),
-                settings.method,
-            )
+            batch = self.sample(1 + (settings.sac.actor_every if due else 0))
             for name, value in self.agent.update(batch, driver.contexts).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
                 self.counts[name] = self.counts.get(name, 0) + 1
             if ended:
                 self._check_finite(parameters=False)
+
+    def sample(self, passes: int) -> Batch | Sequences:
+        """One update's batch, for ``passes`` policy evaluations where the agent is a SAC."""
+        method = self.settings.method
+        if method.recurrence != "none":
+            return sample_sequences(self.replay, self.generators)
+        return self.replay.sample(self.generators, self.settings.per_context, passes, method)
 
     def _draw(self, sampler: Callable) -> torch.Tensor:
         """(N, C, d_a) of random numbers, each seed's from its own generator."""
@@ -321,6 +328,8 @@ class Trainer:
         tensors |= {f"generator.{i}": g.get_state() for i, g in enumerate(self.generators)}
         tensors["replay"] = replay.rows[:, :, : min(replay.added, replay.slots)]
         tensors["history"], tensors["obs"] = history.rows, self.driver.obs
+        if self.driver.memory is not None:
+            tensors["memory"] = self.driver.memory
         if self.returns:
             tensors["returns"] = torch.from_numpy(np.stack(self.returns))
         meta = {
@@ -360,6 +369,8 @@ class Trainer:
         self.driver.history.now = meta["now"]
         self.driver.obs = tensors["obs"].to(self.agent.device)
         self.driver.env_steps = meta["env_steps"]
+        if "memory" in tensors:
+            self.driver.memory = tensors["memory"].to(self.agent.device)
         physics = {k: v.numpy() for k, v in below["env"].items()}
         contexts = self.contexts["train"].reshape(len(self.seeds) * self.driver.batch, -1)
         self.driver.env.load_state_dict(
