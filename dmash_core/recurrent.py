@@ -51,7 +51,7 @@ CRITIC_WEIGHT, CLONING_WEIGHT = 10.0, 0.1
 LEARNING_RATE, WEIGHT_DECAY, RATE_WARM_UP, GRADIENT_CLIP = 1e-4, 1e-3, 500, 1.0
 TARGET_TAU = 0.003
 NOISE_START, NOISE_END, NOISE_STEPS = 1.0, 0.05, 1_000_000  # exploration, over vector steps
-EXPLORATION_STREAM = 4  # of a run's random streams
+EXPLORATION_STREAM = 5  # of a run's random streams
 
 
 @dataclass
