@@ -13,6 +13,7 @@ from statistics import median
 
 import torch
 
+from dmash_core.agent import Agent
 from dmash_core.methods import Method
 from dmash_core.runs import read_run, run_path
 from dmash_core.sweep import Cell, Sweep
@@ -98,7 +99,7 @@ def measure_arm(
         replay.added = replay.slots
         trainer.driver.reset(0)
         trainer.step = trainer.settings.random_steps
-        twin = _twin(agent) if method.recurrence == "none" else None
+        twin = _twin(agent) if type(agent) is Agent else None
         # two updates, one of them with the actor's: the mixture of training
         batches = [trainer.sample(passes) for passes in (1, 3)]
 
