@@ -1,6 +1,7 @@
 """Speed and memory of the arms on this machine, beside a straightforward twin, in one run (``dmash bench``)."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -11,9 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+import gymnasium
+import numpy as np
 import torch
 
+from dmash_core.benchmark.suite import context_sets, get_spec, make_batch
+from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
+from dmash_core.runs import provenance
 from dmash_core.training import Trainer, TrainSettings, configure_cpu
 
 TESTS = Path(__file__).parent.parent / "tests"
@@ -115,6 +121,71 @@ def measure_arm(
         "matmul": matmul,
         **{k: v for k, v in trainer.origin.items() if k in ("machine", "git_commit")},
     }
+
+
+DM_CONTROL = {
+    "Cartpole": ("cartpole", "balance"),
+    "Cheetah": ("cheetah", "run"),
+    "Reacher-E": ("reacher", "easy"),
+    "Reacher-H": ("reacher", "hard"),
+    "BallInCup": ("ball_in_cup", "catch"),
+    "Walker": ("walker", "walk"),
+}
+
+
+class _DMControl(gymnasium.Env):
+    """One environment of dm_control as Gymnasium's vector environments want it."""
+
+    def __init__(self, env: str):
+        from dm_control import suite
+
+        spec = get_spec(env)
+        self.env = suite.load(*DM_CONTROL[env])
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (spec.obs_dim,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.act_dim,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return self._flat(self.env.reset()), {}
+
+    def step(self, action):
+        time_step = self.env.step(action)
+        return self._flat(time_step), time_step.reward, False, time_step.last(), {}
+
+    def _flat(self, time_step) -> np.ndarray:
+        return np.concatenate([np.ravel(part) for part in time_step.observation.values()], dtype=np.float32)
+
+
+def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int = 1000) -> list[dict]:
+    """One row for each task of dm_control: control steps a second in the 20 training contexts, reset and observations
+    included, on one thread and on all cores, beside a Gymnasium SyncVectorEnv of 20 of dm_control's own environments.
+
+    Medians over `rounds` episodes of `steps` steps; the three take turns, so that the ratios mean something on a busy
+    machine too.
+    """
+    cores, origin, rows = len(os.sched_getaffinity(0)), provenance(), []
+    columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores")
+    say(f"{'env':12}" + "".join(f"{c:>18}" for c in columns))
+    for env in DM_CONTROL:
+        contexts, batches, before = context_sets(env)["train"], [], BatchedEnv.threads
+        for BatchedEnv.threads in (1, cores):
+            batches.append(make_batch(env, contexts, steps))
+        BatchedEnv.threads = before
+        batches.append(gymnasium.vector.SyncVectorEnv([lambda env=env: _DMControl(env)] * len(contexts)))
+        actions = np.random.default_rng(0).uniform(-1, 1, (steps, *batches[0].action_space.shape)).astype(np.float32)
+
+        def episode(batch, actions=actions):
+            batch.reset(seed=0)
+            for action in actions:
+                batch.step(action)
+
+        speeds = [[actions[:, :, 0].size / _seconds(lambda b=b: episode(b), 1) for b in batches] for _ in range(rounds)]
+        one, many, theirs = (round(float(speed)) for speed in np.median(speeds, axis=0))
+        ratios = np.median([(a / c, b / c) for a, b, c in speeds], axis=0).round(1).tolist()
+        rows.append({"env": env, **dict(zip(columns, (one, many, theirs, *ratios), strict=True)), "cores": cores})
+        rows[-1] |= {"busy": round(os.getloadavg()[0] / os.cpu_count(), 1), "git_commit": origin["git_commit"]}
+        rows[-1] |= {"machine": origin["machine"]}
+        say(f"{env:12}" + "".join(f"{rows[-1][c]:>18}" for c in columns))
+    return rows
 
 
 if __name__ == "__main__":

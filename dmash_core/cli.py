@@ -182,13 +182,14 @@ def _smoke(argv: list[str]) -> None:
 
 
 def _bench(argv: list[str]) -> None:
-    from dmash_core.bench import measure
+    from dmash_core.bench import measure, measure_environments
     from dmash_core.methods import MAIN_ARMS, get_method
 
     def bench(
         arms: tuple[str, ...] = MAIN_ARMS,
         env: str = "DI",
         window: int | None = None,
+        environments: bool = False,
         json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     ):
         """Measure speed and memory of each arm on this machine, one thread, beside a straightforward twin.
@@ -197,10 +198,12 @@ def _bench(argv: list[str]) -> None:
             arms: which arms.
             env: environment whose sizes are used.
             window: K; the environment's by default.
+            environments: measure the environments instead, beside dm_control's own in a SyncVectorEnv.
             json_: print JSON only.
         """
+        say = (lambda line: None) if json_ else print
         methods = {arm: replace(get_method(arm), window=window) for arm in arms}
-        rows = measure(methods, env, say=(lambda line: None) if json_ else print)
+        rows = measure_environments(say) if environments else measure(methods, env, say)
         if json_:
             print(json.dumps(rows, indent=2))
 

@@ -91,3 +91,12 @@ def test_bench_row(capsys):
     assert set(bench.COLUMNS) <= set(row) and row["ratio_to_twin"] is not None
     assert 0 < row["ms_per_update"] and 0 < row["outside_update"] < 1 and row["peak_mib"] > 100
     json.dumps(row)
+
+
+def test_environment_bench_row(monkeypatch):
+    monkeypatch.setattr(bench, "DM_CONTROL", {"Reacher-H": ("reacher", "hard")})
+    said = []
+    (row,) = bench.measure_environments(said.append, rounds=1, steps=3)
+    assert row["env"] == "Reacher-H" and len(said) == 2
+    assert row["ratio_one_thread"] == pytest.approx(row["one_thread"] / row["dm_control"], abs=0.06)
+    json.dumps(row)
