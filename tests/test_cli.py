@@ -100,3 +100,9 @@ def test_environment_bench_row(monkeypatch):
     assert row["env"] == "Reacher-H" and len(said) == 2
     assert row["ratio_one_thread"] == pytest.approx(row["one_thread"] / row["dm_control"], abs=0.06)
     json.dumps(row)
+
+
+def test_bench_of_workers():
+    """A small one end to end; no ratio is asserted, since tests share their machine."""
+    row = bench.measure_workers(2, lambda line: None, steps=200)
+    assert row["speed_up"] > 0 and row["jobs"] == 2 and row["machine"]["cores"]
