@@ -152,7 +152,6 @@ DM_CONTROL = {
     "Cartpole": ("cartpole", "balance"),
     "Cheetah": ("cheetah", "run"),
     "Reacher-E": ("reacher", "easy"),
-    "Reacher-H": ("reacher", "hard"),
     "BallInCup": ("ball_in_cup", "catch"),
     "Walker": ("walker", "walk"),
 }
@@ -184,11 +183,12 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
     """One row for each task of dm_control: control steps a second in the 20 training contexts, reset and observations
     included, on one thread and on all cores, beside a Gymnasium SyncVectorEnv of 20 of dm_control's own environments.
 
-    Medians over `rounds` episodes of `steps` steps; the three take turns, so that the ratios mean something on a busy
-    machine too.
+    Medians over `rounds` episodes of `steps` steps, taking turns. ratio_one_thread and ratio_all_cores are of wall
+    time; ratio_cpu, of one thread, is of CPU time, which other work on the machine changes less. load: the runnable
+    processes per core at the end.
     """
     cores, origin, rows = len(os.sched_getaffinity(0)), provenance(), []
-    columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores")
+    columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores", "ratio_cpu")
     say(f"{'env':12}" + "".join(f"{c:>18}" for c in columns))
     for env in DM_CONTROL:
         contexts, batches, before = context_sets(env)["train"], [], BatchedEnv.threads
@@ -197,19 +197,20 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
         BatchedEnv.threads = before
         batches.append(gymnasium.vector.SyncVectorEnv([lambda env=env: _DMControl(env)] * len(contexts)))
         actions = np.random.default_rng(0).uniform(-1, 1, (steps, *batches[0].action_space.shape)).astype(np.float32)
-
-        def episode(batch, actions=actions):
-            batch.reset(seed=0)
+        seconds = np.empty((rounds, 3, 2))  # wall and CPU
+        for index in np.ndindex(rounds, 3):
+            began = time.perf_counter(), time.process_time()
+            batches[index[1]].reset(seed=0)
             for action in actions:
-                batch.step(action)
-
-        speeds = [[actions[:, :, 0].size / _seconds(lambda b=b: episode(b), 1) for b in batches] for _ in range(rounds)]
-        one, many, theirs = (round(float(speed)) for speed in np.median(speeds, axis=0))
-        ratios = np.median([(a / c, b / c) for a, b, c in speeds], axis=0).round(1).tolist()
-        rows.append({"env": env, **dict(zip(columns, (one, many, theirs, *ratios), strict=True)), "cores": cores})
-        rows[-1] |= {"busy": round(os.getloadavg()[0] / os.cpu_count(), 1), "git_commit": origin["git_commit"]}
-        rows[-1] |= {"machine": origin["machine"]}
-        say(f"{env:12}" + "".join(f"{rows[-1][c]:>18}" for c in columns))
+                batches[index[1]].step(action)
+            seconds[index] = time.perf_counter() - began[0], time.process_time() - began[1]
+        speeds = np.rint(np.median(steps * len(contexts) / seconds[..., 0], axis=0)).astype(int).tolist()
+        ratios = np.median(seconds[:, 2:] / seconds, axis=0).round(1)
+        values = (*speeds, *ratios[:2, 0].tolist(), float(ratios[0, 1]))
+        row = {"env": env, **dict(zip(columns, values, strict=True)), "cores": cores}
+        rows.append(row | {"load": round(os.getloadavg()[0] / os.cpu_count(), 1)})
+        rows[-1] |= {key: origin[key] for key in ("git_commit", "machine")}
+        say(f"{env:12}" + "".join(f"{row[c]:>18}" for c in columns))
     return rows
 
 
