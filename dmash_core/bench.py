@@ -124,10 +124,10 @@ def measure_arm(
         trainer = _trainer(env, arm, method, folder)
         start = time.time() - launched
         _past_random_phase(trainer)
-        agent, replay, layout = trainer.agent, trainer.replay, trainer.agent.layout
-        twin = _twin(agent)
+        agent, layout = trainer.agent, trainer.agent.layout
+        twin = _twin(agent) if method.recurrence == "none" else None
         # two updates, one of them with the actor's: the mixture of training
-        batches = [replay.sample(trainer.generators, 12, passes, method) for passes in (1, 3)]
+        batches = [trainer.sample(passes) for passes in (1, 3)]
 
         def both(learner):
             for batch in batches:
