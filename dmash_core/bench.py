@@ -27,7 +27,7 @@ TESTS = Path(__file__).parent.parent / "tests"
 COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 
 
-def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) -> list[dict]:
+def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], rounds: int = 5) -> list[dict]:
     """One row for each arm, each measured in a process of its own, since memory peaks are a process's.
 
     ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
@@ -40,13 +40,30 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) ->
     rows = []
     say(f"{'arm':14}" + "".join(f"{c:>16}" for c in COLUMNS))
     for arm, method in methods.items():
-        command = [sys.executable, "-m", "dmash_core.bench", env, arm, json.dumps(asdict(method)), str(time.time())]
+        options = json.dumps(asdict(method)), str(rounds), str(time.time())
+        command = [sys.executable, "-m", "dmash_core.bench", env, arm, *options]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"measuring {arm} failed:\n{done.stderr}")
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         say(f"{arm:14}" + "".join(f"{'-' if rows[-1][c] is None else rows[-1][c]:>16}" for c in COLUMNS))
     return rows
+
+
+def step_times(methods: dict[str, Method], env: str, rounds: int = 3) -> dict[str, list[float]]:
+    """Seconds of a training step of each arm, one value a round: whole episodes of one arm after the other, in one
+    process with one thread. Ratios within a round mean something on a busy machine too."""
+    configure_cpu(1)
+    times: dict[str, list[float]] = {arm: [] for arm in methods}
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {arm: _past_random_phase(_trainer(env, arm, method, folder)) for arm, method in methods.items()}
+        for trainer in trainers.values():
+            trainer._train_step()  # allocates what later steps reuse
+            trainer.step = trainer.settings.random_steps
+        for _ in range(rounds):
+            for arm, trainer in trainers.items():
+                times[arm].append(_seconds(trainer._train_step, trainer.agent.layout.horizon))
+    return times
 
 
 def measure_workers(jobs: int, say: Callable[[str], None], steps: int = 2000) -> dict:
@@ -89,6 +106,19 @@ def _seconds(call: Callable, times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
+def _trainer(env: str, arm: str, method: Method, folder: str) -> Trainer:
+    return Trainer(TrainSettings(env, arm, method), [0], out=folder, progress=False)
+
+
+def _past_random_phase(trainer: Trainer) -> Trainer:
+    """The trainer where learning starts, its replay full of noise."""
+    trainer.replay.rows.normal_()
+    trainer.replay.added = trainer.replay.slots
+    trainer.driver.reset(0)
+    trainer.step = trainer.settings.random_steps
+    return trainer
+
+
 def measure_arm(
     env: str, arm: str, method: Method, rounds: int = 5, updates: int = 10, launched: float | None = None
 ) -> dict:
@@ -96,13 +126,10 @@ def measure_arm(
     launched = time.time() if launched is None else launched
     matmul = configure_cpu(1)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(TrainSettings(env, arm, method), [0], out=folder, progress=False)
+        trainer = _trainer(env, arm, method, folder)
         start = time.time() - launched
-        agent, replay, layout = trainer.agent, trainer.replay, trainer.agent.layout
-        replay.rows.normal_()
-        replay.added = replay.slots
-        trainer.driver.reset(0)
-        trainer.step = trainer.settings.random_steps
+        _past_random_phase(trainer)
+        agent, layout = trainer.agent, trainer.agent.layout
         twin = _twin(agent) if method.recurrence == "none" else None
         # two updates, one of them with the actor's: the mixture of training
         batches = [trainer.sample(passes) for passes in (1, 3)]
@@ -136,6 +163,7 @@ def measure_arm(
         "env": env,
         "arm": arm,
         "window": layout.window,
+        "parameters": sum(p.numel() for p in agent.modules.parameters()),
         "ms_per_update": round(1e3 * median(ours), 2),
         "ms_per_step": round(1e3 * median(steps), 2),
         "outside_update": round(median(shares), 3),
@@ -215,5 +243,6 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
 
 
 if __name__ == "__main__":
-    env_, arm_, method_, launched_ = sys.argv[1:]
-    print(json.dumps(measure_arm(env_, arm_, Method(**json.loads(method_)), launched=float(launched_))))
+    env_, arm_, method_, rounds_, launched_ = sys.argv[1:]
+    row_ = measure_arm(env_, arm_, Method(**json.loads(method_)), int(rounds_), launched=float(launched_))
+    print(json.dumps(row_))
