@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 import torch
 
+from dmash_core.agent import Agent
 from dmash_core.benchmark.suite import context_sets, get_spec, make_batch
 from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
@@ -130,7 +131,7 @@ def measure_arm(
         start = time.time() - launched
         _past_random_phase(trainer)
         agent, layout = trainer.agent, trainer.agent.layout
-        twin = _twin(agent) if method.recurrence == "none" else None
+        twin = _twin(agent) if type(agent) is Agent else None
         # two updates, one of them with the actor's: the mixture of training
         batches = [trainer.sample(passes) for passes in (1, 3)]
 

@@ -28,8 +28,9 @@ class Method:
     undetached: Literal["none", "critic", "actor", "both", "policy"] = "none"
     """Losses that also flow through z and omega into the encoder and the shared hypernetwork; the actor's through the
     actor and through the critics that judge it, but for "policy": through the actor only."""
-    posterior: Literal["point", "gaussian"] = "point"
-    """Gaussian: z is sampled in training, the mean is used when acting, and the KL to N(0, I) is charged."""
+    posterior: Literal["point", "gaussian", "sequence"] = "point"
+    """Gaussian: z is sampled in training, the mean is used when acting, and the KL to N(0, I) is charged. Sequence is
+    VariBAD's: a Gaussian after each transition of the window, trained by its ELBO; mean and log-variance enter."""
     beta: float = 0.4
     """Weight of that KL."""
     kl: Literal["multiply", "add"] = "multiply"
@@ -116,6 +117,13 @@ class Method:
             self.recurrence == "transformer" and self.width % 16 != 0,
             f"the Transformer's eight heads need a width that is a multiple of 16, not {self.width}",
         )
+        yield (
+            self.posterior == "sequence"
+            and (self.entry, self.objective, self.undetached, self.masking, self.input_norm, self.output_norm)
+            != ("concat", "dynamics", "none", 0.0, "none", "none"),
+            "the posterior 'sequence' (arm varibad) is for concatenation, the dynamics objective and detached losses, "
+            "without masks and norms",
+        )
         yield self.scale_context and self.context != "true", "scale_context is about the true context (concat, da)"
 
     def adapts(self, network: str) -> bool:
@@ -160,6 +168,8 @@ METHODS: dict[str, Method] = {
     # Figures 16 to 18
     "amago": Method(context="none", entry="none", recurrence="gru", bootstrap_at_time_limit=True),
     "amago-transformer": Method(context="none", entry="none", recurrence="transformer", bootstrap_at_time_limit=True),
+    "varibad": Method(posterior="sequence", embedding=10, beta=1.0),
+    "varibad-0.1": Method(posterior="sequence", embedding=10, beta=0.1),
     "pearl": Method(objective="none", undetached="critic", posterior="gaussian", kl="add"),
     # What the paper leaves open: other objectives, the inferred code in a Decision Adapter, no look at the target
     "dma-star-sh-inverse": replace(_SH, objective="inverse"),

@@ -28,7 +28,7 @@ from dmash_core.embeddings import diagnose, shadow_gradients
 from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.methods import Method, get_method, label
-from dmash_core.recurrent import RecurrentAgent, Sequences, sample_sequences
+from dmash_core.recurrent import RecurrentAgent, Sequences, VariBAD, sample_sequences
 from dmash_core.replay import Batch, Layout, Replay
 from dmash_core.runs import SPLITS, BadRun, provenance, read_run, run_path, write_run
 
@@ -98,11 +98,13 @@ def make_agent(
 ) -> Agent | RecurrentAgent:
     """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
     spec = get_spec(env)
-    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon)
+    whole = method.posterior == "sequence"
+    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon, whole)
     if method.recurrence != "none":
         return RecurrentAgent(method, layout, seeds, device)
     ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
-    return Agent(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
+    build = VariBAD if whole else Agent
+    return build(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
 
 
 def configure_cpu(threads: int) -> str:

@@ -292,7 +292,7 @@ class PointReach(BatchedEnv):
         self.x = physics["x"]
 
 
-@pytest.mark.parametrize("arm", [*MAIN_ARMS, "dma-star-h", "pearl", "amago", "amago-transformer"])
+@pytest.mark.parametrize("arm", [*MAIN_ARMS, "dma-star-h", "pearl", "varibad", "amago", "amago-transformer"])
 def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     """One context, 500 updates; a random policy returns about 10, the best one 19.5."""
     dimension = ContextDimension("size", 1.0, (0.5, 1.5), (0.1, 2.0))
