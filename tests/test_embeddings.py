@@ -175,7 +175,7 @@ def test_evaluation_mode_codes_are_those_acted_on(arm):
 def test_training_mode_codes_by_a_straightforward_twin(arm, monkeypatch):
     """Random steps, masks and noise of the same draws, window by window."""
     agent, driver, _ = evaluated(arm, seeds=(3,))
-    monkeypatch.setattr(embeddings, "random_positions", lambda u: drawn.append(random_positions(u)) or drawn[-1])
+    monkeypatch.setattr(embeddings, "random_positions", lambda *a: drawn.append(random_positions(*a)) or drawn[-1])
     drawn = []
     z = codes(driver, [3], step=7, windows=5)["_train_mode"]
     generator = torch.Generator().manual_seed(embeddings.stream(3, embeddings.DIAGNOSTICS_STREAM, 7))
