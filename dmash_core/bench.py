@@ -1,6 +1,7 @@
 """Speed and memory of the arms on this machine, beside a straightforward twin, in one run (``dmash bench``)."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -11,10 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+import gymnasium
+import numpy as np
 import torch
 
+from dmash_core.agent import Agent
+from dmash_core.benchmark.suite import context_sets, get_spec, make_batch
+from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
-from dmash_core.runs import read_run, run_path
+from dmash_core.runs import provenance, read_run, run_path
 from dmash_core.sweep import Cell, Sweep
 from dmash_core.training import Trainer, TrainSettings, configure_cpu
 
@@ -126,7 +132,7 @@ def measure_arm(
         start = time.time() - launched
         _past_random_phase(trainer)
         agent, layout = trainer.agent, trainer.agent.layout
-        twin = _twin(agent) if method.recurrence == "none" else None
+        twin = _twin(agent) if type(agent) is Agent else None
         # two updates, one of them with the actor's: the mixture of training
         batches = [trainer.sample(passes) for passes in (1, 3)]
 
@@ -170,6 +176,72 @@ def measure_arm(
         "matmul": matmul,
         **{k: v for k, v in trainer.origin.items() if k in ("machine", "git_commit")},
     }
+
+
+DM_CONTROL = {
+    "Cartpole": ("cartpole", "balance"),
+    "Cheetah": ("cheetah", "run"),
+    "Reacher-E": ("reacher", "easy"),
+    "BallInCup": ("ball_in_cup", "catch"),
+    "Walker": ("walker", "walk"),
+}
+
+
+class _DMControl(gymnasium.Env):
+    """One environment of dm_control as Gymnasium's vector environments want it."""
+
+    def __init__(self, env: str):
+        from dm_control import suite
+
+        spec = get_spec(env)
+        self.env = suite.load(*DM_CONTROL[env])
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (spec.obs_dim,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.act_dim,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return self._flat(self.env.reset()), {}
+
+    def step(self, action):
+        time_step = self.env.step(action)
+        return self._flat(time_step), time_step.reward, False, time_step.last(), {}
+
+    def _flat(self, time_step) -> np.ndarray:
+        return np.concatenate([np.ravel(part) for part in time_step.observation.values()], dtype=np.float32)
+
+
+def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int = 1000) -> list[dict]:
+    """One row for each task of dm_control: control steps a second in the 20 training contexts, reset and observations
+    included, on one thread and on all cores, beside a Gymnasium SyncVectorEnv of 20 of dm_control's own environments.
+
+    Medians over `rounds` episodes of `steps` steps, taking turns. ratio_one_thread and ratio_all_cores are of wall
+    time; ratio_cpu, of one thread, is of CPU time, which other work on the machine changes less. load: the runnable
+    processes per core at the end.
+    """
+    cores, origin, rows = len(os.sched_getaffinity(0)), provenance(), []
+    columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores", "ratio_cpu")
+    say(f"{'env':12}" + "".join(f"{c:>18}" for c in columns))
+    for env in DM_CONTROL:
+        contexts, batches, before = context_sets(env)["train"], [], BatchedEnv.threads
+        for BatchedEnv.threads in (1, cores):
+            batches.append(make_batch(env, contexts, steps))
+        BatchedEnv.threads = before
+        batches.append(gymnasium.vector.SyncVectorEnv([lambda env=env: _DMControl(env)] * len(contexts)))
+        actions = np.random.default_rng(0).uniform(-1, 1, (steps, *batches[0].action_space.shape)).astype(np.float32)
+        seconds = np.empty((rounds, 3, 2))  # wall and CPU
+        for index in np.ndindex(rounds, 3):
+            began = time.perf_counter(), time.process_time()
+            batches[index[1]].reset(seed=0)
+            for action in actions:
+                batches[index[1]].step(action)
+            seconds[index] = time.perf_counter() - began[0], time.process_time() - began[1]
+        speeds = np.rint(np.median(steps * len(contexts) / seconds[..., 0], axis=0)).astype(int).tolist()
+        ratios = np.median(seconds[:, 2:] / seconds, axis=0).round(1)
+        values = (*speeds, *ratios[:2, 0].tolist(), float(ratios[0, 1]))
+        row = {"env": env, **dict(zip(columns, values, strict=True)), "cores": cores}
+        rows.append(row | {"load": round(os.getloadavg()[0] / os.cpu_count(), 1)})
+        rows[-1] |= {key: origin[key] for key in ("git_commit", "machine")}
+        say(f"{env:12}" + "".join(f"{row[c]:>18}" for c in columns))
+    return rows
 
 
 if __name__ == "__main__":
