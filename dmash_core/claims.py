@@ -8,7 +8,7 @@ proofs, tests or raw runs, and `check` combines them into one verdict:
   that has them (``several: true``) is contradicted when more do than chance allows (binomial, one sided, 5 %).
 - reproduced: everything is decided, and the claim is not contradicted.
 - undecided: something was compared, and something is open (too few seeds, too short, wide intervals, runs missing).
-- not checked: nothing could be compared; the reason says what is missing, and the cost what that takes.
+- not checked: nothing could be compared, or a theorem's proof could not be run; reason and cost say what it takes.
 """
 
 import json
@@ -77,9 +77,10 @@ class Claim:
 class Verdict:
     """What became of a claim.
 
-    headline: its first measured finding, else its first. seeds: the fewest of any measured finding. steps: of all
-    findings together. used: files of raw runs. left_out: (file, reason) of those that could not be used.
-    missing: what would have to be trained, in words. cost: of checking it fully. command: what repeats this check.
+    headline: its first measured finding with that verdict, else its first measured, else its first. seeds: the fewest
+    of any measured finding. steps: of all findings together. used: files of raw runs. left_out: (file, reason) of those
+    that could not be used. missing: what would have to be trained, in words. cost: of checking it fully. command: what
+    repeats this check.
     """
 
     id: str
@@ -232,8 +233,12 @@ def combine(findings: Sequence[Finding], several: bool) -> tuple[str, str]:
 def check(claim: Claim, evidence: Evidence) -> Verdict:
     """Compute all findings of a claim, and its verdict. Proofs and tests are run; nothing is trained."""
     evidence.used.clear()
-    findings = tuple(found for one in claim.checks for found in RULES[one["kind"]](one, claim, evidence))
+    by_kind = [(one["kind"], found) for one in claim.checks for found in RULES[one["kind"]](one, claim, evidence)]
+    findings = tuple(found for _, found in by_kind)
     verdict, reason = combine(findings, claim.several)
+    unproved = [found for kind, found in by_kind if kind == "proof" and found.verdict == NOT_CHECKED]
+    if verdict == UNDECIDED and unproved:  # numbers that agree do not make a theorem
+        verdict, reason = NOT_CHECKED, unproved[0].reason
     measured = [finding for finding in findings if finding.value is not None]
     cells_of = {(env, arm) for env in claim.needs.envs for arm in claim.needs.arms}
     left_out = [(str(p), why) for p, why in sorted(evidence.left_out.items()) if tuple(p.parts[-3:-1]) in cells_of]
@@ -242,7 +247,7 @@ def check(claim: Claim, evidence: Evidence) -> Verdict:
         id=claim.id,
         verdict=verdict,
         reason=reason,
-        headline=measured[0] if measured else findings[0],
+        headline=next((f for f in measured if f.verdict == verdict), (measured or findings)[0]),
         seeds=min((finding.seeds for finding in measured if finding.seeds), default=0),
         steps={env: step for finding in findings for env, step in finding.steps.items()},
         findings=findings,
