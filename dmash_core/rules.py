@@ -259,7 +259,7 @@ def _against(row: dict, claim, evidence: Evidence) -> Finding:
         )
     unit = {"AER/100": "AER", "relative gain %": "%"}.get(metric, metric)
     what = f"{row['arm']}, {row['env']}, {row['split']}: {metric.removesuffix(' %').removesuffix('/100')}"
-    common = {"what": what, "published": f"{value:g}", "published_id": row["id"], "unit": unit}
+    common = {"what": what, "published": f"{value:g}{' %' * (unit == '%')}", "published_id": row["id"], "unit": unit}
     common |= {"seeds": found.seeds, "steps": found.steps} | (_numbers(*ours, factor) if ours else {})
     if still := found.open(fewest, 1.0):
         return Finding(verdict=still[0], reason=still[1], **common)
@@ -382,7 +382,7 @@ def _proved() -> dict[str, str] | str:
     """{theorem: the axioms it rests on}, as `make -C proofs` prints them; a sentence where it does not run through."""
     lacking = [tool for tool in ("make", "coqc", "coqchk") if shutil.which(tool) is None]
     if lacking or not (ROOT / "proofs").is_dir():
-        return f"not checked: {', '.join(lacking) or 'the folder proofs/'} is missing"
+        return f"not checked: this machine lacks {', '.join(lacking) or 'the folder proofs/'}"
     done = subprocess.run(["make", "-C", ROOT / "proofs"], capture_output=True, text=True)
     if done.returncode:
         return f"undecided: make -C proofs failed: {' '.join(done.stderr.split())[-300:]}"
@@ -412,7 +412,7 @@ def _tests(nodes: tuple[str, ...]) -> tuple[str, str]:
     """Verdict and reason of running these pytest nodes."""
     if absent := [node for node in nodes if not (ROOT / node.split("::")[0]).exists()]:
         return NOT_CHECKED, f"{absent[0].split('::')[0]} is not here: the tests come with the repository"
-    command = [sys.executable, "-m", "pytest", "-q", "-rsf", "-p", "no:cacheprovider", *nodes]
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rf", "-p", "no:cacheprovider", *nodes]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "pytest printed nothing"
     if done.returncode == 1:
