@@ -168,11 +168,14 @@ class Scores:
     share: float
     """The smallest share of the claim's steps."""
 
+    def alone(self) -> str:
+        """What has to stand behind a number over a part of the environments."""
+        return f" over {', '.join(self.steps)} alone" if self.lacking else ""
+
     def open(self, seeds: int, share: float) -> tuple[str, str] | None:
         """Verdict and reason where these runs cannot decide with at least so many seeds and steps; else None."""
         if self.lacking:
-            on = f"; ours is over {', '.join(self.steps)} alone" if self.steps else ""
-            return NOT_CHECKED, f"there are no usable runs of {'; '.join(self.lacking)}{on}"
+            return NOT_CHECKED, f"there are no usable runs of {'; '.join(self.lacking)}"
         if self.share < share:
             return UNDECIDED, f"trained {100 * self.share:.0f} % of the steps, {100 * share:.0f} % are needed"
         if self.seeds < seeds:
@@ -259,8 +262,9 @@ def _against(row: dict, claim, evidence: Evidence) -> Finding:
         )
     unit = {"AER/100": "AER", "relative gain %": "%"}.get(metric, metric)
     what = f"{row['arm']}, {row['env']}, {row['split']}: {metric.removesuffix(' %').removesuffix('/100')}"
-    common = {"what": what, "published": f"{value:g}{' %' * (unit == '%')}", "published_id": row["id"], "unit": unit}
-    common |= {"seeds": found.seeds, "steps": found.steps} | (_numbers(*ours, factor) if ours else {})
+    common = {"what": what, "published": f"{value:g}{' %' * (unit == '%')}", "published_id": row["id"]}
+    common |= {"unit": unit + found.alone(), "seeds": found.seeds, "steps": found.steps}
+    common |= _numbers(*ours, factor) if ours else {}
     if still := found.open(fewest, 1.0):
         return Finding(verdict=still[0], reason=still[1], **common)
     point, low, high = (factor * x for x in ours)
@@ -314,7 +318,7 @@ def _order(check: dict, claim, evidence: Evidence, envs: tuple, split: str, lowe
     words = [names, where, split, check.get("label", metric)]
     words += ["each environment left out in turn"] * bool(check.get("leave_one_out"))
     unit = "probability of improvement" if improvement else "of the range of scores" if metric == "return" else ""
-    common = {"what": ", ".join(words), "unit": unit, "seeds": found.seeds, "steps": found.steps}
+    common = {"what": ", ".join(words), "unit": unit + found.alone(), "seeds": found.seeds, "steps": found.steps}
     common |= _numbers(*ours) if ours else {}
     if still := found.open(BOOTSTRAP_SEEDS if improvement else T_SEEDS, HALF):
         return Finding(verdict=still[0], reason=still[1], **common)
@@ -407,33 +411,48 @@ def check_proof(check: dict, claim, evidence: Evidence) -> list[Finding]:
 PROOF_COST = "make proofs needs Coq (Debian: coq libcoq-mathcomp-algebra libcoq-mathcomp-algebra-tactics) and a minute"
 
 
-@cache
-def _tests(nodes: tuple[str, ...]) -> tuple[str, str]:
-    """Verdict and reason of running these pytest nodes."""
-    if absent := [node for node in nodes if not (ROOT / node.split("::")[0]).exists()]:
-        return NOT_CHECKED, f"{absent[0].split('::')[0]} is not here: the tests come with the repository"
-    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rf", "-p", "no:cacheprovider", *nodes]
+_outcomes: dict[str, str] = {}  # of pytest nodes: passed, failed or another word of pytest's, or why none was found
+
+
+def _nodes(check: dict) -> list[str]:
+    """The pytest nodes of a check; a bare name lies in the file named before it."""
+    nodes, file = [], ""
+    for node in check["nodes"]:
+        file = node.split("::")[0] if "::" in node else file
+        nodes.append(f"tests/{file}::{node.split('::')[-1]}")
+    return nodes
+
+
+def run_tests(checks: Iterable[dict]) -> None:
+    """Run the tests of all checks of kind "test", in one process; what was run already is not run again."""
+    nodes = [node for check in checks if check["kind"] == "test" for node in _nodes(check) if node not in _outcomes]
+    if not nodes:
+        return
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rA", "-p", "no:cacheprovider", *nodes]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "pytest printed nothing"
-    if done.returncode == 1:
-        return CONTRADICTED, "failed: " + ", ".join(re.findall(r"^FAILED (\S+)", done.stdout, re.M))
-    if done.returncode or "skipped" in last:
-        return NOT_CHECKED, f"the tests did not run: {last}"
-    return REPRODUCED, re.sub(r" in [\d.]+s.*", "", last)
+    seen = defaultdict(set)
+    for word, name in re.findall(r"^(PASSED|FAILED|ERROR) (tests/\S+?)(?:\[.*\])?(?: - .*)?$", done.stdout, re.M):
+        seen[name].add(word.lower())
+    lost = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
+    for node in nodes:
+        words = seen[node]
+        _outcomes[node] = next((w for w in ("failed", "error", "passed") if w in words), f"it was not run: {lost}")
 
 
 def check_test(check: dict, claim, evidence: Evidence) -> list[Finding]:
     """Whether the tests pass: `nodes`, each "test_file.py::test_name" or a name in the file before it. `refutes`: that
     they pass shows that the part of the claim which is called `what` does not hold in general."""
-    nodes, file = [], ""
-    for node in check["nodes"]:
-        file = node.split("::")[0] if "::" in node else file
-        nodes.append(f"tests/{file}::{node.split('::')[-1]}")
-    verdict, reason = _tests(tuple(nodes))
-    if check.get("refutes"):
-        swap = {REPRODUCED: CONTRADICTED, CONTRADICTED: UNDECIDED}
-        verdict, reason = swap.get(verdict, verdict), f"the test of a counterexample: {reason}"
-    return [Finding(f"{check['what']} (tests: {', '.join(n.split('::')[1] for n in nodes)})", verdict, reason)]
+    run_tests([check])
+    nodes, refutes = _nodes(check), check.get("refutes", False)
+    what = f"{check['what']} (tests: {', '.join(node.split('::')[1] for node in nodes)})"
+    wrong = [node for node in nodes if _outcomes[node] != "passed"]
+    if not wrong:
+        reason = "the counterexample's test passes" if refutes else f"{len(nodes)} pass" + "es" * (len(nodes) == 1)
+        return [Finding(what, CONTRADICTED if refutes else REPRODUCED, reason)]
+    reason = f"{wrong[0].split('::')[1]}: {_outcomes[wrong[0]]}"
+    if _outcomes[wrong[0]] != "failed":
+        return [Finding(what, NOT_CHECKED, reason)]
+    return [Finding(what, UNDECIDED if refutes else CONTRADICTED, reason)]
 
 
 def check_suite(check: dict, claim, evidence: Evidence) -> list[Finding]:
