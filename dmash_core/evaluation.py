@@ -24,7 +24,8 @@ class Driver:
     def __init__(self, agent: Agent, env_name: str, contexts: np.ndarray, repeats: int = 1):
         self.agent = agent
         self.n, self.batch = contexts.shape[0], contexts.shape[1] * repeats
-        self.env = make_batch(env_name, np.repeat(contexts, repeats, axis=1).reshape(self.n * self.batch, -1))
+        rows = np.repeat(contexts, repeats, axis=1).reshape(self.n * self.batch, -1)
+        self.env = make_batch(env_name, rows, agent.layout.horizon)
         self.contexts = torch.as_tensor(contexts, dtype=torch.float32, device=agent.device)
         self.history = History(agent.layout, self.n, self.batch, agent.device)
         self.obs = None
