@@ -21,20 +21,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dmash_core import statistics, theory
+from dmash_core import embeddings, statistics, theory
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.figures import ARMS, arm_style
 from dmash_core.methods import Method, get_method
 from dmash_core.runs import Run, scan
-from dmash_core.training import TrainSettings, make_agent
+from dmash_core.training import TrainSettings, load_policy, make_agent
 
 ROOT = Path(__file__).resolve().parents[1]
 VERDICTS = ("reproduced", "contradicted", "undecided", "not checked")
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_CHECKED = VERDICTS
-OVERLAP = ("DI-Friction", "BallInCup", "Walker", "WalkerGym", "HopperGym")
-NON_OVERLAP = ("DI", "DI-Perm", "ODE", "Cartpole", "Cheetah", "Reacher-E", "Reacher-H", "Reacher-H-Perm")
-GROUPS = {"All": (*NON_OVERLAP, *OVERLAP), "Overlap": OVERLAP, "Non-overlap": NON_OVERLAP}
+GROUPS = {
+    "All": tuple(SUITE),
+    "Overlap": tuple(env for env, spec in SUITE.items() if spec.overlapping),
+    "Non-overlap": tuple(env for env, spec in SUITE.items() if not spec.overlapping),
+}
 SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
 HALF = 0.5
 """Share of the claim's steps from which on an order of arms is decided."""
@@ -378,6 +380,42 @@ def _slope(run: Run, step: int) -> float:
     return float(np.polyfit(distance, statistics.normalise(means, spec.score_low, spec.score_high), 1)[0])
 
 
+def check_cosines(check: dict, claim, evidence: Evidence) -> list[Finding]:
+    """F4: the mean cosine of DI's mean embeddings within a mode and across modes, by the final networks of each run,
+    against the published range of entries."""
+    findings = []
+    for row in map(published_values().get, claim.published):
+        arm, kind = SLUGS[row["arm"]], row["metric"].split()[1]
+        paths = [path for r in evidence.of("DI", arm) if (path := r.path.with_suffix(".safetensors")).exists()]
+        found = [_cosines(path) for path in paths]
+        published = f"{row['low']:g} to {row['high']:g}"
+        common = {"what": f"{row['arm']}: {row['metric']}", "published": published, "published_id": row["id"]}
+        if not found:
+            findings.append(Finding(verdict=NOT_CHECKED, reason=f"there are no networks of DI {arm}", **common))
+            continue
+        _, low, high = ours = statistics.mean_interval([cosines[kind] for cosines, _ in found])
+        step = min(steps for _, steps in found)
+        common |= {"seeds": len(found), "steps": {"DI": step}} | _numbers(*ours)
+        evidence.used |= set(paths)
+        share = step / get_spec("DI").gradient_steps
+        if still := Scores({}, {}, len(found), [], share).open(T_SEEDS, HALF):
+            findings.append(Finding(verdict=still[0], reason=still[1], **common))
+            continue
+        outside = max(row["low"] - high, low - row["high"])
+        verdict = REPRODUCED if outside <= 0 else CONTRADICTED if outside > MARGIN else UNDECIDED
+        reason = "the interval overlaps the published range" if outside <= 0 else f"it lies outside by {outside:.2g}"
+        findings.append(Finding(verdict=verdict, reason=reason, **common))
+    return findings
+
+
+@cache
+def _cosines(path: Path) -> tuple[dict[str, float], int]:
+    """The mean cosine "within" and "across" the modes of a trained agent on DI, and the steps it was trained."""
+    agent, meta = load_policy(path)
+    entries = embeddings.by_mode(embeddings.di_cosines(agent, meta["seed"])[""])
+    return {kind: float(values.mean()) for kind, values in entries.items()}, meta["steps"]
+
+
 # ---------------------------------------------------------------- checks without runs
 
 
@@ -556,6 +594,7 @@ RULES: dict[str, Callable[[dict, object, Evidence], list[Finding]]] = {
     "published": check_published,
     "order": check_order,
     "distance": check_distance,
+    "cosines": check_cosines,
     "proof": check_proof,
     "test": check_test,
     "suite": check_suite,
