@@ -26,6 +26,7 @@ from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.figures import ARMS, arm_style
 from dmash_core.methods import Method, get_method
+from dmash_core.regret import worst_case_regret
 from dmash_core.runs import Run, scan
 from dmash_core.training import TrainSettings, load_policy, make_agent
 
@@ -549,6 +550,26 @@ def _side(ours: tuple[float, float, float], zero: float) -> tuple[str, str]:
     return (CONTRADICTED, f"the interval lies below {zero:g}") if high < zero else (UNDECIDED, f"it contains {zero:g}")
 
 
+def check_regret(check: dict, claim, evidence: Evidence) -> list[Finding]:
+    """A.8, by `regret.worst_case_regret`, an upper bound, the lower of two searches: at least 0.5 where contexts do
+    not overlap, below 0.1 where they do; the other way round contradicts."""
+    findings = []
+    for env in check["envs"]:
+        value, kind = _regret(env), "overlapping" if get_spec(env).overlapping else "non-overlapping"
+        large, small = value >= 0.5, value < 0.1
+        as_said, against = (small, large) if get_spec(env).overlapping else (large, small)
+        verdict = REPRODUCED if as_said else CONTRADICTED if against else UNDECIDED
+        reason = f"{value:.2f} is {'at least 0.5' if large else 'below 0.1' if small else 'between 0.1 and 0.5'}"
+        what = f"{env}, called {kind}: worst regret of the best compromise"
+        findings.append(Finding(what, verdict, reason, value=value, unit="of the oracle's return"))
+    return findings
+
+
+@cache
+def _regret(env: str) -> float:
+    return min(worst_case_regret(env, seed=seed) for seed in (0, 1))
+
+
 def check_efficiency(check: dict, claim, evidence: Evidence) -> list[Finding]:
     """A.7: parameters of all trained modules, counted in each environment; speed and memory from benchmarks/*.json."""
     return [_efficiency(published_values()[id_]) for id_ in claim.published]
@@ -599,6 +620,7 @@ RULES: dict[str, Callable[[dict, object, Evidence], list[Finding]]] = {
     "test": check_test,
     "suite": check_suite,
     "noise": check_noise,
+    "regret": check_regret,
     "efficiency": check_efficiency,
     "none": check_none,
 }

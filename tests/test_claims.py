@@ -9,7 +9,7 @@ import pytest
 from test_cli import call
 from test_runs import make
 
-from dmash_core import claims, figures, rules, runs
+from dmash_core import claims, figures, regret, rules, runs
 from dmash_core.claims import CONTRADICTED, NOT_CHECKED, REPRODUCED, UNDECIDED, Claim, Evidence, Finding, Needs
 from dmash_core.methods import get_method, replace
 from dmash_core.training import TrainSettings
@@ -66,6 +66,12 @@ def test_every_claim_and_every_published_value_has_a_row():
     for c in known.values():
         asked = {arm for one in c.checks for arm in [one.get("higher"), *one.get("lower", ())] if arm}
         assert asked <= set(c.needs.arms), c.id
+        for one in c.checks:
+            for name in one.get("theorems", ()):
+                assert any(f"Theorem {name}" in file.read_text() for file in (rules.ROOT / "proofs").glob("*.v")), name
+            for node in rules._nodes(one) if one["kind"] == "test" else ():
+                file, name = node.split("::")
+                assert f"\ndef {name}(" in (rules.ROOT / file).read_text(), node
         for row in map(rules.published_values().get, c.published):
             if c.needs.arms:
                 assert {rules.SLUGS[name] for name in row["arm"].split(" vs ")} <= set(c.needs.arms), row["id"]
@@ -257,6 +263,24 @@ def test_proofs(monkeypatch):
         assert both.verdict == NOT_CHECKED and "coqc" in both.reason
     finally:
         rules._proved.cache_clear()
+
+
+def test_regret_of_one_policy_for_all_contexts():
+    """One policy serves two masses and two frictions; for both signs of the action none of the family does."""
+    few = {"DI": [[0.7, 1.0], [1.3, -1.0]], "DI-Friction": [[0.7, 0.7], [1.3, 1.3]]}
+    found = {env: regret.worst_case_regret(env, np.array(contexts)) for env, contexts in few.items()}
+    assert found["DI"] > 0.9 and found["DI-Friction"] < 0.1
+    assert regret.worst_case_regret("DI", np.array([[0.7, -1.0], [1.3, -1.0]])) < 0.1  # the search finds what there is
+
+
+def test_returns_of_policies_by_hand():
+    """The reflected controller under inversion is the controller, and every policy meets the same initial states."""
+    theta = np.array([[-2.0, 0, -2, 0], [0, -2, 0, -2]])
+    both = np.array([[1.0, 1.0], [1.0, -1.0]])
+    found = regret.returns("DI", np.stack([theta, -theta])[:, None], both, starts=3, seed=0)
+    assert found.shape == (2, 2) and found[0, 0] > 70 and found[0, 1] == 0 and found[1, 1] > 70
+    own = regret.returns("DI", np.stack([[theta, -theta]]), both, starts=3, seed=0)  # (1, C, 2, 4): each its own
+    np.testing.assert_array_equal(own, [[found[0, 0], found[1, 1]]])
 
 
 # ---------------------------------------------------------------- what is left out
