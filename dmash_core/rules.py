@@ -259,7 +259,7 @@ def _against(row: dict, claim, evidence: Evidence) -> Finding:
         ours = statistics.mean_interval(found.of[arms[0]][:, 0]) if found.of else None
     elif found.of:
         ours = (
-            statistics.iqm_interval(found.of[arms[0]])
+            statistics.iqm_interval(found.of[arms[0]], reps=2_000)
             if metric == "normalised AER"
             else statistics.relative_gain(found.of[arms[0]], found.of[arms[1]])
         )

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from rliable import metrics
 from scipy.stats import ttest_ind
 
 from dmash_core import statistics
@@ -72,6 +73,14 @@ def test_probability_of_improvement_by_hand():
     assert statistics.probability_of_improvement(y, x, reps=50)[0] == pytest.approx(1 - 4.5 / 6 / 2)
     x = np.random.default_rng(0).uniform(size=(10, 14))
     assert statistics.probability_of_improvement(x + 1, x, reps=50) == (1.0, 1.0, 1.0)
+
+
+def test_probability_of_improvement_is_rliables():
+    rng = np.random.default_rng(5)
+    for n, m, tasks in ((1, 1, 1), (3, 5, 1), (4, 4, 6), (10, 7, 3)):
+        x, y = rng.integers(0, 4, size=(n, tasks)), rng.integers(0, 4, size=(m, tasks))  # with many ties
+        ours = statistics.probability_of_improvement(x, y, reps=2)[0]
+        assert ours == pytest.approx(metrics.probability_of_improvement(x, y))
 
 
 def test_shuffled_labels_give_about_one_half():
