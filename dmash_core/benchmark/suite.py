@@ -1,12 +1,12 @@
 """The table of environments (Benad et al. 2026, benchmark appendix) and what is looked up in it by name."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from dmash_core.benchmark.contexts import ContextDimension, build_context_sets
+from dmash_core.benchmark.contexts import ContextDimension, build_context_sets, check_contexts
 from dmash_core.benchmark.double_integrator import DoubleIntegrator
 from dmash_core.benchmark.ode import ODE
 from dmash_core.benchmark.vector import BatchedEnv
@@ -20,7 +20,8 @@ class EnvSpec:
     overlapping: a memoryless policy that ignores the context can be optimal in all contexts at once.
     window: K, the transitions that the context encoder sees. gradient_steps: the training budget.
     score_low, score_high: the returns that min-max scaling maps to 0 and 1.
-    build(dimensions, contexts (B, d), horizon) makes the batch.
+    build(dimensions, contexts (B, d), horizon) makes the batch. unseen: what the simulator can vary besides, at its
+    default in this environment; no agent is told of it, and no context set varies it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class EnvSpec:
     act_dim: int
     build: Callable[[tuple[ContextDimension, ...], np.ndarray, int], BatchedEnv]
     score_low: float = 0.0
+    unseen: tuple[ContextDimension, ...] = ()
 
     @property
     def context_dim(self) -> int:
@@ -49,7 +51,8 @@ MAX_COEFFICIENTS = 20
 
 
 def _double_integrator(name: str, second: ContextDimension, overlapping: bool) -> EnvSpec:
-    return EnvSpec(name, (MASS, second), overlapping, 100, 24, 100_000, 100.0, 4, 2, DoubleIntegrator)
+    unseen = tuple(dimension for dimension in (FRICTION, INVERSION, SWAP) if dimension != second)
+    return EnvSpec(name, (MASS, second), overlapping, 100, 24, 100_000, 100.0, 4, 2, DoubleIntegrator, unseen=unseen)
 
 
 def _ode(name: str, k: int) -> EnvSpec:
@@ -86,10 +89,18 @@ def context_sets(name: str, seed: int = 0) -> dict[str, np.ndarray]:
     return build_context_sets(get_spec(name).dimensions, seed)
 
 
-def make_batch(name: str, contexts: np.ndarray) -> BatchedEnv:
+def make_batch(name: str, contexts: np.ndarray, unseen: Mapping[str, float] | None = None) -> BatchedEnv:
     """B environments `name`, environment i under `contexts[i]` ((B, d) in the order of `get_spec(name).dimensions`).
 
-    Raises UserError for an unknown name and for contexts of the wrong width, non-finite or unphysical.
+    `unseen` sets dimensions of `get_spec(name).unseen`, the same in all B. Raises UserError for an unknown name and
+    for contexts of the wrong width, non-finite or unphysical.
     """
     spec = get_spec(name)
-    return spec.build(spec.dimensions, contexts, spec.horizon)
+    if not unseen:
+        return spec.build(spec.dimensions, contexts, spec.horizon)
+    known = {dimension.name: dimension for dimension in spec.unseen}
+    if lost := [key for key in unseen if key not in known]:
+        raise unknown(f"unseen dynamics of {name}", lost[0], known or ["none"])
+    contexts = check_contexts(spec.dimensions, contexts)
+    columns = [contexts, *(np.full((len(contexts), 1), value) for value in unseen.values())]
+    return spec.build((*spec.dimensions, *(known[key] for key in unseen)), np.hstack(columns), spec.horizon)
