@@ -23,6 +23,7 @@ from tqdm import tqdm
 from dmash_core.agent import Agent, SACSettings, stream
 from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.checkpoint import CheckpointFolder, read_tensors, write_tensors
+from dmash_core.embeddings import diagnose
 from dmash_core.errors import Interrupted, UserError
 from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.methods import Method, get_method, label
@@ -159,7 +160,7 @@ class Trainer:
         self.returns: list[np.ndarray] = []  # one (N, 3, C, rollouts) for each evaluation
         self.sums: dict[str, torch.Tensor] = {}  # of each diagnostic since the last evaluation, (N,)
         self.counts: dict[str, int] = {}
-        self.diagnostics: list[dict[str, list[float]]] = []  # one {name: N values} for each evaluation
+        self.diagnostics: list[dict[str, list[float]]] = []  # {name or name@split: N values} of each evaluation
         self.stop_signal: int | None = None
 
     # ---------------------------------------------------------------- the loop
@@ -254,6 +255,8 @@ class Trainer:
         means = {k: (v / self.counts[k]).cpu().tolist() for k, v in sorted(self.sums.items())}
         # of each environment: the steps counted here, warm-ups included
         means["env_steps"] = [float(self.driver.env_steps)] * len(self.seeds)
+        if "encoder" in self.agent.modules:
+            means |= diagnose(self.evaluator.driver, self.settings.env, self.seeds, self.step)
         self.diagnostics.append(means)
         self.sums, self.counts = {}, {}
         aer = self.returns[-1].mean(axis=(0, 2, 3))
@@ -397,9 +400,10 @@ class Trainer:
             }
         )
         rows = [
-            {"step": (e + 1) * every, "metric": name, "value": values[index]}
+            {"step": (e + 1) * every, "metric": name, "split": split or None, "value": values[index]}
             for e, means in enumerate(self.diagnostics)
-            for name, values in means.items()
+            for key, values in means.items()
+            for name, _, split in [key.partition("@")]
         ]
         return pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)
 
