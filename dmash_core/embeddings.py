@@ -104,7 +104,7 @@ def codes(driver: Driver, seeds: Sequence[int], step: int = 0, windows: int = WI
     pair, subset, keep = (torch.stack(d).to(rows.device) for d in zip(*draws, strict=True))
     # histories lie seed by seed, context by context, rollout by rollout; K rows of zeros come before the warm-up
     history = torch.arange(n * c, device=rows.device).view(n, c, 1) * (driver.batch // c) + pair // layout.horizon
-    first = history * rows.shape[2] + layout.window + pair % layout.horizon
+    first = history * rows.shape[2] + driver.warm_up_steps + pair % layout.horizon
     flat, encoder, out = rows.view(-1, layout.row), agent.modules["encoder"], ([], [])
     for i in range(c):  # one context after the other, which keeps the windows small
         for z, chosen, mask in zip(out, (positions, subset[:, i]), (None, keep[:, i]), strict=True):

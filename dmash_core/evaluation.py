@@ -47,6 +47,11 @@ class EvalSettings:
             if value is not None and not 0 <= value < math.inf:
                 raise UserError(f"{item.name} must be at least 0 and finite, not {value}")
 
+    def changes(self) -> str:
+        """What differs from the published protocol, for instance "delay 2, friction 0.5"; empty for the protocol."""
+        pairs = {f.name: getattr(self, f.name) for f in fields(self)[:-1] if getattr(self, f.name) != f.default}
+        return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in (pairs | self.unseen).items())
+
 
 PROTOCOL = EvalSettings()
 NOISES = ("code_noise", "obs_noise", "action_noise")

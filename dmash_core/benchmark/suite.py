@@ -100,7 +100,7 @@ def make_batch(name: str, contexts: np.ndarray, unseen: Mapping[str, float] | No
         return spec.build(spec.dimensions, contexts, spec.horizon)
     known = {dimension.name: dimension for dimension in spec.unseen}
     if lost := [key for key in unseen if key not in known]:
-        raise unknown(f"unseen dynamics of {name}", lost[0], known or ["none"])
+        raise unknown(f"dynamics of {name}", lost[0], known or ["none"])
     contexts = check_contexts(spec.dimensions, contexts)
     columns = [contexts, *(np.full((len(contexts), 1), value) for value in unseen.values())]
     return spec.build((*spec.dimensions, *(known[key] for key in unseen)), np.hstack(columns), spec.horizon)
