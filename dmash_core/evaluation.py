@@ -70,7 +70,7 @@ class Driver:
         self.agent, self.settings = agent, settings
         self.n, self.batch = contexts.shape[0], contexts.shape[1] * repeats
         rows = np.repeat(contexts, repeats, axis=1).reshape(self.n * self.batch, -1)
-        self.env = make_batch(env_name, rows, settings.unseen)
+        self.env = make_batch(env_name, rows, unseen=settings.unseen)
         self.contexts = torch.as_tensor(contexts, dtype=torch.float32, device=agent.device)
         self.history = History(agent.layout, self.n, self.batch, agent.device)
         self.obs = None
