@@ -50,6 +50,22 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
     return float(digamma(k) + digamma(len(z)) - sum(digamma(count).mean() for count in counts))
 
 
+def decodability(z: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """R^2 of a linear map from z (C, W, d_z) to each dimension of c (C, d_c), on contexts it was not fitted to: (d_c,).
+
+    Least squares with an intercept, C times, each time one context held out. It measures how far the context lies
+    along straight directions of the code; below 0 the map is worse than the mean context.
+    """
+    n, windows, _ = z.shape
+    x, y = np.concatenate([z, np.ones((n, windows, 1))], axis=2), c[:, None].repeat(windows, axis=1)
+    error = np.empty_like(y)
+    for i in range(n):
+        rest = np.arange(n) != i
+        fit = np.linalg.lstsq(x[rest].reshape(-1, x.shape[2]), y[rest].reshape(-1, y.shape[2]), rcond=None)[0]
+        error[i] = y[i] - x[i] @ fit
+    return 1 - np.square(error).mean(axis=(0, 1)) / c.var(axis=0)
+
+
 def cosines(z: np.ndarray) -> np.ndarray:
     """Cosine similarities (C, C) of the contexts' mean codes, from z (C, W, d)."""
     means = z.mean(axis=1)

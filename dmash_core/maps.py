@@ -19,7 +19,7 @@ from dmash_core.errors import UserError
 from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, Driver, EvalSettings
 from dmash_core.figures import _arm_order, _styled, arm_style, save
 from dmash_core.runs import provenance
-from dmash_core.statistics import mean_interval
+from dmash_core.statistics import episode_interval, mean_interval
 from dmash_core.training import load_policy
 
 COLUMNS = ["env", "arm", "seed", "steps", "checkpoint", "commit", "distance", "rollouts", "mean", "sd"]
@@ -147,11 +147,11 @@ def _curve(env: str, cells: pd.DataFrame) -> pd.DataFrame:
     bins = distance.round(6) if len(continuous) == 1 else np.ceil(10 * distance)
     rows = []
     for _, part in cells.assign(distance=distance).groupby(bins):
-        mean, low, high = mean_interval(part.groupby("seed")["mean"].mean())
-        if part["seed"].nunique() == 1:
-            half = 1.96 * np.sqrt((part["sd"] ** 2 / part["rollouts"]).sum()) / len(part)
-            low, high = mean - half, mean + half
-        rows.append((part["distance"].mean(), mean, low, high))
+        if part["seed"].nunique() > 1:
+            interval = mean_interval(part.groupby("seed")["mean"].mean())
+        else:
+            interval = episode_interval(part["mean"], part["sd"], part["rollouts"].iloc[0])
+        rows.append((part["distance"].mean(), *interval))
     return pd.DataFrame(rows, columns=["distance", "mean", "low", "high"])
 
 

@@ -86,3 +86,23 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike, reps: int = 2_000) ->
             {"pair": (x, y)}, lambda a, b: np.array([metrics.probability_of_improvement(a, b)]), reps=reps
         )
     return float(point["pair"][0]), *interval["pair"][:, 0].tolist()
+
+
+def episode_interval(mean: ArrayLike, sd: ArrayLike, episodes: int) -> tuple[float, float, float]:
+    """Mean over contexts of one agent's returns, with its 95 % interval over new episodes: (mean, low, high).
+
+    `mean` and `sd` (C,) are over `episodes` in each context. Contexts and networks are held fixed, so it says nothing
+    about other seeds. Without a spread (one episode) the bounds are NaN.
+    """
+    centre = float(np.mean(mean))
+    half = float(stats.norm.ppf(0.975) * np.sqrt(np.square(sd).sum() / episodes) / np.size(sd))
+    return centre, centre - half, centre + half
+
+
+def leave_one_out(scores: pd.DataFrame) -> pd.DataFrame:
+    """Ranks of the arms, 1 the best, by their mean score over all environments and with each of them left out.
+
+    `scores` is (arms x environments), scaled and without gaps; columns "all" and then each environment left out.
+    """
+    means = {"all": scores.mean(axis=1)} | {env: scores.drop(columns=env).mean(axis=1) for env in scores}
+    return pd.DataFrame(means).rank(ascending=False)
