@@ -65,7 +65,39 @@ def stream(seed: int, *purpose: int) -> int:
     return int(np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0] >> 1)
 
 
-class Agent:
+class Learner:
+    """Modules, their target copies and optimisers, every tensor of which has a leading seed axis; saved and loaded."""
+
+    modules: nn.ModuleDict
+    targets: nn.ModuleDict
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors of the agents: parameters, target copies and the optimisers' moments."""
+        tensors = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
+        tensors |= {f"targets.{k}": v for k, v in self.targets.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            for i, entry in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in entry.items()}
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Set everything that ``state`` returned; KeyError or RuntimeError where names or shapes do not fit."""
+        self.modules.load_state_dict(_below(tensors, "modules."))
+        self.targets.load_state_dict(_below(tensors, "targets."))
+        for name, optimizer in self.optimizers.items():
+            state = {}
+            for key, value in _below(tensors, f"optimizer.{name}.").items():
+                index, field = key.split(".")
+                state.setdefault(int(index), {})[field] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def policy_state(self, index: int) -> dict[str, Tensor]:
+        """One seed's networks without target copies and optimisers, each with a seed axis of one."""
+        return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
+
+
+class Agent(Learner):
     """N independent agents of one arm, one per seed, trained in lock-step.
 
     ``modules`` maps names to modules whose parameters have a leading axis N; ``groups`` maps each update to the
@@ -340,30 +372,11 @@ class Agent:
     # ---------------------------------------------------------------- state
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors of the agents: parameters, target copies, temperature and the optimisers' moments."""
-        tensors = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
-        tensors |= {f"targets.{k}": v for k, v in self.targets.state_dict().items()}
-        tensors["log_alpha"] = self.log_alpha
-        for name, optimizer in self.optimizers.items():
-            for i, entry in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in entry.items()}
-        return tensors
+        return super().state() | {"log_alpha": self.log_alpha}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Set everything that ``state`` returned; KeyError or RuntimeError where names or shapes do not fit."""
-        self.modules.load_state_dict(_below(tensors, "modules."))
-        self.targets.load_state_dict(_below(tensors, "targets."))
+        super().load_state(tensors)
         self.log_alpha.copy_(tensors["log_alpha"])
-        for name, optimizer in self.optimizers.items():
-            state = {}
-            for key, value in _below(tensors, f"optimizer.{name}.").items():
-                index, field = key.split(".")
-                state.setdefault(int(index), {})[field] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-    def policy_state(self, index: int) -> dict[str, Tensor]:
-        """One seed's networks without target copies and optimisers, each with a seed axis of one."""
-        return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

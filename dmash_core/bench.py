@@ -98,9 +98,9 @@ def measure_arm(
         replay.added = replay.slots
         trainer.driver.reset(0)
         trainer.step = trainer.settings.random_steps
-        twin = _twin(agent)
+        twin = _twin(agent) if method.recurrence == "none" else None
         # two updates, one of them with the actor's: the mixture of training
-        batches = [replay.sample(trainer.generators, 12, passes, method) for passes in (1, 3)]
+        batches = [trainer.sample(passes) for passes in (1, 3)]
 
         def both(learner):
             for batch in batches:

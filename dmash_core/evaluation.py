@@ -70,10 +70,12 @@ class Driver:
         self.agent, self.settings = agent, settings
         self.n, self.batch = contexts.shape[0], contexts.shape[1] * repeats
         rows = np.repeat(contexts, repeats, axis=1).reshape(self.n * self.batch, -1)
-        self.env = make_batch(env_name, rows, unseen=settings.unseen)
+        self.env = make_batch(env_name, rows, agent.layout.horizon, settings.unseen)
         self.contexts = torch.as_tensor(contexts, dtype=torch.float32, device=agent.device)
         self.history = History(agent.layout, self.n, self.batch, agent.device)
         self.obs = None
+        self.memory: torch.Tensor | None = None  # of a recurrent agent, before the present observations
+        self._advanced: torch.Tensor | None = None  # and after them
         self.pending: list[torch.Tensor] = []  # actions chosen that have not taken effect
         self.env_steps = 0  # of each environment, warm-up included
         window = agent.layout.window
@@ -100,6 +102,8 @@ class Driver:
         """Reset, K steps of the mean policy from an empty window, then a new episode; nothing of it is scored."""
         self.reset(seed)
         self.history.start_warm_up()
+        if self.agent.method.recurrence != "none":
+            self.memory = self.agent.modules["sequence"].start(self.batch)
         for _ in range(self.warm_up_steps):
             if self.step(self.mean_action())[1]:
                 self.reset()
@@ -119,8 +123,15 @@ class Driver:
     def mean_action(self, code: Code | None = None) -> torch.Tensor:
         """Actions (N, B, d_a) of the mean policy, told ``code``, by default that of this step."""
         if code is None and not self.settings.code_noise:
-            return self.agent.act(self.obs, self.history.window(), self.contexts)
+            return self.act()
         return torch.tanh(self.agent.policy(self.obs, self.code() if code is None else code)[0])
+
+    def act(self, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """The mean policy's actions (N, B, d_a), or samples with ``noise`` standard normal; changes nothing."""
+        if self.agent.method.recurrence == "none":
+            return self.agent.act(self.obs, self.history.window(), self.contexts, noise)
+        action, self._advanced = self.agent.act(self.obs, self.history, self.memory, noise)
+        return action
 
     def step(self, action: torch.Tensor) -> tuple[np.ndarray, bool]:
         """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended."""
@@ -129,6 +140,7 @@ class Driver:
         obs, reward, _, truncated, _ = self.env.step(sent.flatten(0, 1).cpu().numpy())
         obs = self._noisy(self.tensor(obs), "obs_noise")
         self.history.append(self.obs, action, obs, self.tensor(reward))
+        self.memory = self._advanced
         self.obs = obs
         self.env_steps += 1
         return reward.reshape(self.n, self.batch), bool(truncated[0])
@@ -168,11 +180,11 @@ def rollout(
     seen: dict[str, list] = {"obs": [], "action": [], "reward": []}
     ended = False
     while not ended:
-        code = driver.code()
+        code = driver.code() if agent.method.context == "inferred" else None
         action = driver.mean_action(code)
         seen["obs"].append(driver.obs[0].numpy())
         seen["action"].append(action[0].numpy())
-        if agent.method.context == "inferred":
+        if code is not None:
             seen.setdefault("z", []).append(code.vector[0].numpy())
         reward, ended = driver.step(action)
         seen["reward"].append(reward[0])

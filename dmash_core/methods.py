@@ -47,6 +47,8 @@ class Method:
     """End the window of a replayed transition one step before it, so that z never sees the encoder's own target."""
     bootstrap_at_time_limit: bool = False
     """Bootstrap the critic's target past the time limit; the paper's release does not."""
+    recurrence: Literal["none", "gru", "transformer"] = "none"
+    """An in-context agent over sequences of K transitions instead of SAC: our compact version of Amago-2."""
     embedding: int = 8
     """Dimensions of z."""
     width: int = 256
@@ -105,6 +107,14 @@ class Method:
             self.undetached != "none" and (self.adapters != "all" or self.hypernetwork == "private"),
             "undetached losses are defined for concatenation and for a shared hypernetwork in all networks",
         )
+        yield (
+            self.recurrence != "none" and (self.context != "none" or not self.bootstrap_at_time_limit),
+            "a recurrent arm is told nothing and bootstraps at the time limit: start from the arm amago",
+        )
+        yield (
+            self.recurrence == "transformer" and self.width % 16 != 0,
+            f"the Transformer's eight heads need a width that is a multiple of 16, not {self.width}",
+        )
         yield self.scale_context and self.context != "true", "scale_context is about the true context (concat, da)"
 
     def adapts(self, network: str) -> bool:
@@ -142,7 +152,9 @@ METHODS: dict[str, Method] = {
     "dma-star-sh-critic": replace(_SH, undetached="critic"),
     "dma-star-sh-actor": replace(_SH, undetached="actor"),
     "dma-star-sh-both": replace(_SH, undetached="both"),
-    # Figure 17
+    # Figures 16 to 18
+    "amago": Method(context="none", entry="none", recurrence="gru", bootstrap_at_time_limit=True),
+    "amago-transformer": Method(context="none", entry="none", recurrence="transformer", bootstrap_at_time_limit=True),
     "pearl": Method(objective="none", undetached="critic", posterior="gaussian", kl="add"),
     # What the paper leaves open: other objectives, the inferred code in a Decision Adapter, no look at the target
     "dma-star-sh-inverse": replace(_SH, objective="inverse"),
@@ -158,8 +170,8 @@ METHODS: dict[str, Method] = {
     "dma-star-sh-only-dynamics-actor": replace(_SH, adapters="dynamics-actor"),
     "dma-star-sh-only-dynamics-critic": replace(_SH, adapters="dynamics-critic"),
 }
-MAIN_ARMS = tuple(METHODS)[:7]
-"""The arms of the paper's main tables, the in-context agent aside."""
+MAIN_ARMS = ("dr", "concat", "da", "amago", "dma", "dma-pearl", "dma-star", "dma-star-sh")
+"""The arms of the paper's main tables."""
 
 
 def get_method(arm: str) -> Method:

@@ -27,6 +27,10 @@ class Layout:
     def row(self) -> int:
         return 2 * self.n_obs + self.n_act + 1
 
+    def begins(self, time):
+        """Whether an episode begins with a timestep, counted from the start of the warm-up (an int, or a tensor)."""
+        return (time == self.window) | ((time < self.window) & (time % self.horizon == 0))
+
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """s (..., d_s), a (..., d_a), s' (..., d_s), r (...) of transition rows (..., row)."""
         s, a, s_next, r = rows.split([self.n_obs, self.n_act, self.n_obs, 1], dim=-1)
@@ -138,6 +142,17 @@ class History:
         """Add one transition of each running episode: (N, B, d_s), (N, B, d_a), (N, B, d_s), (N, B)."""
         torch.cat([obs, action, next_obs, reward.unsqueeze(-1)], dim=-1, out=self.rows[:, :, self.now])
         self.now += 1
+
+    @property
+    def time(self) -> int:
+        """Steps since the warm-up began."""
+        return self.now - self.layout.window
+
+    def previous(self) -> Tensor:
+        """Reward and action of the step before, zeros where an episode has just begun, (N, B, 1 + d_a)."""
+        _, action, _, reward = self.layout.split(self.rows[:, :, self.now - 1])
+        previous = torch.cat([reward.unsqueeze(-1), action], dim=-1)
+        return torch.zeros_like(previous) if self.layout.begins(self.time) else previous
 
     def window(self) -> Tensor:
         """What the encoder reads when acting: k evenly spaced rows, in time order, (N, B, k, 2 d_s + d_a)."""

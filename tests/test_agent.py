@@ -12,7 +12,7 @@ from dmash_core.networks.hypernetwork import Hypernetwork, adapt
 from dmash_core.replay import Batch, Layout, Replay
 
 LAYOUT = Layout(n_obs=4, n_act=2, window=24, horizon=30)
-ARMS = list(METHODS)
+ARMS = [arm for arm in METHODS if METHODS[arm].recurrence == "none"]
 
 
 def make(arm, seeds=(0,), **options):

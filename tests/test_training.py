@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmash_core import training
+from dmash_core import recurrent, training
 from dmash_core.agent import SACSettings
 from dmash_core.benchmark import suite
 from dmash_core.benchmark.contexts import ContextDimension
@@ -288,7 +288,7 @@ class PointReach(BatchedEnv):
         self.x = physics["x"]
 
 
-@pytest.mark.parametrize("arm", [*MAIN_ARMS, "dma-star-h", "pearl"])
+@pytest.mark.parametrize("arm", [*MAIN_ARMS, "dma-star-h", "pearl", "amago", "amago-transformer"])
 def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     """One context, 500 updates; a random policy returns about 10, the best one 19.5."""
     dimension = ContextDimension("size", 1.0, (0.5, 1.5), (0.1, 2.0))
@@ -299,6 +299,8 @@ def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     monkeypatch.setattr(
         training, "block_contexts", lambda env, seeds: {s: np.ones((len(seeds), 20, 1)) for s in training.SPLITS}
     )
+    monkeypatch.setattr(recurrent, "SEQUENCES", 6)
+    monkeypatch.setattr(recurrent, "LEARNING_RATE", 1e-3)
     method = replace(METHODS[arm], **(NARROW | dict(width=64)))
     options = dict(random_steps=100, per_context=6, eval_every=600, eval_rollouts=1, sac=SACSettings(actor_lr=1e-3))
     chosen = TrainSettings("Reach", arm, method, **options)
