@@ -293,7 +293,7 @@ def test_return_against_distance(env):
     assert (one["distance"].min() < 0) == (env == "DI")  # lighter and heavier are told apart
     inside = one[one["distance"] == 0].iloc[0]
     cells = (made_up(env, [0])["distance"] == 0).sum()
-    assert inside["high"] - inside["low"] == pytest.approx(2 * 1.96 * 2.0 / (4 * cells) ** 0.5)
+    assert inside["high"] - inside["low"] == pytest.approx(2 * 1.959964 * 2.0 / (4 * cells) ** 0.5)
     many = maps._curve(env, made_up(env, [0, 1, 2]))
     assert np.allclose(many["mean"], one["mean"] + 1)
     assert np.allclose(many["high"] - many["low"], 2 * 4.302653 / 3**0.5)  # Student's t, two degrees of freedom

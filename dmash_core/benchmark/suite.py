@@ -56,6 +56,7 @@ ARM_LENGTH = LEG_LENGTH
 POLE_LENGTH = ContextDimension("length", 0.5, (0.3, 0.85), (0.1, 2.0), sign="positive")  # half of it, in m
 STRING_LENGTH = ContextDimension("length", 0.3, (0.24, 0.36), (0.1, 0.5), sign="positive")  # in m
 CUP_GRAVITY = ContextDimension("gravity", 9.81, (8.0, 12.0), (1.0, 20.0), sign="non-negative")
+POLE = (POLE_LENGTH, INVERSION)
 POLE_MASS = ContextDimension("pole_mass", 0.1, (0.1, 0.1), (0.1, 0.1), sign="positive")  # in kg; varied unseen only
 MAX_COEFFICIENTS = 20
 
@@ -95,16 +96,7 @@ _SPECS = [
     _double_integrator("DI-Friction", FRICTION, overlapping=True),
     _double_integrator("DI-Perm", SWAP, overlapping=False),
     _ode("ODE", 2),
-    _mujoco(
-        "Cartpole",
-        "dm_control cartpole balance",
-        "Cartpole",
-        (POLE_LENGTH, INVERSION),
-        100_000,
-        5,
-        1,
-        unseen=(POLE_MASS,),
-    ),
+    _mujoco("Cartpole", "dm_control cartpole balance", "Cartpole", POLE, 100_000, 5, 1, unseen=(POLE_MASS,)),
     _mujoco("Cheetah", "dm_control cheetah run", "Cheetah", (LEG_LENGTH, INVERSION), 200_000, 17, 6),
     _mujoco("Reacher-E", "dm_control reacher easy", "ReacherEasy", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
     _mujoco("Reacher-H", "dm_control reacher hard", "ReacherHard", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
