@@ -82,30 +82,51 @@ def _train(argv: list[str]) -> None:
 
 
 def _evaluate(argv: list[str]) -> None:
-    from dmash_core.evaluation import Evaluator
+    from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
+    from dmash_core.maps import evaluate_map, map_path, write_map
     from dmash_core.runs import SPLITS
     from dmash_core.statistics import mean_interval
     from dmash_core.training import block_contexts, configure_cpu, load_policy
 
-    def evaluate(checkpoint: Annotated[Path, tyro.conf.Positional], rollouts: int = 10, seed: int | None = None):
+    def evaluate(
+        checkpoint: Annotated[Path, tyro.conf.Positional],
+        rollouts: int = 10,
+        seed: int | None = None,
+        grid: int | None = None,
+        out: Path | None = None,
+        settings: tyro.conf.OmitArgPrefixes[EvalSettings] = PROTOCOL,
+    ):
         """Evaluate the networks of a finished run (runs/ENV/ARM/seed-S.safetensors) on the three context sets.
 
         Args:
             checkpoint: the file that training left beside the raw run.
             rollouts: episodes per context.
             seed: seed of the initial states; by default the run's own, which are those of its last evaluation.
+            grid: instead of the three sets take a grid of the outer ranges, so many points a continuous dimension, and
+                write its returns as a table.
+            out: file of that table; by default seed-S.map.csv beside the checkpoint, which `dmash figures` draws.
         """
         if rollouts < 1:
             raise UserError(f"rollouts must be at least 1, not {rollouts}")
+        if out is not None and grid is None:
+            raise UserError("--out is the file of a --grid's table: say how many points")
+        if grid is not None and out is None and settings != PROTOCOL:
+            raise UserError("a map that is not of the published protocol needs a place of its own: name it with --out")
         configure_cpu(1)
+        if grid is not None:
+            write_map(evaluate_map(checkpoint, grid, rollouts, settings, seed), out or map_path(checkpoint))
+            print(out or map_path(checkpoint))
+            return
         agent, meta = load_policy(checkpoint)
         env, run_seed = meta["config"]["env"], meta["seed"]
         contexts = block_contexts(env, [run_seed])
-        evaluator = Evaluator(agent, env, contexts, [run_seed if seed is None else seed], rollouts)
+        evaluator = Evaluator(agent, env, contexts, [run_seed if seed is None else seed], rollouts, settings)
         returns = evaluator(meta["steps"])[0]
         print(
             f"{env} {meta['arm']} seed {run_seed}, trained {meta['steps']} steps; {rollouts} rollouts in each context"
         )
+        if settings != PROTOCOL:
+            print(f"not the published protocol: {settings.changes()}")
         print("set       AER    95 % interval of the mean over contexts")
         for split, values in zip(SPLITS, returns.mean(axis=2), strict=True):
             mean, low, high = mean_interval(values)
@@ -116,6 +137,7 @@ def _evaluate(argv: list[str]) -> None:
 
 def _figures(argv: list[str]) -> None:
     from dmash_core.figures import build_all
+    from dmash_core.maps import draw_maps
 
     def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
         """Draw every figure and table again from the raw runs; the same runs give the same bytes.
@@ -125,6 +147,7 @@ def _figures(argv: list[str]) -> None:
             out: folder of figures, PDF, PNG and the CSV that each is drawn from.
         """
         build_all(runs, out)
+        draw_maps(runs, out)
 
     tyro.cli(figures, prog="dmash figures", args=argv)
 
@@ -383,7 +406,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (_train, "train a block of seeds of one arm on one environment"),
     "sweep": (_sweep, "train the cells of a grid, on one machine or many"),
     "runs": (_runs, "list raw runs, or verify them"),
-    "evaluate": (_evaluate, "evaluate the networks of a finished run on the three context sets"),
+    "evaluate": (_evaluate, "evaluate the networks of a finished run on the three context sets or a grid"),
     "claims": (_claims, "check one claim of the paper, or all of them"),
     "figures": (_figures, "draw every figure and table again from the raw runs"),
     "notebooks": (_notebooks, "execute notebooks"),

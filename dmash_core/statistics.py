@@ -128,3 +128,23 @@ def difference_interval(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float
     freedom = total**2 / sum((e**2).sum() / (len(a) - 1) for e, a in zip(errors, (x, y), strict=True))
     half = float(np.sqrt(total) * stats.t.ppf(0.975, freedom))
     return difference, difference - half, difference + half
+
+
+def episode_interval(mean: ArrayLike, sd: ArrayLike, episodes: int) -> tuple[float, float, float]:
+    """Mean over contexts of one agent's returns, with its 95 % interval over new episodes: (mean, low, high).
+
+    `mean` and `sd` (C,) are over `episodes` in each context. Contexts and networks are held fixed, so it says nothing
+    about other seeds. Without a spread (one episode) the bounds are NaN.
+    """
+    centre = float(np.mean(mean))
+    half = float(stats.norm.ppf(0.975) * np.sqrt(np.square(sd).sum() / episodes) / np.size(sd))
+    return centre, centre - half, centre + half
+
+
+def leave_one_out(scores: pd.DataFrame) -> pd.DataFrame:
+    """Ranks of the arms, 1 the best, by their mean score over all environments and with each of them left out.
+
+    `scores` is (arms x environments), scaled and without gaps; columns "all" and then each environment left out.
+    """
+    means = {"all": scores.mean(axis=1)} | {env: scores.drop(columns=env).mean(axis=1) for env in scores}
+    return pd.DataFrame(means).rank(ascending=False)
