@@ -86,3 +86,24 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike, reps: int = 2_000) ->
             {"pair": (x, y)}, lambda a, b: np.array([metrics.probability_of_improvement(a, b)]), reps=reps
         )
     return float(point["pair"][0]), *interval["pair"][:, 0].tolist()
+
+
+def relative_gain(x: ArrayLike, y: ArrayLike, reps: int = 2_000) -> tuple[float, float, float]:
+    """By how many percent the IQM of `x` exceeds that of `y`, with its 95 % interval (both are resampled within tasks).
+
+    `x` and `y` are (runs x tasks) matrices of scaled scores. With fewer than two runs on a side both bounds are NaN;
+    where the IQM of `y` is not positive there is no gain to speak of and all three are.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+
+    def gain(a, b):
+        over = metrics.aggregate_iqm(b)
+        return 100 * (metrics.aggregate_iqm(a) / over - 1) if over > 0 else np.nan
+
+    if min(len(x), len(y)) < 2:
+        return float(gain(x, y)), np.nan, np.nan
+    with _fixed_draws():
+        point, interval = library.get_interval_estimates(
+            {"pair": (x, y)}, lambda a, b: np.array([gain(a, b)]), reps=reps
+        )
+    return float(point["pair"][0]), *interval["pair"][:, 0].tolist()

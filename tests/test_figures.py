@@ -77,7 +77,7 @@ def test_an_arm_looks_the_same_everywhere():
 def test_aer_table_says_steps_seeds_and_what_is_missing(some):
     table = figures.aer_table(runs.scan(some)[0], envs=["DI-Perm"], arms=["da"])
     text = figures.aer_markdown(table)
-    shown = [text.get_text() for ax in figures.aer_figure(table).axes for text in ax.texts]
+    shown = [text.get_text() for ax in figures.interval_figure(table).axes for text in ax.texts]
     assert shown == ["missing"] * int(table["aer"].isna().sum()) and len(shown) > 0
     table = table.set_index(["env", "arm", "split"]).sort_index()
     row = table.loc["DI", "dma-star-sh", "train"]
