@@ -523,6 +523,32 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
     return fig
 
 
+@_styled
+def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
+    """What a claim compares: ours (dot, 95 % interval) and the published value (open diamond), a line per comparison.
+
+    `findings` are those of build/claims.json; those that measured nothing are left to the table. A panel for each unit
+    and power of ten.
+    """
+    columns = ["what", "verdict", "published", "published_id", "value", "low", "high", "unit", "seeds"]
+    table = pd.DataFrame([{key: one[key] for key in columns} for one in findings if one["value"] is not None])
+    paper = pd.to_numeric(table["published"], errors="coerce")
+    size = np.log10(np.maximum(table["value"].abs(), paper.abs().fillna(0)).clip(lower=1e-3)).round()
+    parts = [part for _, part in table.assign(paper=paper).groupby([table["unit"], size], sort=False)]
+    heights = [0.5 + 0.19 * len(part) for part in parts]
+    fig = Figure(figsize=(7.0, 0.2 + sum(heights)))
+    axes = fig.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, ax in zip(parts, axes, strict=True):
+        y = np.arange(len(part))
+        ax.hlines(y, part["low"].astype(float), part["high"].astype(float), color="#0072B2")
+        ax.plot(part["value"], y, "o", color="#0072B2", label="ours, 95 % interval")
+        ax.plot(part["paper"], y, "D", color="#D55E00", fillstyle="none", markersize=6, label="published")
+        ax.set_yticks(y, part["what"] + " (" + part["verdict"] + ")", fontsize=6)
+        ax.set(ylim=(len(part) - 0.5, -0.5), xlabel=part["unit"].iloc[0])
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return fig, table
+
+
 def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
     """Make every figure and table from the runs under `runs_dir`, and say for each file what was done; the paths.
 
