@@ -9,11 +9,13 @@ critics (and theirs)                   the critic loss only
 =====================================  ==================================
 
 Inside the actor and critic losses the embedding z and the adapter weights omega are constants: they are computed
-without a graph. Each update differentiates its loss with respect to the listed parameters and nothing else.
+without a graph. Each update differentiates its loss with respect to the listed parameters and nothing else. A method
+with ``undetached`` losses is the exception: there encoder and shared hypernetwork are parameters of that loss's
+optimiser too, with its learning rate and moments of their own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,7 +56,7 @@ class SACSettings:
 class Code(NamedTuple):
     """What actor and critics are told of the context: G codes, each for B / G consecutive rows of the batch."""
 
-    vector: Tensor | None  # (N, G, d): the true context or z
+    vector: Tensor | None  # (N, G, d): the true context, or z with G = B
     omega: AdapterWeights | None  # of the shared hypernetwork, G = B
 
 
@@ -78,42 +80,50 @@ class Agent:
         seeds: Sequence[int],
         sac: SACSettings | None = None,
         device: torch.device | str = "cpu",
+        context_range: Tensor | None = None,
     ):
+        """``context_range`` (2, n_context), lowest and highest of the training contexts, is what scaling needs."""
         self.method, self.layout, self.sac, self.device = method, layout, sac or SACSettings(), torch.device(device)
         self.n = len(seeds)
         n, d_s, d_a = self.n, layout.n_obs, layout.n_act
         generators = [torch.Generator().manual_seed(stream(seed, 0)) for seed in seeds]
         lead, twin = (n,), (n, 2)
         n_code = {"none": 0, "true": n_context, "inferred": method.embedding}[method.context]
-        extra = n_code if method.entry == "concat" else 0
+        self.context_range = None if context_range is None else context_range.to(self.device)
+        # lead, inputs and outputs of each network; the "dynamics" model is whatever the objective predicts
+        networks = {"actor": (lead, d_s, 2 * d_a), "critic": (twin, d_s + d_a, 1)}
+        if method.context == "inferred" and method.objective != "none":
+            sizes = {"dynamics": (d_s + d_a, d_s), "inverse": (2 * d_s, d_a), "reward": (d_s + d_a, 1)}
+            networks["dynamics"] = (lead, *sizes[method.objective])
 
-        def hypernetwork(lead):
-            return Hypernetwork(lead, n_code, method.hypernetwork_width, method.width, method.bottleneck, generators)
-
-        modules = {
-            "actor": MLP(lead, d_s + extra, 2 * d_a, method.width, generators),
-            "critic": MLP(twin, d_s + d_a + extra, 1, method.width, generators),
-        }
-        if method.context == "inferred":
-            modules["encoder"] = Encoder(
-                n, d_s, d_a, method.embedding, 32, method.input_norm, method.output_norm, generators
-            )
-            modules["dynamics"] = MLP(lead, d_s + d_a + extra, d_s, method.width, generators)
+        modules = {}
+        for name, (leading, n_in, n_out) in networks.items():
+            if name == "dynamics":  # generators are drawn from in this order
+                modules["encoder"] = self._encoder(generators)
+            n_in += 0 if method.adapts(name) else n_code
+            modules[name] = MLP(leading, n_in, n_out, method.width, generators)
+        if method.context == "inferred" and "encoder" not in modules:
+            modules["encoder"] = self._encoder(generators)
+        sizes = (n_code, method.hypernetwork_width, method.width, method.bottleneck)
         if method.hypernetwork == "shared":
-            modules["hypernetwork"] = hypernetwork(lead)
+            modules["hypernetwork"] = Hypernetwork(lead, *sizes, generators)
         if method.hypernetwork == "private":
-            modules["actor_hypernetwork"] = hypernetwork(lead)
-            modules["critic_hypernetwork"] = hypernetwork(twin)
+            for name, (leading, _, _) in networks.items():
+                if method.adapts(name):
+                    modules[f"{name}_hypernetwork"] = Hypernetwork(leading, *sizes, generators)
         self.modules = nn.ModuleDict(modules).to(self.device)
         trained_by_critic = [name for name in self.modules if name.startswith("critic")]
         self.targets = nn.ModuleDict({name: deepcopy(self.modules[name]) for name in trained_by_critic})
         self.targets.requires_grad_(False)
+        self._followed = [p for name in trained_by_critic for p in self.modules[name].parameters()]
         self.log_alpha = torch.zeros(n, device=self.device)
 
         self.groups: dict[str, list[Tensor]] = {"dynamics": [], "actor": [], "critic": []}
         for name, module in self.modules.items():
-            group = name.split("_")[0]
-            self.groups[group if group in self.groups else "dynamics"].extend(module.parameters())
+            own = name.split("_")[0]
+            for loss, group in self.groups.items():
+                if own == loss or (own in ("encoder", "hypernetwork") and method.trained_by(loss)):
+                    group.extend(module.parameters())
         rates = {"dynamics": self.sac.dynamics_lr, "actor": self.sac.actor_lr, "critic": self.sac.critic_lr}
         self.optimizers = {
             name: torch.optim.Adam(params, lr=rates[name], fused=True) for name, params in self.groups.items() if params
@@ -121,41 +131,61 @@ class Agent:
         self.optimizers["alpha"] = torch.optim.Adam([self.log_alpha], lr=self.sac.alpha_lr)
         self._omega_buffers: tuple[Tensor, Tensor] | None = None
 
+    def _encoder(self, generators: Sequence[torch.Generator]) -> Encoder:
+        method, gaussian = self.method, self.method.posterior == "gaussian"
+        norms = method.input_norm, method.output_norm
+        return Encoder(self.n, self.layout.n_obs, self.layout.n_act, method.embedding, 32, *norms, gaussian, generators)
+
     # ---------------------------------------------------------------- forward
 
     def policy(self, obs: Tensor, code: Code) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation (N, B, d_a) of the Gaussian before the tanh."""
-        if self.method.hypernetwork == "private":
-            code = Code(None, self.modules["actor_hypernetwork"](code.vector))
-        out = self.modules["actor"](*self._enter(obs, code))
+        out = self.modules["actor"](self._input("actor", obs, code), self._modulation("actor", self.modules, code))
         mean, log_std = out.chunk(2, dim=-1)
         return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(log_std) + 1.0)
 
     def values(self, modules: nn.ModuleDict, obs: Tensor, action: Tensor, code: Code) -> Tensor:
         """Q1, Q2 (N, 2, B) by the critics of ``modules`` (``self.modules`` or ``self.targets``)."""
-        x, modulate = self._enter(torch.cat([obs, action], dim=-1), code)
-        if self.method.hypernetwork == "private":
-            both = code.vector.unsqueeze(1).expand(-1, 2, -1, -1)
-            modulate = _modulation(modules["critic_hypernetwork"](both))
-        elif self.method.hypernetwork == "shared":
+        x = self._input("critic", torch.cat([obs, action], dim=-1), code)
+        x = x.unsqueeze(1).expand(-1, 2, -1, -1)
+        return modules["critic"](x, self._modulation("critic", modules, code)).squeeze(-1)
+
+    def predict(self, batch: Batch, z: Tensor) -> tuple[Tensor, Tensor]:
+        """What the objective's model predicts and what it should have, (N, B, .) each; differentiable.
+
+        With the objective "dynamics" that is s' - s.
+        """
+        difference = batch.next_obs - batch.obs
+        if self.method.objective == "inverse":
+            x, y = torch.cat([batch.obs, difference], dim=-1), batch.action
+        else:
+            x = torch.cat([batch.obs, batch.action], dim=-1)
+            y = difference if self.method.objective == "dynamics" else batch.reward.unsqueeze(-1)
+        code = Code(z, None)
+        return self.modules["dynamics"](
+            self._input("dynamics", x, code), self._modulation("dynamics", self.modules, code)
+        ), y
+
+    def _input(self, network: str, x: Tensor, code: Code) -> Tensor:
+        """The input of a network: x (N, B, .), and the code where it has no adapter."""
+        if code.vector is None or self.method.adapts(network):
+            return x
+        rows = x.shape[1] // code.vector.shape[1]
+        return torch.cat([x, code.vector.repeat_interleave(rows, dim=1)], dim=-1)
+
+    def _modulation(self, network: str, modules: nn.ModuleDict, code: Code) -> Callable[[Tensor], Tensor]:
+        """How a code acts on the features of a network of ``modules``."""
+        if not self.method.adapts(network):
+            return torch.relu
+        if code.omega is not None:
             # one omega for both critics: their features are two columns of one product
-            omega = code.omega
-            modulate = lambda x: adapt(x.transpose(1, 2), omega).transpose(1, 2)  # noqa: E731
-        return modules["critic"](x.unsqueeze(1).expand(-1, 2, -1, -1), modulate).squeeze(-1)
-
-    def _enter(self, x: Tensor, code: Code):
-        """The input of a network and the modulation of its trunk, for one code."""
-        if self.method.entry == "concat":
-            rows = x.shape[1] // code.vector.shape[1]
-            x = torch.cat([x, code.vector.repeat_interleave(rows, dim=1)], dim=-1)
-        return x, torch.relu if code.omega is None else _modulation(code.omega)
-
-    def predict(self, obs: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        """The dynamics model's s' - s (N, B, d_s), differentiable in encoder, hypernetwork and dynamics model."""
-        x = torch.cat([obs, action], dim=-1)
-        if self.method.entry == "concat":
-            return self.modules["dynamics"](torch.cat([x, z], dim=-1))
-        return self.modules["dynamics"](x, lambda features: self.modules["hypernetwork"].adapt(features, z))
+            return _shared_by_twins(code.omega) if network == "critic" else _by_group(code.omega)
+        shared = self.method.hypernetwork == "shared"
+        hypernetwork = modules["hypernetwork" if shared else f"{network}_hypernetwork"]
+        vector = code.vector.unsqueeze(1).expand(-1, 2, -1, -1) if network == "critic" else code.vector
+        if self.method.context == "inferred":  # a code for each row: omega need not be built
+            return lambda x: hypernetwork.adapt(x, vector)
+        return _by_group(hypernetwork(vector))
 
     # ---------------------------------------------------------------- codes
 
@@ -165,19 +195,39 @@ class Agent:
         if self.method.context == "none":
             return Code(None, None)
         if self.method.context == "true":
-            return Code(contexts, None)
+            return Code(self.scaled(contexts), None)
         return self.code_of(self.modules["encoder"](windows))
 
-    @torch.no_grad()
     def code_of(self, z: Tensor) -> Code:
-        """The code that embeddings z (N, B, 8) stand for."""
-        return Code(z, self.modules["hypernetwork"](z) if self.method.hypernetwork == "shared" else None)
+        """The code that embeddings z (N, B, 8) stand for, differentiable where a graph is recorded."""
+        return Code(z, self.modules["hypernetwork"](z) if self.method.sends_omega else None)
+
+    def scaled(self, contexts: Tensor) -> Tensor:
+        """True contexts as actor and critics see them: raw unless the method scales them."""
+        if not self.method.scale_context:
+            return contexts
+        low, high = self.context_range
+        return (contexts - low) / (high - low)
+
+    def embed(self, batch: Batch, passes: slice) -> tuple[Tensor, Tensor | None]:
+        """z (N, P B, 8) of the batch's windows of P passes, sampled if Gaussian, and then the KL to N(0, I), (N,)."""
+        windows, keep = (t[:, passes].flatten(1, 2) for t in (batch.windows, batch.keep))
+        if self.method.posterior == "point":
+            return self.modules["encoder"](windows, keep), None
+        mean, variance = self.modules["encoder"].posterior(windows, keep)
+        kl = 0.5 * (variance + mean.square() - 1.0 - variance.log()).mean(dim=(1, 2))
+        return mean + variance.sqrt() * batch.code_noise[:, passes].flatten(1, 2), kl
+
+    def _charge(self, loss: Tensor, kl: Tensor | None) -> Tensor:
+        if kl is None:
+            return loss
+        return loss * (1.0 + self.method.beta * kl) if self.method.kl == "multiply" else loss + self.method.beta * kl
 
     def _constant_code(self, z: Tensor | None, contexts: Tensor) -> Code:
         """The code of one critic or actor update, omega written to buffers that all updates share."""
         if z is None:
-            return Code(contexts if self.method.context == "true" else None, None)
-        if self.method.hypernetwork != "shared":
+            return Code(self.scaled(contexts) if self.method.context == "true" else None, None)
+        if not self.method.sends_omega:
             return Code(z, None)
         if self._omega_buffers is None:
             size = (*z.shape[:-1], self.method.bottleneck * self.method.width)
@@ -194,11 +244,9 @@ class Agent:
     @torch.no_grad()
     def adapter_output(self, obs: Tensor, code: Code) -> Tensor:
         """What the adapter adds to the actor's features, x~ - ReLU(x) (N, B, width), for arms with adapters."""
-        if self.method.hypernetwork == "private":
-            code = Code(None, self.modules["actor_hypernetwork"](code.vector))
         actor = self.modules["actor"]
         features = actor.second(torch.relu(actor.first(obs)))
-        return _modulation(code.omega)(features) - torch.relu(features)
+        return self._modulation("actor", self.modules, code)(features) - torch.relu(features)
 
     # ---------------------------------------------------------------- updates
 
@@ -208,35 +256,51 @@ class Agent:
         ``batch.noise`` has one pass for the critic and one for each actor update that is due.
         """
         passes = batch.noise.shape[1]
-        logs = {}
+        logs = self.update_dynamics(batch) if "dynamics" in self.modules else {}
         z = [None] * passes
-        if self.method.context == "inferred":
-            logs["dynamics_loss"] = self.update_dynamics(batch)
+        if self.method.context == "inferred" and self.method.undetached == "none":
             # The encoder rests until the next dynamics update: one pass for the windows of all other updates.
             with torch.no_grad():
-                rest = [t[:, 1:].flatten(1, 2) for t in (batch.windows, batch.keep)]
-                z = self.modules["encoder"](*rest).unflatten(1, (passes, -1)).unbind(1)
-        logs |= self.update_critic(batch, self._constant_code(z[0], contexts), batch.noise[:, 0])
-        for i in range(1, passes):
-            logs |= self.update_actor(batch, self._constant_code(z[i], contexts), batch.noise[:, i])
+                z = self.embed(batch, slice(1, None))[0].unflatten(1, (passes, -1)).unbind(1)
+        for i in range(passes):
+            loss = "actor" if i else "critic"
+            if self.method.undetached == "none":
+                code, kl = self._constant_code(z[i], contexts), None
+            else:
+                code, kl = self.live_code(batch, 1 + i, self.method.trained_by(loss))
+            if loss == "critic":
+                logs |= self.update_critic(batch, code, batch.noise[:, i], kl)
+            else:
+                logs |= self.update_actor(batch, code, batch.noise[:, i])
         return logs
 
-    def update_dynamics(self, batch: Batch) -> Tensor:
-        """Mean squared error of the predicted state difference; moves encoder, hypernetwork and dynamics model."""
-        z = self.modules["encoder"](batch.windows[:, 0], batch.keep[:, 0])
-        error = self.predict(batch.obs, batch.action, z) - (batch.next_obs - batch.obs)
-        loss = error.square().mean(dim=(1, 2))
-        self._descend("dynamics", loss)
-        return loss.detach()
+    def live_code(self, batch: Batch, i: int, graph: bool) -> tuple[Code, Tensor | None]:
+        """The code of window ``i`` of the batch, with a graph to encoder and shared hypernetwork or without; its KL."""
+        with torch.set_grad_enabled(graph):
+            z, kl = self.embed(batch, slice(i, i + 1))
+            return self.code_of(z), kl
 
-    def update_critic(self, batch: Batch, code: Code, noise: Tensor) -> dict[str, Tensor]:
-        """Squared error of both critics to the soft target, then the polyak step of their target copies."""
+    def update_dynamics(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean squared error of the objective's prediction; moves encoder, hypernetwork and dynamics model."""
+        z, kl = self.embed(batch, slice(0, 1))
+        predicted, wanted = self.predict(batch, z)
+        loss = (predicted - wanted).square().mean(dim=(1, 2))
+        self._descend("dynamics", self._charge(loss, kl))
+        logs = {"dynamics_loss": loss.detach()}
+        return logs if kl is None else logs | {"kl": kl.detach()}
+
+    def update_critic(self, batch: Batch, code: Code, noise: Tensor, kl: Tensor | None = None) -> dict[str, Tensor]:
+        """Squared error of both critics to the soft target, then the polyak step of their target copies.
+
+        ``kl`` is charged here only where no other loss trains the encoder (arm pearl).
+        """
         target = self.target(batch, code, noise)
         q = self.values(self.modules, batch.obs, batch.action, code)
         loss = (q - target.unsqueeze(1)).square().mean(dim=2).sum(dim=1)
-        self._descend("critic", loss)
-        torch._foreach_lerp_(list(self.targets.parameters()), self.groups["critic"], self.sac.tau)
-        return {"critic_loss": loss.detach(), "q": q.detach().mean(dim=(1, 2))}
+        self._descend("critic", self._charge(loss, kl if self.method.objective == "none" else None))
+        torch._foreach_lerp_(list(self.targets.parameters()), self._followed, self.sac.tau)
+        logs = {"critic_loss": loss.detach(), "q": q.detach().mean(dim=(1, 2))}
+        return logs if kl is None else logs | {"kl": kl.detach()}
 
     @torch.no_grad()
     def target(self, batch: Batch, code: Code, noise: Tensor) -> Tensor:
@@ -248,17 +312,24 @@ class Agent:
         return batch.reward + self.sac.gamma * goes_on * value
 
     def update_actor(self, batch: Batch, code: Code, noise: Tensor) -> dict[str, Tensor]:
-        """alpha log pi - min Q, then the temperature's step towards entropy d_a; moves the actor and log alpha."""
-        action, log_prob = squashed_sample(*self.policy(batch.obs, code), noise)
+        """The actor's step, then the temperature's towards entropy d_a; moves the actor and log alpha."""
         alpha = self.log_alpha.exp()
-        q = self.values(self.modules, batch.obs, action, code).amin(dim=1)
-        loss = (alpha.unsqueeze(1) * log_prob - q).mean(dim=1)
+        loss, entropy = self.actor_loss(batch.obs, code, code, noise)
         self._descend("actor", loss)
-        entropy = -log_prob.detach().mean(dim=1)
         # d/d log alpha of -alpha (log pi + target entropy), with target entropy -d_a
         self.log_alpha.grad = alpha * (entropy + self.layout.n_act)
         self.optimizers["alpha"].step()
         return {"actor_loss": loss.detach(), "entropy": entropy, "alpha": alpha}
+
+    def actor_loss(self, obs: Tensor, policy_code: Code, value_code: Code, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean of alpha log pi - min Q over the batch, and the entropy without a graph: (N,), (N,).
+
+        Policy and critics take their code apart, so that the paths of a gradient to z can be told apart.
+        """
+        action, log_prob = squashed_sample(*self.policy(obs, policy_code), noise)
+        q = self.values(self.modules, obs, action, value_code).amin(dim=1)
+        loss = (self.log_alpha.exp().unsqueeze(1) * log_prob - q).mean(dim=1)
+        return loss, -log_prob.detach().mean(dim=1)
 
     def _descend(self, group: str, loss: Tensor) -> None:
         params = self.groups[group]
@@ -299,7 +370,12 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _modulation(omega: AdapterWeights):
+def _shared_by_twins(omega: AdapterWeights) -> Callable[[Tensor], Tensor]:
+    """The adapter on features (N, 2, B, width) of two critics, one code for each row of both."""
+    return lambda x: adapt(x.transpose(1, 2), omega).transpose(1, 2)
+
+
+def _by_group(omega: AdapterWeights) -> Callable[[Tensor], Tensor]:
     """The adapter on features (*lead, B, width), each of the G codes on B / G consecutive rows."""
 
     def modulate(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from dmash_core.methods import Method
 from dmash_core.training import Trainer, TrainSettings, configure_cpu
 
 TESTS = Path(__file__).parent.parent / "tests"
-COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "ratio_to_twin", "peak_mib")
+COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 
 
 def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) -> list[dict]:
@@ -25,13 +25,15 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) ->
 
     ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
     warm-up (its share), replay and update. outside_update: the share of a step that is not the update.
+    bookkeeping: what starting a worker and writing checkpoints (with a full replay) cost a sweep, over the time of all
+    steps of a cell of the benchmark's length.
     ratio_to_twin: the twin's time over ours, measured alternately; None without the repository's tests folder.
     peak_mib: with a full replay, an evaluation and a checkpoint.
     """
     rows = []
     say(f"{'arm':14}" + "".join(f"{c:>16}" for c in COLUMNS))
     for arm, method in methods.items():
-        command = [sys.executable, "-m", "dmash_core.bench", env, arm, json.dumps(asdict(method))]
+        command = [sys.executable, "-m", "dmash_core.bench", env, arm, json.dumps(asdict(method)), str(time.time())]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"measuring {arm} failed:\n{done.stderr}")
@@ -56,20 +58,23 @@ def _seconds(call: Callable, times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
-def measure_arm(env: str, arm: str, method: Method, rounds: int = 5, updates: int = 10) -> dict:
-    """The row of one arm (see ``measure``)."""
+def measure_arm(
+    env: str, arm: str, method: Method, rounds: int = 5, updates: int = 10, launched: float | None = None
+) -> dict:
+    """The row of one arm (see ``measure``), whose process was launched at the time ``launched`` (now by default)."""
+    launched = time.time() if launched is None else launched
     matmul = configure_cpu(1)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(TrainSettings(env, arm, method), [0], out=folder, progress=False)
+        start = time.time() - launched
         agent, replay, layout = trainer.agent, trainer.replay, trainer.agent.layout
         replay.rows.normal_()
         replay.added = replay.slots
         trainer.driver.reset(0)
         trainer.step = trainer.settings.random_steps
         twin = _twin(agent)
-        masking = method.masking if method.context == "inferred" else None
         # two updates, one of them with the actor's: the mixture of training
-        batches = [replay.sample(trainer.generators, 12, passes, masking=masking) for passes in (1, 3)]
+        batches = [replay.sample(trainer.generators, 12, passes, method) for passes in (1, 3)]
 
         def both(learner):
             for batch in batches:
@@ -95,7 +100,7 @@ def measure_arm(env: str, arm: str, method: Method, rounds: int = 5, updates: in
             shares.append(1.0 - sum(inside) / (steps[-1] * layout.horizon))
             agent.update = update
         trainer.evaluator(0)
-        trainer._checkpoint()
+        written = _seconds(trainer._checkpoint, 3) * (trainer.steps // trainer.settings.eval_every)
     return {
         "env": env,
         "arm": arm,
@@ -103,6 +108,7 @@ def measure_arm(env: str, arm: str, method: Method, rounds: int = 5, updates: in
         "ms_per_update": round(1e3 * median(ours), 2),
         "ms_per_step": round(1e3 * median(steps), 2),
         "outside_update": round(median(shares), 3),
+        "bookkeeping": round((start + written) / (median(steps) * trainer.steps), 4),
         "ratio_to_twin": round(median(t / o for t, o in zip(twins, ours, strict=True)), 2) if twins else None,
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "threads": torch.get_num_threads(),
@@ -112,4 +118,5 @@ def measure_arm(env: str, arm: str, method: Method, rounds: int = 5, updates: in
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_arm(sys.argv[1], sys.argv[2], Method(**json.loads(sys.argv[3])))))
+    env_, arm_, method_, launched_ = sys.argv[1:]
+    print(json.dumps(measure_arm(env_, arm_, Method(**json.loads(method_)), launched=float(launched_))))

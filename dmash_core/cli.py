@@ -203,10 +203,10 @@ def _smoke(argv: list[str]) -> None:
 
 def _bench(argv: list[str]) -> None:
     from dmash_core.bench import measure
-    from dmash_core.methods import METHODS, get_method
+    from dmash_core.methods import MAIN_ARMS, get_method
 
     def bench(
-        arms: tuple[str, ...] = tuple(METHODS),
+        arms: tuple[str, ...] = MAIN_ARMS,
         env: str = "DI",
         window: int | None = None,
         json_: Annotated[bool, tyro.conf.arg(name="json")] = False,

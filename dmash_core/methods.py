@@ -4,25 +4,43 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
 from dmash_core.errors import UserError, unknown
-from dmash_core.networks.layers import NORMS
+from dmash_core.networks.layers import INPUT_NORMS, OUTPUT_NORMS
 
 
 @dataclass(frozen=True)
 class Method:
-    """What an agent knows of the context and how the context enters its networks."""
+    """What an agent knows of the context, how the context enters its networks, and what trains what infers it.
+
+    A new field's default has to be what the code did before it: raw runs and checkpoints of earlier commits lack it.
+    """
 
     context: Literal["none", "true", "inferred"] = "inferred"
     """What is known: nothing, the true context c, or an embedding z inferred from a window of transitions."""
     entry: Literal["none", "concat", "adapter"] = "concat"
     """How it enters the actor and the critics (and, if inferred, the dynamics model)."""
     hypernetwork: Literal["none", "shared", "private"] = "none"
-    """With adapters: one trained by the dynamics loss, or a private one in the actor and in each critic."""
+    """With adapters: one trained by the objective, or a private one in each network, trained by that network's loss."""
+    adapters: Literal["all", "dynamics", "actor", "critic", "dynamics-actor", "dynamics-critic", "actor-critic"] = "all"
+    """Which networks have adapters; the others concatenate."""
+    objective: Literal["dynamics", "inverse", "reward", "none"] = "dynamics"
+    """What trains the encoder and a shared hypernetwork: predicting s' - s from (s, a), a from (s, s' - s), or r from
+    (s, a); or nothing but the undetached losses."""
+    undetached: Literal["none", "critic", "actor", "both"] = "none"
+    """Losses that also flow through z and omega into the encoder and the shared hypernetwork."""
+    posterior: Literal["point", "gaussian"] = "point"
+    """Gaussian: z is sampled in training, the mean is used when acting, and the KL to N(0, I) is charged."""
+    beta: float = 0.4
+    """Weight of that KL."""
+    kl: Literal["multiply", "add"] = "multiply"
+    """How it is charged: loss (1 + beta KL), as the release does, or loss + beta KL."""
     masking: float = 0.0
     """Probability with which the s, a and s' - s of a window's step are each zeroed in training."""
-    input_norm: Literal["none", "avgl1", "simnorm"] = "none"
+    input_norm: Literal["none", "layernorm", "avgl1", "simnorm", "windownorm"] = "none"
     """Norm after the encoder's first layer."""
-    output_norm: Literal["none", "avgl1", "simnorm"] = "none"
-    """Norm of the embedding."""
+    output_norm: Literal["none", "layernorm", "avgl1", "simnorm"] = "none"
+    """Norm of the embedding (of both heads of a Gaussian)."""
+    scale_context: bool = False
+    """Scale a true context to [0, 1] over the training contexts, as the original Decision Adapter does."""
     window: int | None = None
     """K, the length of the window; by default the environment's (24 for the toys, 128 for MuJoCo)."""
     window_before_target: bool = False
@@ -41,38 +59,107 @@ class Method:
     def __post_init__(self):
         if not 0.0 <= self.masking <= 1.0:
             raise UserError(f"masking is a probability and must lie in [0, 1], not {self.masking}")
+        if not 0.0 <= self.beta < float("inf"):
+            raise UserError(f"beta must be finite and not negative, not {self.beta}")
         if self.window is not None and not 1 <= self.window <= 1000:
             raise UserError(f"window must be between 1 and 1000 transitions, not {self.window}")
         for name in ("embedding", "width", "bottleneck", "hypernetwork_width"):
             if not 1 <= getattr(self, name) <= 4096:
                 raise UserError(f"{name} must be between 1 and 4096, not {getattr(self, name)}")
-        for name in ("input_norm", "output_norm"):
-            if getattr(self, name) not in NORMS:
-                raise unknown(name, getattr(self, name), NORMS)
-        if (self.entry == "adapter") == (self.hypernetwork == "none") or (self.entry == "none") != (
-            self.context == "none"
-        ):
-            raise UserError(
-                "context, entry and hypernetwork do not fit: adapters need a hypernetwork, and a context needs an entry"
-            )
-        if self.hypernetwork == "shared" and self.context != "inferred":
-            raise UserError("a shared hypernetwork is trained by the dynamics loss and needs context='inferred'")
-        if self.hypernetwork == "private" and self.context != "true":
-            raise UserError("private hypernetworks are built for the true context (arm da)")
+        for name, norms in (("input_norm", INPUT_NORMS), ("output_norm", OUTPUT_NORMS)):
+            if getattr(self, name) not in norms:
+                raise unknown(name, getattr(self, name), norms)
         if self.output_norm == "simnorm" and self.embedding % 2:
             raise UserError(f"simnorm needs an even embedding, not {self.embedding}")
+        for wrong, sentence in self._contradictions():
+            if wrong:
+                raise UserError(sentence)
 
+    def _contradictions(self):
+        """Pairs (whether it is so, what is wrong with it) of options that do not go together."""
+        inferred, shared = self.context == "inferred", self.hypernetwork == "shared"
+        yield (
+            (self.entry == "adapter") == (self.hypernetwork == "none")
+            or (self.entry == "none") != (self.context == "none"),
+            "context, entry and hypernetwork do not fit: adapters need a hypernetwork, and a context needs an entry",
+        )
+        yield (
+            self.adapters != "all" and self.entry != "adapter",
+            "adapters names the networks that have one and needs entry='adapter'",
+        )
+        yield (
+            shared and not (inferred and self.adapts("dynamics")),
+            "a shared hypernetwork is trained by the objective and needs context='inferred' and an adapter in the "
+            "dynamics model",
+        )
+        yield (
+            not inferred and (self.posterior, self.objective, self.undetached) != ("point", "dynamics", "none"),
+            "posterior, objective and undetached are about an inferred context and need context='inferred'",
+        )
+        yield (
+            self.objective == "none" and (self.undetached in ("none", "actor") or shared),
+            "without an objective the encoder has to be trained by the critic's loss: undetached must be critic or "
+            "both, and the hypernetwork not shared",
+        )
+        yield (
+            self.undetached != "none" and (self.adapters != "all" or self.hypernetwork == "private"),
+            "undetached losses are defined for concatenation and for a shared hypernetwork in all networks",
+        )
+        yield self.scale_context and self.context != "true", "scale_context is about the true context (concat, da)"
+
+    def adapts(self, network: str) -> bool:
+        """Whether a network ("dynamics", "actor" or "critic") has an adapter."""
+        return self.entry == "adapter" and (self.adapters == "all" or network in self.adapters.split("-"))
+
+    @property
+    def sends_omega(self) -> bool:
+        """Whether actor or critics use the shared hypernetwork's adapter weights."""
+        return self.hypernetwork == "shared" and (self.adapts("actor") or self.adapts("critic"))
+
+    def trained_by(self, loss: str) -> bool:
+        """Whether the encoder and a shared hypernetwork are trained by a loss ("dynamics", "actor" or "critic")."""
+        if self.context != "inferred":
+            return False
+        return self.objective != "none" if loss == "dynamics" else self.undetached in (loss, "both")
+
+
+_DMA_STAR = Method(masking=0.2, input_norm="avgl1", output_norm="simnorm")
+_SH = replace(_DMA_STAR, entry="adapter", hypernetwork="shared", masking=0.4)
+_H = replace(_SH, hypernetwork="private")
 
 METHODS: dict[str, Method] = {
     "dr": Method(context="none", entry="none"),
     "concat": Method(context="true", entry="concat"),
     "da": Method(context="true", entry="adapter", hypernetwork="private"),
     "dma": Method(),
-    "dma-star": Method(masking=0.2, input_norm="avgl1", output_norm="simnorm"),
-    "dma-star-sh": Method(
-        entry="adapter", hypernetwork="shared", masking=0.4, input_norm="avgl1", output_norm="simnorm"
-    ),
+    "dma-pearl": Method(posterior="gaussian", output_norm="layernorm"),
+    "dma-star": _DMA_STAR,
+    "dma-star-sh": _SH,
+    # Figure 15: the architecture
+    "dma-sh": Method(entry="adapter", hypernetwork="shared"),
+    "dma-star-h": _H,
+    "dma-star-h-rl-only": replace(_H, adapters="actor-critic"),
+    "dma-star-sh-critic": replace(_SH, undetached="critic"),
+    "dma-star-sh-actor": replace(_SH, undetached="actor"),
+    "dma-star-sh-both": replace(_SH, undetached="both"),
+    # Figure 17
+    "pearl": Method(objective="none", undetached="critic", posterior="gaussian", kl="add"),
+    # What the paper leaves open: other objectives, the inferred code in a Decision Adapter, no look at the target
+    "dma-star-sh-inverse": replace(_SH, objective="inverse"),
+    "dma-star-sh-reward": replace(_SH, objective="reward"),
+    "da-inferred": Method(entry="adapter", hypernetwork="private", adapters="actor-critic"),
+    "dma-star-causal": replace(_DMA_STAR, window_before_target=True),
+    "dma-star-sh-causal": replace(_SH, window_before_target=True),
+    # Reviewers' question R6: adapters in some of the networks. Where the dynamics model has none, nothing but its own
+    # loss can train an adapter's hypernetwork, so each is private there.
+    "dma-star-sh-only-dynamics": replace(_SH, adapters="dynamics"),
+    "dma-star-sh-only-actor": replace(_H, adapters="actor"),
+    "dma-star-sh-only-critic": replace(_H, adapters="critic"),
+    "dma-star-sh-only-dynamics-actor": replace(_SH, adapters="dynamics-actor"),
+    "dma-star-sh-only-dynamics-critic": replace(_SH, adapters="dynamics-critic"),
 }
+MAIN_ARMS = tuple(METHODS)[:7]
+"""The arms of the paper's main tables, the in-context agent aside."""
 
 
 def get_method(arm: str) -> Method:
@@ -95,4 +182,4 @@ def label(arm: str, method: Method) -> str:
     return arm + "".join(changed)
 
 
-__all__ = ["METHODS", "Method", "get_method", "label", "replace"]
+__all__ = ["MAIN_ARMS", "METHODS", "Method", "get_method", "label", "replace"]

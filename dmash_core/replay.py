@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dmash_core.methods import Method
 from dmash_core.networks.encoder import evaluation_positions, random_positions
 
 
@@ -49,6 +50,7 @@ class Batch:
     noise: Tensor  # (N, P, B, d_a), standard normal: next action of the critic's target, then each actor update
     windows: Tensor | None  # (N, 1 + P, B, k, 2 d_s + d_a): for dynamics, critic, and each actor update
     keep: Tensor | None  # (N, 1 + P, B, k, 3), the masks that go with the windows
+    code_noise: Tensor | None = None  # (N, 1 + P, B, 8), standard normal, for a Gaussian z
 
 
 class Replay:
@@ -66,25 +68,18 @@ class Replay:
         self.rows[:, :, self.added % self.slots] = episode
         self.added += 1
 
-    def sample(
-        self,
-        generators: Sequence[torch.Generator],
-        per_context: int,
-        passes: int,
-        *,
-        masking: float | None,
-        window_before_target: bool = False,
-    ) -> Batch:
+    def sample(self, generators: Sequence[torch.Generator], per_context: int, passes: int, method: Method) -> Batch:
         """A batch of ``per_context`` transitions of each context, independent over contexts and seeds.
 
-        ``passes`` is P, the number of policy evaluations (1 for the critic, 1 for each actor update). ``masking``
-        None leaves the windows out, for arms that infer nothing. Only the rows that the encoder reads are gathered.
+        ``passes`` is P, the number of policy evaluations (1 for the critic, 1 for each actor update). ``method`` says
+        whether there are windows, where they end and how they are masked. Only the rows that the encoder reads are
+        gathered.
         """
         layout, device = self.layout, self.rows.device
         n, c, slots, length, _ = self.rows.shape
         batch, stored = c * per_context, min(self.added, self.slots)
-        draws = [self._draw(g, batch, passes, stored, masking) for g in generators]
-        episode, t, noise, uniforms, keep = (None if d[0] is None else torch.stack(d) for d in zip(*draws, strict=True))
+        draws = zip(*(self._draw(g, batch, passes, stored, method) for g in generators), strict=True)
+        episode, t, noise, uniforms, keep, code_noise = (None if d[0] is None else torch.stack(d) for d in draws)
 
         context = torch.arange(n * c, device=device).repeat_interleave(per_context).view(n, batch)
         position = (context * slots + episode) * length + layout.window + t  # of the transition itself, (N, B)
@@ -95,23 +90,25 @@ class Replay:
         windows = None
         if uniforms is not None:
             # the window's last row is the transition itself, as in the release, or the one before it
-            first = position - layout.window + (0 if window_before_target else 1)
+            first = position - layout.window + (0 if method.window_before_target else 1)
             windows = layout.encoder_input(flat[first[:, None, :, None] + random_positions(uniforms)])
-        return Batch(obs, action, next_obs, reward, at_limit, noise, windows, keep)
+        return Batch(obs, action, next_obs, reward, at_limit, noise, windows, keep, code_noise)
 
-    def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int, masking: float | None):
+    def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int, method: Method):
         """All random numbers of one seed's batch, in a fixed order, from that seed's generator alone."""
         device, layout = self.rows.device, self.layout
         episode = torch.randint(stored, (batch,), generator=generator, device=device)
         t = torch.randint(layout.horizon, (batch,), generator=generator, device=device)
         noise = torch.randn(passes, batch, layout.n_act, generator=generator, device=device)
-        uniforms = keep = None
-        if masking is not None:
+        uniforms = keep = code_noise = None
+        if method.context == "inferred":
             uniforms = torch.rand(1 + passes, batch, layout.window, generator=generator, device=device)
             k = len(evaluation_positions(layout.window))
             keep = torch.rand(1 + passes, batch, k, 3, generator=generator, device=device)
-            keep = (keep >= masking).float()
-        return episode, t, noise, uniforms, keep
+            keep = (keep >= method.masking).float()
+        if method.posterior == "gaussian":
+            code_noise = torch.randn(1 + passes, batch, method.embedding, generator=generator, device=device)
+        return episode, t, noise, uniforms, keep, code_noise
 
 
 class History:

@@ -416,13 +416,11 @@ class Folder:
     def finished(self, cell: Cell) -> dict | None:
         """The metadata of a raw run that is long enough, else None; UserError for one of other settings."""
         from dmash_core.runs import run_path
-        from dmash_core.training import _same_config
+        from dmash_core.training import fulfils
 
         meta = self.raw(cell)
-        if meta is None or meta["steps"] < cell.steps:
-            return None
-        _same_config(meta["config"], cell.train_settings().config(), run_path(self.out, *cell.key))
-        return meta
+        path = run_path(self.out, *cell.key)
+        return meta if meta and fulfils(meta, cell.train_settings(), cell.steps, path) else None
 
     def failure(self, cell: Cell) -> str | None:
         """Why the cell was given up, None when it was not."""
@@ -514,13 +512,13 @@ class Sweep:
         Raises Interrupted after a signal (all workers have then written their checkpoints) and UserError when one cell
         after the other ends in an error, as on a full disk.
         """
-        from dmash_core.training import _check_writable, _signals
+        from dmash_core.training import check_writable, signals
 
-        _check_writable(self.folder.out / ".progress")  # by which a Ray node tells that it sees the folder
+        check_writable(self.folder.out / ".progress")  # by which a Ray node tells that it sees the folder
         started = said = looked = time.monotonic()
         left = self._left()
         self.say(self._line())
-        with _signals(self._on_signal):
+        with signals(self._on_signal):
             try:
                 while left or self.workers:
                     if self._reap():

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from dmash_core.agent import Agent, SACSettings, stream
 from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.checkpoint import CheckpointFolder, read_tensors, write_tensors
+from dmash_core.embeddings import diagnose
 from dmash_core.errors import Interrupted, UserError
 from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.methods import Method, get_method, label
@@ -89,7 +90,8 @@ def make_agent(env: str, method: Method, seeds: Sequence[int], sac: SACSettings 
     """A block of untrained agents for an environment of the suite."""
     spec = get_spec(env)
     layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, spec.horizon)
-    return Agent(method, layout, spec.context_dim, seeds, sac, device)
+    ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
+    return Agent(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
 
 
 def configure_cpu(threads: int) -> str:
@@ -159,7 +161,7 @@ class Trainer:
         self.returns: list[np.ndarray] = []  # one (N, 3, C, rollouts) for each evaluation
         self.sums: dict[str, torch.Tensor] = {}  # of each diagnostic since the last evaluation, (N,)
         self.counts: dict[str, int] = {}
-        self.diagnostics: list[dict[str, list[float]]] = []  # one {name: N values} for each evaluation
+        self.diagnostics: list[dict[str, list[float]]] = []  # {name or name@split: N values} of each evaluation
         self.stop_signal: int | None = None
 
     # ---------------------------------------------------------------- the loop
@@ -171,11 +173,11 @@ class Trainer:
         """
         if not self.seeds:
             return self.paths
-        _check_writable(self.out)
+        check_writable(self.out)
         loaded = self.checkpoints.load(say=tqdm.write)
         if loaded:
             self._restore(*loaded)
-        with _signals(self._on_signal), self._bar() as bar:
+        with signals(self._on_signal), self._bar() as bar:
             self.began = time.perf_counter()
             if not loaded:
                 self.driver.reset([(s, 1, i) for s in self.seeds for i in range(self.driver.batch)])
@@ -234,8 +236,7 @@ class Trainer:
                 self.generators,
                 settings.per_context,
                 1 + (settings.sac.actor_every if due else 0),
-                masking=settings.method.masking if settings.method.context == "inferred" else None,
-                window_before_target=settings.method.window_before_target,
+                settings.method,
             )
             for name, value in self.agent.update(batch, driver.contexts).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
@@ -254,6 +255,8 @@ class Trainer:
         means = {k: (v / self.counts[k]).cpu().tolist() for k, v in sorted(self.sums.items())}
         # of each environment: the steps counted here, warm-ups included
         means["env_steps"] = [float(self.driver.env_steps)] * len(self.seeds)
+        if "encoder" in self.agent.modules:
+            means |= diagnose(self.evaluator.driver, self.settings.env, self.seeds, self.step)
         self.diagnostics.append(means)
         self.sums, self.counts = {}, {}
         aer = self.returns[-1].mean(axis=(0, 2, 3))
@@ -295,8 +298,7 @@ class Trainer:
         except BadRun as error:
             tqdm.write(f"trained again, since it cannot be used: {error}")
             return False
-        _same_config(run.meta["config"], self.settings.config(), path)
-        return run.meta["steps"] >= self.steps
+        return fulfils(run.meta, self.settings, self.steps, path)
 
     def _checkpoint(self) -> None:
         self._check_finite()
@@ -326,7 +328,7 @@ class Trainer:
         self.checkpoints.save(self.step, tensors, meta)
 
     def _restore(self, tensors: dict[str, torch.Tensor], meta: dict) -> None:
-        _same_config(meta["config"], self.settings.config(), self.checkpoints.folder)
+        same_config(meta["config"], self.settings.config(), self.checkpoints.folder)
         if meta["step"] > self.steps:
             raise UserError(
                 f"the checkpoint in {self.checkpoints.folder} is at step {meta['step']}, past the {self.steps} wanted: "
@@ -397,9 +399,10 @@ class Trainer:
             }
         )
         rows = [
-            {"step": (e + 1) * every, "metric": name, "value": values[index]}
+            {"step": (e + 1) * every, "metric": name, "split": split or None, "value": values[index]}
             for e, means in enumerate(self.diagnostics)
-            for name, values in means.items()
+            for key, values in means.items()
+            for name, _, split in [key.partition("@")]
         ]
         return pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)
 
@@ -416,19 +419,34 @@ def load_policy(path: str | Path) -> tuple[Agent, dict]:
     return agent, meta
 
 
-def _same_config(found: dict, wanted: dict, where: Path, prefix: str = "") -> None:
-    """UserError that names the first setting in which a run on disk differs from what is asked for."""
-    for key in wanted:
-        if isinstance(wanted[key], dict):
-            _same_config(found.get(key, {}), wanted[key], where, f"{prefix}{key}.")
-        elif found.get(key) != wanted[key]:
-            raise UserError(
-                f"{where} was made with {prefix}{key} = {found.get(key)}, but {wanted[key]} is asked for: "
-                f"choose another --out, or delete it"
-            )
+def fulfils(meta: dict, settings: TrainSettings, steps: int, path: Path) -> bool:
+    """Whether the raw run with this metadata is long enough; UserError where it was made with other settings."""
+    same_config(meta["config"], settings.config(), path)
+    return meta["steps"] >= steps
 
 
-def _check_writable(folder: Path) -> None:
+def same_config(found: dict, wanted: dict, where: Path) -> None:
+    """UserError that names the first setting in which a run on disk differs from what is asked for.
+
+    A setting that the run's commit did not know yet had what is its default now.
+    """
+    defaults = {"method": dataclasses.asdict(Method()), "sac": dataclasses.asdict(SACSettings())}
+    defaults |= {f.name: f.default for f in dataclasses.fields(TrainSettings) if f.name not in defaults}
+
+    def compare(found, wanted, defaults, prefix=""):
+        for key, value in wanted.items():
+            if isinstance(value, dict):
+                compare(found.get(key, {}), value, defaults[key], f"{prefix}{key}.")
+            elif found.get(key, defaults[key]) != value:
+                raise UserError(
+                    f"{where} was made with {prefix}{key} = {found.get(key, defaults[key])}, but {value} is asked for: "
+                    f"choose another --out, or delete it"
+                )
+
+    compare(found, wanted, defaults)
+
+
+def check_writable(folder: Path) -> None:
     """UserError now rather than after hours of training."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -442,7 +460,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-class _signals:
+class signals:
     """SIGINT and SIGTERM call a handler instead of ending the process; a second one ends it at once."""
 
     def __init__(self, handler: Callable):

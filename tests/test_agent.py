@@ -6,7 +6,7 @@ import pytest
 import torch
 from twin import Twin, log_density
 
-from dmash_core.agent import Agent, squashed_sample
+from dmash_core.agent import Agent, Code, squashed_sample
 from dmash_core.methods import METHODS, replace
 from dmash_core.networks.hypernetwork import Hypernetwork, adapt
 from dmash_core.replay import Batch, Layout, Replay
@@ -29,8 +29,7 @@ def sample_batch(agent, passes=3, n_contexts=20, seed=5):
         replay.add(rows.expand(agent.n, -1, -1, -1))
     contexts = torch.randn(1, n_contexts, 2, generator=generator).expand(agent.n, -1, -1)
     generators = [torch.Generator().manual_seed(seed + 1 + i) for i in range(agent.n)]
-    masking = agent.method.masking if agent.method.context == "inferred" else None
-    return replay.sample(generators, 12, passes, masking=masking), contexts
+    return replay.sample(generators, 12, passes, agent.method), contexts
 
 
 def snapshot(agent):
@@ -43,33 +42,64 @@ def moved(before, after):
     return {k for k in before if any(not torch.equal(a, b) for a, b in zip(before[k], after[k], strict=True))}
 
 
-# The specification of the method: which update moves what, and all of it.
-ROUTING = {
-    "dr": ({"critic", "target critic"}, {"actor", "log_alpha"}, None),
-    "concat": ({"critic", "target critic"}, {"actor", "log_alpha"}, None),
-    "da": (
-        {"critic", "critic_hypernetwork", "target critic", "target critic_hypernetwork"},
-        {"actor", "actor_hypernetwork", "log_alpha"},
-        None,
-    ),
-    "dma": ({"critic", "target critic"}, {"actor", "log_alpha"}, {"encoder", "dynamics"}),
-    "dma-star": ({"critic", "target critic"}, {"actor", "log_alpha"}, {"encoder", "dynamics"}),
-    "dma-star-sh": ({"critic", "target critic"}, {"actor", "log_alpha"}, {"encoder", "dynamics", "hypernetwork"}),
+# The specification of the method: which update moves what, and all of it. E is the encoder, H the shared hypernetwork;
+# a, c, d are actor, critics and dynamics model; ah, ch, dh their private hypernetworks. Targets go with the critics.
+NAMES = {"E": "encoder", "H": "hypernetwork", "a": "actor", "c": "critic", "d": "dynamics"}
+NAMES |= {f"{k}h": f"{NAMES[k]}_hypernetwork" for k in "acd"}
+ROUTING = {  # dynamics update, critic update, actor update
+    "dr": ("", "c", "a"),
+    "concat": ("", "c", "a"),
+    "da": ("", "c ch", "a ah"),
+    "dma": ("E d", "c", "a"),
+    "dma-pearl": ("E d", "c", "a"),
+    "dma-star": ("E d", "c", "a"),
+    "dma-star-sh": ("E H d", "c", "a"),
+    "dma-sh": ("E H d", "c", "a"),
+    "dma-star-h": ("E d dh", "c ch", "a ah"),
+    "dma-star-h-rl-only": ("E d", "c ch", "a ah"),
+    "dma-star-sh-critic": ("E H d", "c E H", "a"),
+    "dma-star-sh-actor": ("E H d", "c", "a E H"),
+    "dma-star-sh-both": ("E H d", "c E H", "a E H"),
+    "pearl": ("", "c E", "a"),
+    "dma-star-sh-inverse": ("E H d", "c", "a"),
+    "dma-star-sh-reward": ("E H d", "c", "a"),
+    "da-inferred": ("E d", "c ch", "a ah"),
+    "dma-star-causal": ("E d", "c", "a"),
+    "dma-star-sh-causal": ("E H d", "c", "a"),
+    "dma-star-sh-only-dynamics": ("E H d", "c", "a"),
+    "dma-star-sh-only-actor": ("E d", "c", "a ah"),
+    "dma-star-sh-only-critic": ("E d", "c ch", "a"),
+    "dma-star-sh-only-dynamics-actor": ("E H d", "c", "a"),
+    "dma-star-sh-only-dynamics-critic": ("E H d", "c", "a"),
 }
+
+
+def routing(arm, update):
+    """Names, as in ``snapshot``, of what an update ("dynamics", "critic", "actor") of an arm moves."""
+    names = {NAMES[word] for word in ROUTING[arm][("dynamics", "critic", "actor").index(update)].split()}
+    if update == "critic":
+        names |= {f"target {name}" for name in names if name.startswith("critic")}
+    return names | {"log_alpha"} if update == "actor" else names
+
+
+def code_for(agent, batch, contexts, i):
+    """The code and KL with which ``Agent.update`` makes the critic's (i = 0) and the actor's (i >= 1) updates."""
+    if agent.method.undetached != "none":
+        return agent.live_code(batch, 1 + i, agent.method.trained_by("actor" if i else "critic"))
+    return agent._constant_code(embedding(agent, batch, 1 + i), contexts), None
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_each_update_moves_exactly_what_it_may(arm):
     agent = make(arm)
     batch, contexts = sample_batch(agent)
-    critic, actor, dynamics = ROUTING[arm]
-    code = agent._constant_code(embedding(agent, batch, 1), contexts)
-    updates = [
-        (critic, lambda: agent.update_critic(batch, code, batch.noise[:, 0])),
-        (actor, lambda: agent.update_actor(batch, code, batch.noise[:, 1])),
-    ]
-    if dynamics:
-        updates.append((dynamics, lambda: agent.update_dynamics(batch)))
+    updates = {
+        "critic": lambda: agent.update_critic(batch, *with_noise(code_for(agent, batch, contexts, 0), batch)),
+        "actor": lambda: agent.update_actor(batch, code_for(agent, batch, contexts, 1)[0], batch.noise[:, 1]),
+    }
+    if "dynamics" in agent.modules:
+        updates["dynamics"] = lambda: agent.update_dynamics(batch)
+    updates = [(routing(arm, name), update) for name, update in updates.items()]
     every = set()
     for expected, update in updates:
         before = snapshot(agent)
@@ -77,6 +107,25 @@ def test_each_update_moves_exactly_what_it_may(arm):
         assert moved(before, snapshot(agent)) == expected
         every |= expected
     assert every == set(before)  # and nothing is left that no update trains
+
+
+def with_noise(code, batch):
+    return code[0], batch.noise[:, 0], code[1]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_whole_update_makes_those_updates(arm):
+    """``Agent.update`` ends where the three updates, called one after the other, end."""
+    whole, parts = make(arm), make(arm)
+    batch, contexts = sample_batch(whole)
+    whole.update(batch, contexts)
+    if "dynamics" in parts.modules:
+        parts.update_dynamics(batch)
+    parts.update_critic(batch, *with_noise(code_for(parts, batch, contexts, 0), batch))
+    for i in (1, 2):
+        parts.update_actor(batch, code_for(parts, batch, contexts, i)[0], batch.noise[:, i])
+    for name, value in whole.modules.state_dict().items():
+        torch.testing.assert_close(value, parts.modules.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_no_parameter_tensor_of_a_group_stays_behind():
@@ -93,7 +142,7 @@ def test_no_parameter_tensor_of_a_group_stays_behind():
 @torch.no_grad()
 def embedding(agent, batch, i):
     if agent.method.context == "inferred":
-        return agent.modules["encoder"](batch.windows[:, i], batch.keep[:, i])
+        return agent.embed(batch, slice(i, i + 1))[0]
 
 
 def relative(a, b):
@@ -123,11 +172,11 @@ def test_fast_path_agrees_with_its_twin(arm):
                 batch = Batch(**{k: None if v is None else v.double() for k, v in vars(batch).items()})
             plain = getattr(twin, f"update_{update}")(batch, contexts, *([1] if update == "actor" else []))
             if update == "dynamics":
-                fast = {"dynamics_loss": agent.update_dynamics(batch)} if plain else {}
+                fast = agent.update_dynamics(batch) if plain else {}
+            elif update == "critic":
+                fast = agent.update_critic(batch, *with_noise(code_for(agent, batch, contexts, 0), batch))
             else:
-                i = {"critic": 0, "actor": 1}[update]
-                code = agent._constant_code(embedding(agent, batch, 1 + i), contexts)
-                fast = getattr(agent, f"update_{update}")(batch, code, batch.noise[:, i])
+                fast = agent.update_actor(batch, code_for(agent, batch, contexts, 1)[0], batch.noise[:, 1])
             for name, loss in plain.items():
                 assert relative(fast[name][0], loss) < bound, name
             for part, module in twin.parts.items():
@@ -143,7 +192,7 @@ def test_fast_path_agrees_with_its_twin(arm):
                 assert relative(agent.log_alpha[0], twin.log_alpha) < bound
 
 
-@pytest.mark.parametrize("arm", ["dma-star", "dma-star-sh", "da"])
+@pytest.mark.parametrize("arm", ["dma-star", "dma-star-sh", "da", "dma-star-h", "pearl"])
 def test_twin_and_fast_path_stay_together(arm):
     """Five updates with the optimisers' moments in play; Adam divides by small numbers, so only losses are compared."""
     agent = make(arm)
@@ -167,6 +216,74 @@ def test_twin_test_can_fail():
     grads = torch.cat([twin.grads[p].flatten() for p in twin.parts["encoder"].parameters()])
     ours = torch.cat([p.grad.flatten() for p in agent.modules["encoder"].parameters()])
     assert relative(ours.norm(), grads.norm()) > 1e-3
+
+
+def updated(agent, seed=5):
+    """The agent after two updates, the second with the actor's."""
+    for passes in (1, 3):
+        batch, contexts = sample_batch(agent, passes, seed=seed + passes)
+        agent.update(batch, contexts)
+    return agent
+
+
+def test_star_without_its_three_components_is_dma():
+    plain = make("dma-star", masking=0.0, input_norm="none", output_norm="none")
+    for (name, a), b in zip(updated(make("dma")).state().items(), updated(plain).state().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("arm", ["dma-star-sh", "dma-star-h", "da"])
+def test_adapters_with_zero_weights_are_no_adapters(arm):
+    """Actions, values and predictions are those of the plain networks with the same parameters."""
+    agent, plain = make(arm), make("dr")
+    for name, module in agent.modules.items():
+        if "hypernetwork" in name:
+            for weight in (module.down, module.up, module.biases):
+                weight.data.zero_()
+    for name in ("actor", "critic"):
+        plain.modules[name].load_state_dict(agent.modules[name].state_dict())
+    batch, contexts = sample_batch(agent)
+    code, nothing = code_for(agent, batch, contexts, 0)[0], Code(None, None)
+    for ours, theirs in zip(agent.policy(batch.obs, code), plain.policy(batch.obs, nothing), strict=True):
+        assert torch.equal(ours, theirs)
+    values = agent.values(agent.modules, batch.obs, batch.action, code)
+    torch.testing.assert_close(values, plain.values(plain.modules, batch.obs, batch.action, nothing))
+    if "dynamics" in agent.modules:
+        x = torch.cat([batch.obs, batch.action], dim=-1)
+        predicted, _ = agent.predict(batch, embedding(agent, batch, 0))
+        torch.testing.assert_close(predicted, agent.modules["dynamics"](x))
+
+
+def test_da_with_one_context_is_a_plain_adapter():
+    """Wherever the context is the same the adapter is one set of weights, applied as the formula says."""
+    agent = make("da")
+    batch, contexts = sample_batch(agent)
+    contexts = contexts[:, :1].expand_as(contexts)
+    actor, hypernetwork = agent.modules["actor"], agent.modules["actor_hypernetwork"]
+    down, up, b_down, b_up = (t[0, 0] for t in hypernetwork(contexts[:, :1]))
+    x = actor.second(torch.relu(actor.first(batch.obs)))[0]
+    x = torch.relu(x + torch.relu(x @ down.T + b_down) @ up + b_up)
+    mean, _ = actor.head(x[None]).chunk(2, dim=-1)
+    torch.testing.assert_close(agent.policy(batch.obs, agent._constant_code(None, contexts))[0], mean)
+
+
+def test_scaled_contexts_run_from_zero_to_one():
+    agent = Agent(
+        replace(METHODS["da"], scale_context=True), LAYOUT, 2, [0], None, "cpu", torch.tensor([[0.5, -1], [1.5, 1]])
+    )
+    scaled = agent.code(None, torch.tensor([[[0.5, 1.0], [1.0, -1.0], [2.0, 0.0]]])).vector
+    torch.testing.assert_close(scaled, torch.tensor([[[0.0, 1.0], [0.5, 0.0], [1.5, 0.5]]]))
+
+
+def test_a_gaussian_code_is_its_mean_when_acting_and_sampled_in_training():
+    agent = make("dma-pearl")
+    batch, _ = sample_batch(agent)
+    mean, variance = agent.modules["encoder"].posterior(batch.windows[:, 0], batch.keep[:, 0])
+    z, _ = agent.embed(batch, slice(0, 1))
+    torch.testing.assert_close((z - mean) / variance.sqrt(), batch.code_noise[:, 0], rtol=1e-3, atol=1e-3)
+    acting = agent.code(batch.windows[:, 0], None).vector
+    torch.testing.assert_close(acting, agent.modules["encoder"](batch.windows[:, 0]))
+    torch.testing.assert_close(acting, mean)  # without masking the mean does not know whether it is training
 
 
 @pytest.mark.parametrize("lead", [(1,), (2,), (2, 2)])
@@ -243,11 +360,10 @@ def test_a_seed_alone_is_the_same_seed_in_a_block():
         single = Replay(LAYOUT, 1, 20, 90, block.device)
         single.rows, single.added = replay.rows[1:2].clone(), replay.added
         contexts = torch.randn(3, 20, 2)
-        masking = block.method.masking if block.method.context == "inferred" else None
         generators = [torch.Generator().manual_seed(i) for i in range(3)]
         lone = [torch.Generator().manual_seed(1)]
         for passes in (3, 1):
-            batches = [r.sample(g, 12, passes, masking=masking) for r, g in ((replay, generators), (single, lone))]
+            batches = [r.sample(g, 12, passes, block.method) for r, g in ((replay, generators), (single, lone))]
             assert torch.equal(batches[0].obs[1], batches[1].obs[0])
             together = block.update(batches[0], contexts)
             for name, loss in alone.update(batches[1], contexts[1:2]).items():

@@ -8,7 +8,17 @@ from torch import nn
 from dmash_core.errors import UserError
 from dmash_core.methods import METHODS, Method, get_method, label, replace
 from dmash_core.networks.encoder import Encoder, evaluation_positions, random_positions, subset_size
-from dmash_core.networks.layers import LSTM, Linear, avg_l1_norm, sim_norm
+from dmash_core.networks.layers import (
+    INPUT_NORMS,
+    LSTM,
+    OUTPUT_NORMS,
+    LayerNorm,
+    Linear,
+    avg_l1_norm,
+    make_norm,
+    sim_norm,
+    window_norm,
+)
 from dmash_core.replay import History, Layout, Replay
 
 
@@ -26,6 +36,32 @@ def test_sim_norm_formula():
     x = np.random.default_rng(0).normal(size=(5, 8))
     expected = np.concatenate([np.exp(g) / np.exp(g).sum(1, keepdims=True) for g in (x[:, :4], x[:, 4:])], axis=1)
     np.testing.assert_allclose(sim_norm(torch.from_numpy(x)).numpy(), expected, rtol=1e-14)
+
+
+def test_window_norm_formula():
+    x = np.random.default_rng(0).normal(2.0, 3.0, size=(2, 5, 4, 8))  # seeds, samples, steps, features
+    expected = (x - x.mean(axis=2, keepdims=True)) / np.sqrt(x.var(axis=2, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(window_norm(torch.from_numpy(x)).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("axes", [(5,), (5, 4)])
+def test_layer_norm_is_torchs_for_each_seed(axes):
+    layer = LayerNorm(3, 8)
+    torch.nn.init.normal_(layer.weight), torch.nn.init.normal_(layer.bias)
+    x = torch.randn(3, *axes, 8)
+    for i in range(3):
+        expected = nn.functional.layer_norm(x[i], (8,), layer.weight[i], layer.bias[i])
+        torch.testing.assert_close(layer(x)[i], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("input_norm", INPUT_NORMS)
+@pytest.mark.parametrize("output_norm", OUTPUT_NORMS)
+def test_every_norm_goes_into_the_encoder_where_it_belongs(input_norm, output_norm):
+    encoder = Encoder(2, 2, 1, 8, 4, input_norm, output_norm, False, generators(0, 1))
+    x = torch.randn(2, 6, 3, 5)
+    rows = make_norm(input_norm, 2, 4)(encoder.input(x.flatten(1, 2)).unflatten(1, (6, 3)))
+    expected = make_norm(output_norm, 2, 8)(encoder.output(encoder.lstm(rows)))
+    torch.testing.assert_close(encoder(x), expected)
 
 
 def test_linear_is_torchs_linear_for_each_copy():
@@ -69,7 +105,7 @@ def test_lstm_is_torchs_lstm(length):
 
 
 def test_masking_zeroes_whole_vectors():
-    encoder = Encoder(1, 2, 1, 8, 4, "none", "none", generators(0))
+    encoder = Encoder(1, 2, 1, 8, 4, "none", "none", False, generators(0))
     rows = torch.randn(1, 1, 1, 5)
     keep = torch.tensor([[[[1.0, 0.0, 1.0]]]])  # the action is masked: third entry of [s, s, a, ds, ds]
     masked = rows.clone()
@@ -106,10 +142,12 @@ def test_window_sampling_against_naive(before_target):
         replay.add(episode)
         stored.append(episode)
     slots = [stored[3], stored[4], stored[2]]
-    batch = replay.sample(generators(5, 6), 4, passes=2, masking=0.3, window_before_target=before_target)
+    method = Method(masking=0.3, window_before_target=before_target, posterior="gaussian")
+    batch = replay.sample(generators(5, 6), 4, 2, method)
     for i in range(n):
-        episode, t, noise, uniforms, keep = replay._draw(generators(5, 6)[i], 12, 2, 3, 0.3)
+        episode, t, noise, uniforms, keep, code_noise = replay._draw(generators(5, 6)[i], 12, 2, 3, method)
         assert torch.equal(batch.noise[i], noise) and torch.equal(batch.keep[i], keep)
+        assert torch.equal(batch.code_noise[i], code_noise) and code_noise.shape == (3, 12, 8)
         assert set(keep.unique().tolist()) == {0.0, 1.0}
         for b in range(12):
             rows = slots[episode[b]][i, b // 4]
@@ -135,7 +173,7 @@ def test_draws_are_independent_over_contexts():
     replay = Replay(layout, 1, 20, 100 * 50, torch.device("cpu"))
     for _ in range(100):
         replay.add(torch.zeros(1, 20, 54, layout.row))
-    episode, t, *_ = replay._draw(generators(0)[0], 240, 1, 100, None)
+    episode, t, *_ = replay._draw(generators(0)[0], 240, 1, 100, METHODS["dr"])
     pairs = {tuple(zip(episode[c : c + 12].tolist(), t[c : c + 12].tolist(), strict=True)) for c in range(0, 240, 12)}
     assert len(pairs) == 20
 
@@ -174,6 +212,14 @@ def test_methods_refuse_what_cannot_be():
         dict(entry="adapter"),
         dict(context="true", entry="adapter", hypernetwork="shared"),
         dict(input_norm="batch"),
+        dict(output_norm="windownorm"),
+        dict(objective="none"),
+        dict(entry="adapter", hypernetwork="shared", adapters="actor-critic"),
+        dict(entry="adapter", hypernetwork="private", undetached="actor"),
+        dict(context="none", entry="none", posterior="gaussian"),
+        dict(adapters="actor"),
+        dict(scale_context=True),
+        dict(beta=-0.1),
     ):
         with pytest.raises(UserError):
             Method(**bad)

@@ -10,10 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from dmash_core.agent import Agent
-from dmash_core.networks.layers import avg_l1_norm, sim_norm
+from dmash_core.networks.layers import LayerNorm
 from dmash_core.replay import Batch
-
-NORMS = {"none": lambda x: x, "avgl1": avg_l1_norm, "simnorm": sim_norm}
 
 
 def linear(source, index=0) -> nn.Linear:
@@ -26,20 +24,39 @@ def linear(source, index=0) -> nn.Linear:
     return layer
 
 
+def norm(source):
+    """A torch.nn.LayerNorm for ours; the other norms have no parameters, and tests of their own."""
+    if not isinstance(source, LayerNorm):
+        return source
+    layer = nn.LayerNorm(source.weight.shape[-1])
+    layer.weight.data.copy_(source.weight.detach()[0])
+    layer.bias.data.copy_(source.bias.detach()[0])
+    return layer
+
+
 class TwinEncoder(nn.Module):
     def __init__(self, source):
         super().__init__()
         self.input, self.output = linear(source.input), linear(source.output)
+        self.variance = linear(source.variance) if hasattr(source, "variance") else None
+        self.variance_norm = norm(source.variance_norm) if hasattr(source, "variance") else None
         lstm = source.lstm
         self.lstm = nn.LSTM(lstm.weight_ih.shape[1], lstm.weight_hh.shape[1], batch_first=True)
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             getattr(self.lstm, f"{name}_l0").data.copy_(getattr(lstm, name).detach()[0].T.squeeze(-1))
-        self.norms = source.input_norm, source.output_norm
+        self.input_norm, self.output_norm = norm(source.input_norm), norm(source.output_norm)
         self.parts = source.parts
 
-    def forward(self, windows, keep):
-        x = self.norms[0](self.input(windows * keep[..., self.parts]))
-        return self.norms[1](self.output(self.lstm(x)[0][:, -1]))
+    def forward(self, windows, keep, noise):
+        """z and the KL of a Gaussian to the standard normal, 0 for a point."""
+        x = self.lstm(self.input_norm(self.input(windows * keep[..., self.parts])))[0][:, -1]
+        mean = self.output_norm(self.output(x))
+        if self.variance is None:
+            return mean, 0.0
+        deviation = F.softplus(self.variance_norm(self.variance(x))).sqrt()
+        posterior = torch.distributions.Normal(mean, deviation)
+        kl = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).mean()
+        return mean + deviation * noise, kl
 
 
 class TwinMLP(nn.Module):
@@ -91,11 +108,13 @@ class Twin:
             "critic": nn.ModuleList(TwinMLP(source["critic"], i) for i in (0, 1)),
         }
         if "encoder" in source:
-            parts["encoder"], parts["dynamics"] = TwinEncoder(source["encoder"]), TwinMLP(source["dynamics"])
-        if "hypernetwork" in source:
-            parts["hypernetwork"] = TwinHypernetwork(source["hypernetwork"])
-        if "actor_hypernetwork" in source:
-            parts["actor_hypernetwork"] = TwinHypernetwork(source["actor_hypernetwork"])
+            parts["encoder"] = TwinEncoder(source["encoder"])
+        if "dynamics" in source:
+            parts["dynamics"] = TwinMLP(source["dynamics"])
+        for name in ("hypernetwork", "dynamics_hypernetwork", "actor_hypernetwork"):
+            if name in source:
+                parts[name] = TwinHypernetwork(source[name])
+        if "critic_hypernetwork" in source:
             both = source["critic_hypernetwork"]
             parts["critic_hypernetwork"] = nn.ModuleList(TwinHypernetwork(both, i) for i in (0, 1))
         self.parts = nn.ModuleDict(parts)
@@ -107,27 +126,35 @@ class Twin:
             params = [p for name in names if name in parts for p in parts[name].parameters()]
             return torch.optim.Adam(params, lr=lr) if params else None
 
-        self.opt_dynamics = adam(self.sac.dynamics_lr, "encoder", "hypernetwork", "dynamics")
-        self.opt_actor = adam(self.sac.actor_lr, "actor", "actor_hypernetwork")
-        self.opt_critic = adam(self.sac.critic_lr, "critic", "critic_hypernetwork")
+        live, inferring = self.method.undetached, ("encoder", "hypernetwork")
+        self.live = {"critic": live in ("critic", "both"), "actor": live in ("actor", "both")}
+        if "dynamics" in parts:
+            self.opt_dynamics = adam(self.sac.dynamics_lr, *inferring, "dynamics", "dynamics_hypernetwork")
+        self.opt_actor = adam(self.sac.actor_lr, "actor", "actor_hypernetwork", *inferring * self.live["actor"])
+        self.opt_critic = adam(self.sac.critic_lr, "critic", "critic_hypernetwork", *inferring * self.live["critic"])
         self.opt_alpha = torch.optim.Adam([self.log_alpha], lr=self.sac.alpha_lr)
 
     def code(self, batch: Batch, contexts, i: int):
-        """(rows' code, omega) of window ``i`` of the batch, with a graph."""
+        """(rows' code, omega, KL) of window ``i`` of the batch, with a graph."""
         if self.method.context == "none":
-            return None, None
+            return None, None, 0.0
         if self.method.context == "true":
-            return contexts[0].repeat_interleave(batch.obs.shape[1] // contexts.shape[1], dim=0), None
-        z = self.parts["encoder"](batch.windows[0, i], batch.keep[0, i])
-        return z, self.parts["hypernetwork"](z) if self.method.hypernetwork == "shared" else None
+            return contexts[0].repeat_interleave(batch.obs.shape[1] // contexts.shape[1], dim=0), None, 0.0
+        noise = None if batch.code_noise is None else batch.code_noise[0, i]
+        z, kl = self.parts["encoder"](batch.windows[0, i], batch.keep[0, i], noise)
+        return z, self.parts["hypernetwork"](z) if self.method.hypernetwork == "shared" else None, kl
 
-    def join(self, x, code):
-        return torch.cat([x, code], dim=-1) if self.method.entry == "concat" else x
+    def enter(self, name, hypernetwork, x, code, omega):
+        """Input and adapter weights of the network ``name``, whose private hypernetwork would be ``hypernetwork``."""
+        if code is None:
+            return x, None
+        if self.method.entry == "concat" or self.method.adapters not in ("all",) and name not in self.method.adapters:
+            return torch.cat([x, code], dim=-1), None
+        return x, hypernetwork(code) if self.method.hypernetwork == "private" else omega
 
     def policy(self, obs, code, omega):
-        if self.method.hypernetwork == "private":
-            omega = self.parts["actor_hypernetwork"](code)
-        mean, raw = self.parts["actor"](self.join(obs, code), omega).chunk(2, dim=-1)
+        hypernetwork = self.parts["actor_hypernetwork"] if "actor_hypernetwork" in self.parts else None
+        mean, raw = self.parts["actor"](*self.enter("actor", hypernetwork, obs, code, omega)).chunk(2, dim=-1)
         return mean, -5 + 0.5 * 7 * (torch.tanh(raw) + 1)
 
     def sample(self, obs, code, omega, noise):
@@ -138,9 +165,9 @@ class Twin:
         return action, (normal.log_prob(x) - torch.log(1 - action**2 + 1e-6)).sum(-1)
 
     def q(self, parts, i, obs, action, code, omega):
-        if self.method.hypernetwork == "private":
-            omega = parts["critic_hypernetwork"][i](code)
-        return parts["critic"][i](self.join(torch.cat([obs, action], dim=-1), code), omega).squeeze(-1)
+        hypernetwork = parts["critic_hypernetwork"][i] if "critic_hypernetwork" in parts else None
+        x = torch.cat([obs, action], dim=-1)
+        return parts["critic"][i](*self.enter("critic", hypernetwork, x, code, omega)).squeeze(-1)
 
     def update(self, batch: Batch, contexts) -> dict[str, torch.Tensor]:
         logs = self.update_dynamics(batch, contexts) | self.update_critic(batch, contexts)
@@ -149,16 +176,26 @@ class Twin:
         return logs
 
     def update_dynamics(self, batch: Batch, contexts):
-        if self.method.context != "inferred":
+        if "dynamics" not in self.parts:
             return {}
-        z, omega = self.code(batch, contexts, 0)
-        x = self.join(torch.cat([batch.obs[0], batch.action[0]], dim=-1), z)
-        loss = F.mse_loss(self.parts["dynamics"](x, omega), batch.next_obs[0] - batch.obs[0])
-        self.step(self.opt_dynamics, loss)
+        z, omega, kl = self.code(batch, contexts, 0)
+        obs, action, change = batch.obs[0], batch.action[0], batch.next_obs[0] - batch.obs[0]
+        x, y = {
+            "dynamics": ([obs, action], change),
+            "inverse": ([obs, change], action),
+            "reward": ([obs, action], batch.reward[0, :, None]),
+        }[self.method.objective]
+        hypernetwork = self.parts["dynamics_hypernetwork"] if "dynamics_hypernetwork" in self.parts else None
+        x, omega = self.enter("dynamics", hypernetwork, torch.cat(x, dim=-1), z, omega)
+        loss = F.mse_loss(self.parts["dynamics"](x, omega), y)
+        beta = self.method.beta
+        self.step(self.opt_dynamics, loss * (1 + beta * kl) if self.method.kl == "multiply" else loss + beta * kl)
         return {"dynamics_loss": loss.detach()}
 
     def update_critic(self, batch: Batch, contexts):
-        code, omega = detached(self.code(batch, contexts, 1))
+        code, omega, kl = self.code(batch, contexts, 1)
+        if not self.live["critic"]:
+            code, omega = detached((code, omega))
         with torch.no_grad():
             next_obs = batch.next_obs[0]
             next_action, log_prob = self.sample(next_obs, code, omega, batch.noise[0, 0])
@@ -167,7 +204,7 @@ class Twin:
             target = batch.reward[0] + self.sac.gamma * goes_on * (q - self.log_alpha.exp() * log_prob)
         obs, action = batch.obs[0], batch.action[0]
         loss = sum(F.mse_loss(self.q(self.parts, i, obs, action, code, omega), target) for i in (0, 1))
-        self.step(self.opt_critic, loss)
+        self.step(self.opt_critic, loss + self.method.beta * kl if self.method.objective == "none" else loss)
         with torch.no_grad():
             for name, part in self.targets.items():
                 for old, new in zip(part.parameters(), self.parts[name].parameters(), strict=True):
@@ -175,7 +212,9 @@ class Twin:
         return {"critic_loss": loss.detach()}
 
     def update_actor(self, batch: Batch, contexts, j: int):
-        code, omega = detached(self.code(batch, contexts, 1 + j))
+        code, omega, _ = self.code(batch, contexts, 1 + j)
+        if not self.live["actor"]:
+            code, omega = detached((code, omega))
         obs = batch.obs[0]
         action, log_prob = self.sample(obs, code, omega, batch.noise[0, j])
         q = torch.min(*(self.q(self.parts, i, obs, action, code, omega) for i in (0, 1)))

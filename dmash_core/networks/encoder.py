@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
-from dmash_core.networks.layers import LSTM, NORMS, Linear
+from dmash_core.networks.layers import LSTM, Linear, make_norm
 
 
 def subset_size(window: int, fraction: float = 0.2) -> int:
@@ -30,7 +31,8 @@ def random_positions(uniforms: Tensor) -> Tensor:
 class Encoder(nn.Module):
     """Linear, input norm, LSTM, Linear, output norm: transitions (N, B, k, 2 d_s + d_a) -> z (N, B, 8).
 
-    A transition is the row [s, a, s' - s]. The two Linear layers have no bias.
+    A transition is the row [s, a, s' - s]. The Linear layers have no bias. A Gaussian encoder (arms dma-pearl, pearl)
+    has a second Linear and norm beside the last ones, whose softplus is the variance of z.
     """
 
     def __init__(
@@ -42,20 +44,38 @@ class Encoder(nn.Module):
         hidden: int,
         input_norm: str,
         output_norm: str,
+        gaussian: bool,
         generators: Sequence[torch.Generator],
     ):
         super().__init__()
         self.input = Linear((n_seeds,), 2 * n_obs + n_act, hidden, generators, bias=False)
         self.lstm = LSTM(n_seeds, hidden, hidden, generators)
         self.output = Linear((n_seeds,), hidden, n_embedding, generators, bias=False)
-        self.input_norm, self.output_norm = NORMS[input_norm], NORMS[output_norm]
+        self.input_norm = make_norm(input_norm, n_seeds, hidden)
+        self.output_norm = make_norm(output_norm, n_seeds, n_embedding)
+        if gaussian:
+            self.variance = Linear((n_seeds,), hidden, n_embedding, generators, bias=False)
+            self.variance_norm = make_norm(output_norm, n_seeds, n_embedding)
         # which of the three masked vectors (s, a, s' - s) each entry of a row belongs to
         parts = torch.tensor([0] * n_obs + [1] * n_act + [2] * n_obs)
         self.register_buffer("parts", parts, persistent=False)
 
     def forward(self, transitions: Tensor, keep: Tensor | None = None) -> Tensor:
-        """``keep`` (N, B, k, 3), zeros and ones: the vectors s, a and s' - s of each step that are not masked."""
+        """z, the mean where it is Gaussian.
+
+        ``keep`` (N, B, k, 3), zeros and ones: the vectors s, a and s' - s of each step that are not masked.
+        """
+        return self.output_norm(self.output(self.features(transitions, keep)))
+
+    def posterior(self, transitions: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and variance of a Gaussian z, (N, B, 8) each."""
+        hidden = self.features(transitions, keep)
+        variance = softplus(self.variance_norm(self.variance(hidden)))
+        return self.output_norm(self.output(hidden)), variance.clamp(min=1e-8)  # softplus underflows to 0 below -104
+
+    def features(self, transitions: Tensor, keep: Tensor | None) -> Tensor:
+        """The LSTM's last hidden state (N, B, 32)."""
         if keep is not None:
             transitions = transitions * keep.index_select(-1, self.parts)
-        rows = self.input_norm(self.input(transitions.flatten(1, 2)))
-        return self.output_norm(self.output(self.lstm(rows.unflatten(1, transitions.shape[1:3]))))
+        rows = self.input(transitions.flatten(1, 2)).unflatten(1, transitions.shape[1:3])
+        return self.lstm(self.input_norm(rows))

@@ -6,7 +6,7 @@ from one generator per seed, so that a seed has the same parameters alone and in
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -94,4 +94,29 @@ def sim_norm(x: Tensor, groups: int = 2) -> Tensor:
     return x.unflatten(-1, (groups, -1)).softmax(-1).flatten(-2)
 
 
-NORMS = {"none": lambda x: x, "avgl1": avg_l1_norm, "simnorm": sim_norm}
+class LayerNorm(nn.Module):
+    """PyTorch's affine layer norm over the last axis, with a leading seed axis: (N, ..., n) -> (N, ..., n)."""
+
+    def __init__(self, n_seeds: int, n: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(n_seeds, n)), nn.Parameter(torch.zeros(n_seeds, n))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (t.view(len(t), *[1] * (x.ndim - 2), -1) for t in (self.weight, self.bias))
+        return torch.nn.functional.layer_norm(x, x.shape[-1:]) * weight + bias
+
+
+def window_norm(x: Tensor) -> Tensor:
+    """Each feature to mean 0 and variance 1 over the window's steps, the axis before the last; no parameters."""
+    return (x - x.mean(-2, keepdim=True)) / (x.var(-2, correction=0, keepdim=True) + 1e-5).sqrt()
+
+
+INPUT_NORMS = ("none", "layernorm", "avgl1", "simnorm", "windownorm")
+OUTPUT_NORMS = ("none", "layernorm", "avgl1", "simnorm")
+
+
+def make_norm(name: str, n_seeds: int, n: int) -> Callable[[Tensor], Tensor]:
+    """The norm of that name (INPUT_NORMS, OUTPUT_NORMS) over n features."""
+    if name == "layernorm":
+        return LayerNorm(n_seeds, n)
+    return {"none": lambda x: x, "avgl1": avg_l1_norm, "simnorm": sim_norm, "windownorm": window_norm}[name]

@@ -1,0 +1,145 @@
+"""What the embeddings are like: Informativeness, Variability and its terms (A.15), Representation-Overlap (F3, F4).
+
+Each is computed from W windows of every context of a set, under the mean policy. In evaluation mode the encoder reads
+evenly spaced steps, as when acting; in training mode a random subset with masks, as in the updates and in the paper's
+release.
+"""
+
+from collections.abc import Sequence
+
+import infomeasure
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmash_core.agent import Agent, stream
+from dmash_core.benchmark.suite import get_spec
+from dmash_core.evaluation import EVALUATION_STREAM, Driver
+from dmash_core.networks.encoder import random_positions
+from dmash_core.runs import SPLITS
+from dmash_core.theory import Law
+
+WINDOWS = 256  # distinct windows of each context, fewer where rollouts x T is smaller
+DIAGNOSTICS_STREAM = 4  # of a run's random streams (see evaluation.py)
+MODES = {"": "evaluation", "_train_mode": "training"}  # suffix of the metrics' names: the encoder's mode
+
+# ------------------------------------------------------------------ measures
+
+
+def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool = False) -> float:
+    """I(z; c) in nats of samples z (n, d_z) and c (n, d_c): the first estimator of Kraskov et al. (2004).
+
+    ``release`` takes Euclidean distances, in the joint space and in both marginals, where Kraskov's takes the largest
+    coordinate: the estimator of the paper's release, biased low. Both are in raw units.
+
+    Contexts are few points with many samples each, so the k-th neighbour is as a rule of the same context, and the
+    marginal count of c is that context's size: at most ln(number of contexts) comes out, and that when no z of
+    another context is as near. Codes that coincide have no k-th distance; noise of 1e-10 on z, far below float32's
+    resolution of a code, gives them one: a constant code then tells 0, and one point for each context its ln.
+    """
+    z = z + 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
+    norm = 2 if release else np.inf
+    return float(infomeasure.mutual_information(z, c, approach="ksg", k=k, minkowski_p=norm, noise_level=0, base="e"))
+
+
+def cosines(z: np.ndarray) -> np.ndarray:
+    """Cosine similarities (C, C) of the contexts' mean codes, from z (C, W, d)."""
+    means = z.mean(axis=1)
+    unit = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return unit @ unit.T
+
+
+def modes(env: str, contexts: np.ndarray) -> np.ndarray:
+    """S of each context (C, d): -1 or +1 by its discrete dimension (inversion or swap), all +1 where there is none."""
+    discrete = [i for i, dimension in enumerate(get_spec(env).dimensions) if dimension.values is not None]
+    above = contexts[:, discrete] > contexts[:, discrete].mean(axis=0)
+    return np.where(above.all(axis=1), 1.0, -1.0)
+
+
+def measures(z: np.ndarray, contexts: np.ndarray, mode: np.ndarray) -> dict[str, float]:
+    """All scalar measures of the codes z (C, W, d_z) of contexts (C, d_c) with modes S (C,).
+
+    ``variability`` = tr Cov(Z) / d_z is the sum of its three terms by A.15; where all contexts have one mode,
+    ``within_mode_spread`` is all that is between contexts. ``overlap`` is the mean cosine of pairs of different
+    contexts, ``overlap_release`` takes each context with itself too.
+    """
+    n, windows, d_z = z.shape
+    samples, cosine = z.reshape(-1, d_z), cosines(z)
+    law = Law.of_samples(samples, np.arange(n).repeat(windows), mode, np.zeros(n))
+    noise, spread, separation = law.terms().values()
+    known = contexts.repeat(windows, axis=0)
+    return {
+        "informativeness": informativeness(samples, known),
+        "informativeness_release": informativeness(samples, known, release=True),
+        "variability": law.variability() / d_z,
+        "within_context_noise": noise / d_z,
+        "within_mode_spread": spread / d_z,
+        "between_mode_separation": separation / d_z,
+        "overlap": float((cosine.sum() - np.trace(cosine)) / (n * (n - 1))),
+        "overlap_release": float(cosine.mean()),
+    }
+
+
+# ------------------------------------------------------------------ codes
+
+
+@torch.no_grad()
+def codes(driver: Driver, seeds: Sequence[int], step: int = 0, windows: int = WINDOWS) -> dict[str, Tensor]:
+    """Codes (N, C, W, d_z) of the episodes that ``driver`` has just finished, by the keys of MODES.
+
+    W = min(windows, rollouts x T) distinct pairs (rollout, time) of each context, drawn from ``seed`` and ``step``
+    alone; their windows are those that the agent acted on.
+    """
+    agent, layout, rows = driver.agent, driver.agent.layout, driver.history.rows
+    (n, c), positions = driver.contexts.shape[:2], driver.history.positions
+    pairs = driver.batch // c * layout.horizon
+    windows = min(windows, pairs)
+    draws = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(stream(seed, DIAGNOSTICS_STREAM, step))
+        pair = torch.rand(c, pairs, generator=generator).topk(windows).indices
+        subset = random_positions(torch.rand(c, windows, layout.window, generator=generator))
+        keep = torch.rand(*subset.shape, 3, generator=generator) >= agent.method.masking
+        draws.append((pair, subset, keep.float()))
+    pair, subset, keep = (torch.stack(d).to(rows.device) for d in zip(*draws, strict=True))
+    # histories lie seed by seed, context by context, rollout by rollout; K rows of zeros come before the warm-up
+    history = torch.arange(n * c, device=rows.device).view(n, c, 1) * (driver.batch // c) + pair // layout.horizon
+    first = history * rows.shape[2] + layout.window + pair % layout.horizon
+    flat, encoder, out = rows.view(-1, layout.row), agent.modules["encoder"], ([], [])
+    for i in range(c):  # one context after the other, which keeps the windows small
+        for z, chosen, mask in zip(out, (positions, subset[:, i]), (None, keep[:, i]), strict=True):
+            z.append(encoder(layout.encoder_input(flat[first[:, i, :, None] + chosen]), mask))
+    return {suffix: torch.stack(z, dim=1) for suffix, z in zip(MODES, out, strict=True)}
+
+
+def diagnose(driver: Driver, env: str, seeds: Sequence[int], step: int) -> dict[str, list[float]]:
+    """The measures of each set after an evaluation, as {"metric@split": one value for each seed}.
+
+    ``driver`` holds the contexts of all SPLITS, one set after the other; ``embedding_windows`` is W.
+    """
+
+    def by_set(tensor: Tensor) -> list[np.ndarray]:
+        return np.split(tensor.cpu().double().numpy(), len(SPLITS), axis=1)
+
+    logs: dict[str, list[float]] = {}
+    for suffix, z in codes(driver, seeds, step).items():
+        logs["embedding_windows"] = [float(z.shape[2])] * len(seeds)
+        for split, contexts, own in zip(SPLITS, by_set(driver.contexts), by_set(z), strict=True):
+            for c, z_c in zip(contexts, own, strict=True):  # of each seed
+                for name, value in measures(z_c, c, modes(env, c)).items():
+                    logs.setdefault(f"{name}{suffix}@{split}", []).append(value)
+    return logs
+
+
+def rollout_codes(
+    agent: Agent, env: str, contexts: np.ndarray, seed: int = 0, rollouts: int = 10, windows: int = WINDOWS
+) -> dict[str, np.ndarray]:
+    """Codes (C, W, d_z) of a trained agent of one seed in ``contexts`` (C, d), by the keys of MODES.
+
+    Runs ``rollouts`` episodes of the mean policy in each context, after the warm-up.
+    """
+    driver = Driver(agent, env, contexts[None], rollouts)
+    driver.warm_up([(seed, EVALUATION_STREAM, i) for i in range(driver.batch)])
+    while not driver.step(driver.mean_action())[1]:
+        pass
+    return {suffix: z[0].double().numpy() for suffix, z in codes(driver, [seed], 0, windows).items()}

@@ -1,0 +1,246 @@
+"""Diagnostics: estimators against known values, windows against the agent's own, and training left as it was."""
+
+import infomeasure
+import numpy as np
+import pytest
+import torch
+from scipy.special import digamma
+
+from dmash_core import embeddings, training
+from dmash_core.benchmark.suite import context_sets
+from dmash_core.embeddings import codes, cosines, diagnose, informativeness, measures, modes
+from dmash_core.evaluation import Driver
+from dmash_core.methods import METHODS, replace
+from dmash_core.replay import random_positions
+from dmash_core.runs import SPLITS, read_run
+from dmash_core.training import Trainer, TrainSettings, make_agent
+
+INFERRED = [arm for arm, method in METHODS.items() if method.context == "inferred"]
+NARROW = dict(width=32, hypernetwork_width=8, bottleneck=4)
+
+# ------------------------------------------------------------------ Informativeness
+
+
+def gaussians(rho, extra=0, n=3000, seed=0):
+    """Samples whose information is -ln(1 - rho^2) / 2; ``extra`` coordinates of z are independent noise."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((2, n, 1))
+    return np.hstack([a, rng.standard_normal((n, extra))]), rho * a + np.sqrt(1 - rho**2) * b
+
+
+@pytest.mark.parametrize("information", [0.0, 0.2, 0.805, 2.0])
+def test_informativeness_of_gaussians(information):
+    z, c = gaussians(np.sqrt(1 - np.exp(-2 * information)))
+    assert informativeness(z, c) == pytest.approx(information, abs=0.05)
+
+
+def test_informativeness_of_vectors_adds_up():
+    pairs = [gaussians(0.8, seed=seed) for seed in range(2)]
+    z, c = (np.hstack(side) for side in zip(*pairs, strict=True))
+    assert informativeness(z, c) == pytest.approx(2 * -0.5 * np.log(1 - 0.8**2), abs=0.1)
+
+
+def test_informativeness_by_a_straightforward_twin():
+    """All pairs of distances, in the maximum norm and in the release's Euclidean one."""
+    z, c = gaussians(0.7, extra=2, n=300)
+    dz, dc = (np.abs(x[:, None] - x) for x in (z, c))
+    for release in (False, True):
+        a, b = (np.linalg.norm(d, axis=2) if release else d.max(axis=2) for d in (dz, dc))
+        joint = np.hypot(a, b) if release else np.maximum(a, b)
+        radius = np.sort(joint, axis=1)[:, 3]  # the third neighbour: the point itself comes first
+        counts = [(d < radius[:, None]).sum(axis=1) for d in (a, b)]  # the point itself is the "+ 1"
+        wanted = digamma(3) + digamma(300) - sum(digamma(count) for count in counts).mean()
+        assert informativeness(z, c, release=release) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_the_releases_estimator_is_biased_low():
+    z, c = gaussians(np.sqrt(1 - np.exp(-2 * 0.805)))
+    assert informativeness(z, c, release=True) == pytest.approx(0.54, abs=0.05)  # as design notes measured it
+    z, c = gaussians(np.sqrt(1 - np.exp(-2 * 0.805)), extra=7)
+    assert informativeness(z, c, release=True) < 0.05 < 0.4 < informativeness(z, c)
+
+
+def test_informativeness_is_infomeasures_own_where_nothing_ties():
+    z, c = gaussians(0.5, extra=1)
+    own = infomeasure.mutual_information(z, c, approach="ksg", k=3, noise_level=0, base="e")
+    assert informativeness(z, c) == pytest.approx(own, abs=1e-6)
+
+
+def test_noise_free_limit():
+    """z = c has infinite information; the third neighbour is the third in both marginals, strictly in only one of
+    them, since the noise against ties parts the two distances: psi(3) - (psi(3) + psi(4)) + psi(n)."""
+    c = np.random.default_rng(0).standard_normal((1000, 1))
+    assert informativeness(c, c) == pytest.approx(digamma(1000) - digamma(4), abs=1e-3)
+
+
+CONTEXTS = context_sets("DI")["train"]
+KNOWN = CONTEXTS.repeat(64, axis=0)
+
+
+@pytest.mark.parametrize("release", [False, True])
+def test_informativeness_of_discrete_contexts_and_ties(release):
+    """ln 2 of two modes, ln 20 of one point for each context, 0 of a constant code and of pure noise."""
+    rng = np.random.default_rng(0)
+    binary = np.repeat([[-1.0], [1.0]], 640, axis=0)
+    z = binary * np.ones(8) + 0.02 * rng.standard_normal((1280, 8))
+    assert informativeness(z, binary, release=release) == pytest.approx(np.log(2), abs=0.01)
+    points = rng.standard_normal((20, 8)).repeat(64, axis=0)
+    assert informativeness(points, KNOWN, release=release) == pytest.approx(np.log(20), abs=0.02)
+    assert informativeness(np.full((1280, 8), 0.3), KNOWN, release=release) == pytest.approx(0, abs=0.05)
+    noise = 0.01 * rng.standard_normal((1280, 8))  # nearer to each other than contexts are
+    assert informativeness(noise, KNOWN, release=release) == pytest.approx(0, abs=0.05)
+
+
+# ------------------------------------------------------------------ the other measures
+
+
+def test_modes_are_the_discrete_dimension():
+    assert modes("DI", np.array([[0.7, -1.0], [0.7, 1.0]])).tolist() == [-1, 1]
+    assert modes("DI-Perm", np.array([[0.7, 0.0], [0.7, 1.0]])).tolist() == [-1, 1]
+    assert set(modes("ODE", context_sets("ODE")["train"])) == {1.0}
+
+
+def test_variability_and_its_terms():
+    """The three terms, each by its own formula from the samples, add up to the mean variance of a coordinate."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((20, 50, 8)) * rng.random((20, 1, 1)) + rng.standard_normal((20, 1, 8))
+    mode = modes("DI", CONTEXTS)
+    got = measures(z, CONTEXTS, mode)
+    means = z.mean(axis=1)
+    by_mode = {s: means[mode == s].mean(axis=0) for s in (-1, 1)}
+    p = (mode > 0).mean()
+    assert got["variability"] == pytest.approx(z.reshape(-1, 8).var(axis=0).mean(), rel=1e-12)
+    assert got["within_context_noise"] == pytest.approx(z.var(axis=1).mean(), rel=1e-12)
+    spread = np.mean([np.square(m - by_mode[s]).mean() for m, s in zip(means, mode, strict=True)])
+    assert got["within_mode_spread"] == pytest.approx(spread, rel=1e-12)
+    separation = p * (1 - p) * np.square(by_mode[1] - by_mode[-1]).mean()
+    assert got["between_mode_separation"] == pytest.approx(separation, rel=1e-12)
+    assert got["variability"] == pytest.approx(got["within_context_noise"] + spread + separation, rel=1e-12)
+    one = measures(z, CONTEXTS, np.ones(20))
+    assert one["between_mode_separation"] == 0
+    assert one["within_mode_spread"] == pytest.approx(means.var(axis=0).mean(), rel=1e-12)
+
+
+def test_overlap_is_the_mean_cosine_of_different_contexts():
+    z = np.random.default_rng(0).standard_normal((20, 30, 8)) + np.eye(20, 8)[:, None]
+    means = z.mean(axis=1)
+    cosine = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for i, a in enumerate(means) for b in means[:i]]
+    got = measures(z, CONTEXTS, modes("DI", CONTEXTS))
+    assert got["overlap"] == pytest.approx(np.mean(cosine), rel=1e-12)
+    assert got["overlap_release"] == pytest.approx(0.05 + 0.95 * got["overlap"], rel=1e-12)
+    assert cosines(z)[3, 1] == pytest.approx(cosine[4], rel=1e-12)
+    assert np.isfinite(cosines(np.zeros((2, 5, 8)))).all()
+
+
+# ------------------------------------------------------------------ windows
+
+
+def evaluated(arm, env="DI", seeds=(0, 1), rollouts=2):
+    """A block of untrained agents and a driver that has just finished an episode in four contexts."""
+    agent = make_agent(env, replace(METHODS[arm], **NARROW), seeds)
+    driver = Driver(agent, env, np.stack([context_sets(env)["train"][::5]] * len(seeds)), rollouts)
+    driver.warm_up([(s, i) for s in seeds for i in range(driver.batch)])
+    acted = []  # the codes that the agent acted on, time by time
+    while True:
+        acted.append(agent.code(driver.history.window(), driver.contexts).vector)
+        if driver.step(driver.mean_action())[1]:
+            return agent, driver, torch.stack(acted, dim=2)  # (N, B, T, 8)
+
+
+@pytest.mark.parametrize("arm", INFERRED)
+def test_evaluation_mode_codes_are_those_acted_on(arm):
+    """With as many windows as there are (rollout, time) pairs each is there once: distinct, and the agent's own."""
+    _, driver, acted = evaluated(arm)
+    z = codes(driver, [0, 1], windows=10_000)[""]
+    acted = acted.reshape(2, 4, 200, 8)
+    assert z.shape == acted.shape
+    for mine, theirs in zip(z.flatten(0, 1), acted.flatten(0, 1), strict=True):
+        order = [x[:, 0].argsort() for x in (mine, theirs)]
+        assert torch.allclose(mine[order[0]], theirs[order[1]], atol=1e-5)
+
+
+def test_training_mode_codes_by_a_straightforward_twin(monkeypatch):
+    """Random steps and masks of the same draws, window by window."""
+    agent, driver, _ = evaluated("dma-star-sh", seeds=(3,))
+    monkeypatch.setattr(embeddings, "random_positions", lambda u: drawn.append(random_positions(u)) or drawn[-1])
+    drawn = []
+    z = codes(driver, [3], step=7, windows=5)["_train_mode"]
+    generator = torch.Generator().manual_seed(embeddings.stream(3, embeddings.DIAGNOSTICS_STREAM, 7))
+    pair = torch.rand(4, 200, generator=generator).topk(5).indices
+    torch.rand(4, 5, 24, generator=generator)
+    keep = (torch.rand(4, 5, 4, 3, generator=generator) >= 0.4).float()
+    for c in range(4):
+        for w in range(5):
+            rollout, t = divmod(pair[c, w].item(), 100)
+            window = driver.history.rows[0, 2 * c + rollout, 24 + t : 48 + t][drawn[0][c, w]]
+            rows = agent.layout.encoder_input(window)[None, None]
+            assert torch.allclose(z[0, c, w], agent.modules["encoder"](rows, keep[None, None, c, w])[0, 0], atol=1e-6)
+    assert 0.4 < keep.mean() < 0.8
+
+
+def test_draws_are_distinct_and_depend_on_seed_and_step_alone():
+    _, driver, acted = evaluated("dma", rollouts=3)
+    z = codes(driver, [0, 1], step=5)[""]
+    for mine, theirs in zip(z.flatten(0, 1), acted.reshape(8, 300, 8), strict=True):
+        assert len(torch.unique(theirs, dim=0)) == 300 and len(torch.unique(mine, dim=0)) == len(mine) == 256
+    again, other = codes(driver, [0, 1], step=5)[""], codes(driver, [0, 1], step=6)[""]
+    assert torch.equal(z, again) and not torch.equal(z, other) and not torch.equal(z[0], z[1])
+
+
+def test_a_block_is_diagnosed_seed_by_seed():
+    """Each seed's values, also of the sets that they belong to, are those of its own codes."""
+    agent = make_agent("DI", replace(METHODS["dma-star"], **NARROW), [4, 9])
+    sets = training.block_contexts("DI", [4, 9])
+    evaluator = training.Evaluator(agent, "DI", sets, [4, 9], 1)
+    evaluator(50)
+    logs = diagnose(evaluator.driver, "DI", [4, 9], 50)
+    assert logs["embedding_windows"] == [100.0, 100.0]  # one rollout of 100 steps has no more
+    z = codes(evaluator.driver, [4, 9], 50)
+    for i in range(2):
+        own = z["_train_mode"][i, 20:40].double().numpy()
+        wanted = measures(own, sets["eval-in"][i].astype(np.float32).astype(float), modes("DI", sets["eval-in"][i]))
+        assert {k: logs[f"{k}_train_mode@eval-in"][i] for k in wanted} == wanted
+
+
+# ------------------------------------------------------------------ in training
+
+SMALL = dict(random_steps=100, per_context=2, eval_every=150, eval_rollouts=1)
+
+
+def run(tmp_path, arm, seeds=(0, 1)):
+    settings = TrainSettings("DI", arm, replace(METHODS[arm], **NARROW), **SMALL)
+    trainer = Trainer(settings, seeds, 300, tmp_path, progress=False)
+    return trainer, trainer.run()
+
+
+@pytest.mark.parametrize("arm", INFERRED)
+def test_diagnostics_leave_training_bit_for_bit_as_it_was(arm, tmp_path, monkeypatch):
+    with_, paths = run(tmp_path / "with", arm)
+    monkeypatch.setattr(training, "diagnose", lambda *_: {})
+    without, bare = run(tmp_path / "without", arm)
+    a, b = with_.agent.state(), without.agent.state()
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    for one, other in zip(with_.generators, without.generators, strict=True):
+        assert torch.equal(one.get_state(), other.get_state())
+    assert torch.equal(with_.replay.rows, without.replay.rows)
+    for path, plain in zip(paths, bare, strict=True):
+        frame, rest = read_run(path).frame, read_run(plain).frame
+        metrics = frame["metric"].unique()
+        assert {"informativeness", "overlap_release_train_mode", "embedding_windows"} <= set(metrics)
+        kept = frame[frame["metric"].isin(rest["metric"].unique())].reset_index(drop=True)
+        assert kept.astype({"metric": str}).equals(rest.astype({"metric": str}))
+
+
+def test_the_raw_run_says_of_which_set_a_measure_is(tmp_path):
+    _, (path,) = run(tmp_path, "dma-star", seeds=(0,))
+    frame = read_run(path).frame
+    rows = frame[frame["metric"] == "informativeness"]
+    assert list(zip(rows["step"], rows["split"], strict=True)) == [(s, k) for s in (150, 300) for k in SPLITS]
+    assert rows[["context", "rollout"]].isna().all(axis=None)
+    assert frame.loc[frame["metric"] == "dynamics_loss", "split"].isna().all()
+
+
+@pytest.mark.parametrize("arm", ["dr", "concat"])
+def test_arms_without_an_inferred_code_have_no_embeddings(arm, tmp_path):
+    _, paths = run(tmp_path, arm, seeds=(0,))
+    assert "embedding_windows" not in set(read_run(paths[0]).frame["metric"])
