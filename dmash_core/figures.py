@@ -48,23 +48,23 @@ ARMS = {
     "dma-star-sh": ArmStyle("DMA*-SH", "#D55E00", "-", "o"),
     "dma-sh": ArmStyle("DMA-SH", "#E69F00", _DASHDOT, "p"),
     "dma-star-h": ArmStyle("DMA*-H", "#009E73", "-", "h"),
-    "dma-star-h-rl-only": ArmStyle("DMA*-H (RL only)", "#56B4E9", _DASH, "H"),
-    "dma-star-sh-critic": ArmStyle("DMA*-SH (critic loss not detached)", "#CC79A7", "-", "1"),
-    "dma-star-sh-actor": ArmStyle("DMA*-SH (actor loss not detached)", "#8C7A00", "-", "2"),
-    "dma-star-sh-both": ArmStyle("DMA*-SH (neither detached)", "#000000", "-", "3"),
+    "dma-star-h-rl-only": ArmStyle("DMA*-H, RL only", "#56B4E9", _DASH, "H"),
+    "dma-star-sh-critic": ArmStyle("DMA*-SH, critic not detached", "#CC79A7", "-", "1"),
+    "dma-star-sh-actor": ArmStyle("DMA*-SH, actor not detached", "#8C7A00", "-", "2"),
+    "dma-star-sh-both": ArmStyle("DMA*-SH, neither detached", "#000000", "-", "3"),
     "pearl": ArmStyle("PEARL", "#0072B2", _DASHDOT, "d"),
     "varibad": ArmStyle("VariBAD", "#CC79A7", _DOT, "8"),
     "amago-transformer": ArmStyle("Amago, Transformer (our compact version)", "#8C7A00", _DASH, "X"),
-    "dma-star-sh-inverse": ArmStyle("DMA*-SH (inverse dynamics)", "#0072B2", _DASHDOT, "<"),
-    "dma-star-sh-reward": ArmStyle("DMA*-SH (reward prediction)", "#009E73", _DASHDOT, ">"),
+    "dma-star-sh-inverse": ArmStyle("DMA*-SH, inverse dynamics", "#0072B2", _DASHDOT, "<"),
+    "dma-star-sh-reward": ArmStyle("DMA*-SH, reward prediction", "#009E73", _DASHDOT, ">"),
     "da-inferred": ArmStyle("DA with an inferred code", "#CC79A7", _DASHDOT, "s"),
-    "dma-star-causal": ArmStyle("DMA* (window before target)", "#0072B2", _DOT, "<"),
-    "dma-star-sh-causal": ArmStyle("DMA*-SH (window before target)", "#D55E00", _DASH, "o"),
-    "dma-star-sh-only-dynamics": ArmStyle("adapters: dynamics", "#0072B2", _DOT, "v"),
-    "dma-star-sh-only-actor": ArmStyle("adapters: actor", "#009E73", _DOT, "v"),
-    "dma-star-sh-only-critic": ArmStyle("adapters: critics", "#CC79A7", _DOT, "v"),
-    "dma-star-sh-only-dynamics-actor": ArmStyle("adapters: dynamics, actor", "#56B4E9", _DOT, "v"),
-    "dma-star-sh-only-dynamics-critic": ArmStyle("adapters: dynamics, critics", "#8C7A00", _DOT, "v"),
+    "dma-star-causal": ArmStyle("DMA*, window before target", "#0072B2", _DOT, "<"),
+    "dma-star-sh-causal": ArmStyle("DMA*-SH, window before target", "#D55E00", _DASH, "o"),
+    "dma-star-sh-only-dynamics": ArmStyle("DMA*-SH, dynamics only", "#0072B2", _DOT, "v"),
+    "dma-star-sh-only-actor": ArmStyle("DMA*-SH, actor only", "#009E73", _DOT, "v"),
+    "dma-star-sh-only-critic": ArmStyle("DMA*-SH, critics only", "#CC79A7", _DOT, "v"),
+    "dma-star-sh-only-dynamics-actor": ArmStyle("DMA*-SH, dynamics and actor only", "#56B4E9", _DOT, "v"),
+    "dma-star-sh-only-dynamics-critic": ArmStyle("DMA*-SH, dynamics and critics only", "#8C7A00", _DOT, "v"),
 }
 _ORDER = list(ARMS)
 
@@ -533,7 +533,7 @@ def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
     columns = ["what", "verdict", "published", "published_id", "value", "low", "high", "unit", "seeds"]
     table = pd.DataFrame([{key: one[key] for key in columns} for one in findings if one["value"] is not None])
     paper = pd.to_numeric(table["published"], errors="coerce")
-    size = np.log10(np.maximum(table["value"].abs(), paper.abs().fillna(0)).clip(lower=1e-3)).round()
+    size = np.log10(np.maximum(table["value"].abs(), paper.abs().fillna(0)).clip(lower=100)).astype(int)
     parts = [part for _, part in table.assign(paper=paper).groupby([table["unit"], size], sort=False)]
     heights = [0.5 + 0.19 * len(part) for part in parts]
     fig = Figure(figsize=(7.0, 0.2 + sum(heights)))
