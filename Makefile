@@ -72,8 +72,8 @@ bench: setup ## speed and memory of every arm, beside the straightforward twin (
 runs: setup ## work on the grid of training runs: PROFILE=first|paper HOURS=2 JOBS=2 (1 GB a job; goes on where it was)
 	$(DMASH) sweep --profile $(if $(filter recorded,$(PROFILE)),paper,$(PROFILE)) $(if $(HOURS),--hours $(HOURS)) $(if $(JOBS),--jobs $(JOBS)) --out $(RUNS)
 
-faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min), SPEED=1 on a quiet machine
-	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20) $(if $(SPEED),--speed)
+faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
+	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
 
 lock: ## write requirements.lock from the packages that are installed
 	(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > requirements.lock.new

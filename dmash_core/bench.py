@@ -14,6 +14,8 @@ from statistics import median
 import torch
 
 from dmash_core.methods import Method
+from dmash_core.runs import read_run, run_path
+from dmash_core.sweep import Cell, Sweep
 from dmash_core.training import Trainer, TrainSettings, configure_cpu
 
 TESTS = Path(__file__).parent.parent / "tests"
@@ -40,6 +42,30 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) ->
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         say(f"{arm:14}" + "".join(f"{'-' if rows[-1][c] is None else rows[-1][c]:>16}" for c in COLUMNS))
     return rows
+
+
+def measure_workers(jobs: int, say: Callable[[str], None], steps: int = 2000) -> dict:
+    """Cells a second of a sweep (DI, DMA*-SH, `steps` steps, starting included) with `jobs` workers and with one.
+
+    Means something on a machine that does nothing else. speed_up is their ratio; start_s what a cell takes beyond its
+    training with one worker.
+    """
+    settings = {"random_steps": 100, "eval_every": steps // 2, "eval_rollouts": 1}
+    cells = [Cell("DI", "dma-star-sh", "dma-star-sh", seed, steps, settings) for seed in range(jobs)]
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for n in (1, jobs):
+            out, began = Path(folder) / str(n), time.perf_counter()
+            Sweep(cells, out, jobs=n, say=lambda line: None, poll=0.1).run()
+            seconds[n] = time.perf_counter() - began
+            metas = [read_run(run_path(out, *cell.key)).meta for cell in cells]
+            training = sum(meta["wall_time_s"] for meta in metas)
+            say(f"{n} worker(s): {seconds[n]:.1f} s for {jobs} cells of {steps} steps, {training:.1f} s of training")
+            if n == 1:
+                start = (seconds[1] - training) / jobs
+    row = {"jobs": jobs, "steps": steps, "speed_up": round(seconds[1] / seconds[jobs], 3), "start_s": round(start, 2)}
+    say(f"{jobs} workers are {row['speed_up']} times as fast as one")
+    return row | {k: v for k, v in metas[0].items() if k in ("machine", "git_commit", "finished")}
 
 
 def _twin(agent):

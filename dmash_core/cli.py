@@ -202,13 +202,14 @@ def _smoke(argv: list[str]) -> None:
 
 
 def _bench(argv: list[str]) -> None:
-    from dmash_core.bench import measure
+    from dmash_core.bench import measure, measure_workers
     from dmash_core.methods import MAIN_ARMS, get_method
 
     def bench(
         arms: tuple[str, ...] = MAIN_ARMS,
         env: str = "DI",
         window: int | None = None,
+        workers: int | None = None,
         json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     ):
         """Measure speed and memory of each arm on this machine, one thread, beside a straightforward twin.
@@ -217,10 +218,15 @@ def _bench(argv: list[str]) -> None:
             arms: which arms.
             env: environment whose sizes are used.
             window: K; the environment's by default.
+            workers: measure instead how many times as fast a sweep with so many workers is as one with one worker;
+                for a machine that does nothing else.
             json_: print JSON only.
         """
+        say = (lambda line: None) if json_ else print
+        if workers is not None and workers < 2:
+            raise UserError(f"workers must be at least 2, not {workers}")
         methods = {arm: replace(get_method(arm), window=window) for arm in arms}
-        rows = measure(methods, env, say=(lambda line: None) if json_ else print)
+        rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
         if json_:
             print(json.dumps(rows, indent=2))
 

@@ -1,27 +1,32 @@
-"""What the embeddings are like: Informativeness, Variability and its terms (A.15), Representation-Overlap (F3, F4).
+"""What the embeddings are like: Informativeness, Variability and its terms (A.15), Representation-Overlap (F3, F4), and
+the shadow gradient that the actor loss would send to them (section 6.5).
 
-Each is computed from W windows of every context of a set, under the mean policy. In evaluation mode the encoder reads
-evenly spaced steps, as when acting; in training mode a random subset with masks, as in the updates and in the paper's
-release.
+The measures are computed from W windows of every context of a set, under the mean policy. In evaluation mode the
+encoder reads evenly spaced steps, as when acting; in training mode a random subset with masks (and a Gaussian code is
+sampled), as in the updates and in the paper's release.
 """
 
 from collections.abc import Sequence
 
-import infomeasure
 import numpy as np
 import torch
+from scipy.spatial import KDTree
+from scipy.special import digamma
 from torch import Tensor
 
 from dmash_core.agent import Agent, stream
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.evaluation import EVALUATION_STREAM, Driver
 from dmash_core.networks.encoder import random_positions
+from dmash_core.replay import Batch, Replay
 from dmash_core.runs import SPLITS
 from dmash_core.theory import Law
 
 WINDOWS = 256  # distinct windows of each context, fewer where rollouts x T is smaller
 DIAGNOSTICS_STREAM = 4  # of a run's random streams (see evaluation.py)
 MODES = {"": "evaluation", "_train_mode": "training"}  # suffix of the metrics' names: the encoder's mode
+
+F4_CONTEXTS = np.array([(mass, inversion) for inversion in (1.0, -1.0) for mass in (0.8, 1.0, 1.3)])  # of DI
 
 # ------------------------------------------------------------------ measures
 
@@ -38,8 +43,11 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
     resolution of a code, gives them one: a constant code then tells 0, and one point for each context its ln.
     """
     z = z + 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
-    norm = 2 if release else np.inf
-    return float(infomeasure.mutual_information(z, c, approach="ksg", k=k, minkowski_p=norm, noise_level=0, base="e"))
+    norm, joint = 2 if release else np.inf, np.hstack([z, c])
+    distance = KDTree(joint).query(joint, [k + 1], p=norm)[0][:, 0]  # a point is its own first neighbour
+    radius = np.nextafter(distance, 0)  # strictly nearer than the k-th
+    counts = [KDTree(x).query_ball_point(x, radius, p=norm, return_length=True) for x in (z, c)]
+    return float(digamma(k) + digamma(len(z)) - sum(digamma(count).mean() for count in counts))
 
 
 def cosines(z: np.ndarray) -> np.ndarray:
@@ -47,6 +55,13 @@ def cosines(z: np.ndarray) -> np.ndarray:
     means = z.mean(axis=1)
     unit = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     return unit @ unit.T
+
+
+def by_mode(cosine: np.ndarray) -> dict[str, np.ndarray]:
+    """The entries of `di_cosines` for pairs of different contexts: "within" a mode (6), "across" the modes (9)."""
+    first, second = np.triu_indices(len(F4_CONTEXTS), 1)
+    same = F4_CONTEXTS[first, 1] == F4_CONTEXTS[second, 1]
+    return {"within": cosine[first, second][same], "across": cosine[first, second][~same]}
 
 
 def modes(env: str, contexts: np.ndarray) -> np.ndarray:
@@ -100,16 +115,21 @@ def codes(driver: Driver, seeds: Sequence[int], step: int = 0, windows: int = WI
         pair = torch.rand(c, pairs, generator=generator).topk(windows).indices
         subset = random_positions(torch.rand(c, windows, layout.window, generator=generator))
         keep = torch.rand(*subset.shape, 3, generator=generator) >= agent.method.masking
-        draws.append((pair, subset, keep.float()))
-    pair, subset, keep = (torch.stack(d).to(rows.device) for d in zip(*draws, strict=True))
+        noise = torch.randn(c, windows, agent.method.embedding, generator=generator)
+        draws.append((pair, subset, keep.float(), noise))
+    pair, subset, keep, noise = (torch.stack(d).to(rows.device) for d in zip(*draws, strict=True))
     # histories lie seed by seed, context by context, rollout by rollout; K rows of zeros come before the warm-up
     history = torch.arange(n * c, device=rows.device).view(n, c, 1) * (driver.batch // c) + pair // layout.horizon
     first = history * rows.shape[2] + layout.window + pair % layout.horizon
-    flat, encoder, out = rows.view(-1, layout.row), agent.modules["encoder"], ([], [])
+    flat, out = rows.view(-1, layout.row), {suffix: [] for suffix in MODES}
     for i in range(c):  # one context after the other, which keeps the windows small
-        for z, chosen, mask in zip(out, (positions, subset[:, i]), (None, keep[:, i]), strict=True):
-            z.append(encoder(layout.encoder_input(flat[first[:, i, :, None] + chosen]), mask))
-    return {suffix: torch.stack(z, dim=1) for suffix, z in zip(MODES, out, strict=True)}
+        acting, training = (
+            layout.encoder_input(flat[first[:, i, :, None] + chosen]) for chosen in (positions, subset[:, i])
+        )
+        out[""].append(agent.modules["encoder"](acting))
+        batch = Batch(*[None] * 6, *(t.unsqueeze(1) for t in (training, keep[:, i], noise[:, i])))
+        out["_train_mode"].append(agent.embed(batch, slice(0, 1))[0])
+    return {suffix: torch.stack(z, dim=1) for suffix, z in out.items()}
 
 
 def diagnose(driver: Driver, env: str, seeds: Sequence[int], step: int) -> dict[str, list[float]]:
@@ -143,3 +163,27 @@ def rollout_codes(
     while not driver.step(driver.mean_action())[1]:
         pass
     return {suffix: z[0].double().numpy() for suffix, z in codes(driver, [seed], 0, windows).items()}
+
+
+def di_cosines(agent: Agent, seed: int = 0) -> dict[str, np.ndarray]:
+    """Figure 4: the cosine matrices (6, 6) of a trained DI agent in F4_CONTEXTS, by the keys of MODES."""
+    return {suffix: cosines(z) for suffix, z in rollout_codes(agent, "DI", F4_CONTEXTS, seed).items()}
+
+
+def shadow_gradients(agent: Agent, replay: Replay, per_context: int, seeds: Sequence[int], step: int) -> dict:
+    """Frobenius norm of the actor loss's gradient with respect to z (N, B, 8), by path: {"shadow_<path>": N values}.
+
+    The loss is the mean over a batch that ``seed`` and ``step`` alone decide. Its gradient is taken through the actor,
+    through the critics and through both, whatever the arm detaches, and never applied. The release lifts the actor's
+    stop only, which with a shared hypernetwork lets "both" through and with private ones "actor".
+    """
+    seeds = [stream(seed, DIAGNOSTICS_STREAM, step, 1) for seed in seeds]
+    generators = [torch.Generator(agent.device).manual_seed(seed) for seed in seeds]
+    batch = replay.sample(generators, per_context, 1, agent.method)
+    with torch.no_grad():
+        z, _ = agent.embed(batch, slice(1, 2))
+    ends = [z.clone().requires_grad_() for _ in range(2)]
+    loss, _ = agent.actor_loss(batch.obs, *map(agent.code_of, ends), batch.noise[:, 0])
+    actor, critics = torch.autograd.grad(loss.sum(), ends)
+    paths = {"actor": actor, "critics": critics, "both": actor + critics}
+    return {f"shadow_{name}": gradient.flatten(1).norm(dim=1).tolist() for name, gradient in paths.items()}

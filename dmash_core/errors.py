@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake in what the user asked for: the command line prints it in one sentence and exits with status 2."""
 
 
+class Diverged(UserError):
+    """A loss, a parameter or the physics of an environment stopped being finite: the run has failed."""
+
+
 class Interrupted(Exception):
     """Work was stopped by signal number ``signal``; the message says where it stands and how it goes on."""
 

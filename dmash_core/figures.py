@@ -114,13 +114,13 @@ def save(fig: Figure, table: pd.DataFrame, name: str, out_dir: str | Path) -> li
     return paths
 
 
-def _summary(cell: pd.DataFrame, steps: Iterable[int]) -> list[dict]:
-    """Mean and 95 % interval over the seeds of `cell` (columns seed, step, aer) at each of `steps`."""
-    grid = cell.pivot(index="step", columns="seed", values="aer")
+def _summary(cell: pd.DataFrame, steps: Iterable[int], value: str = "aer") -> list[dict]:
+    """Mean and 95 % interval over the seeds of `cell` (columns seed, step, `value`) at each of `steps`."""
+    grid = cell.pivot(index="step", columns="seed", values=value)
     rows = []
     for step in steps:
         mean, low, high = mean_interval(grid.loc[step])
-        rows.append({"step": int(step), "seeds": grid.shape[1], "aer": mean, "low": low, "high": high})
+        rows.append({"step": int(step), "seeds": grid.shape[1], value: mean, "low": low, "high": high})
     return rows
 
 
@@ -181,6 +181,69 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
     axes[0].set_ylabel(f"{env}: AER (0 to {top:g})")
     fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3)
     return fig, table
+
+
+def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | None = "train") -> pd.DataFrame:
+    """Diagnostics of training against steps, a row for each (env, arm, metric, step that all seeds with it have).
+
+    Columns env, arm, metric, split, step, seeds, value, low, high; `split` None takes those that belong to no set. A
+    run that does not log a metric counts as no run of it.
+    """
+    rows = []
+    for env, arm in sorted(
+        {(run.meta["env"], run.meta["arm"]) for run in runs}, key=lambda key: (key[0], _arm_order(key[1]))
+    ):
+        own = [run for run in runs if (run.meta["env"], run.meta["arm"]) == (env, arm)]
+        for metric in metrics:
+            parts = []
+            for run in own:
+                there = run.frame["split"].isna() if split is None else run.frame["split"] == split
+                part = run.frame.loc[(run.frame["metric"] == metric) & there, ["step", "value"]]
+                parts.append(part.assign(seed=run.meta["seed"]))
+            if len(cell := pd.concat(parts)):
+                key = {"env": env, "arm": arm, "metric": metric, "split": split}
+                rows += [{**key, **row} for row in _summary(cell, _common_steps(cell), "value")]
+    return pd.DataFrame(rows, columns=["env", "arm", "metric", "split", "step", "seeds", "value", "low", "high"])
+
+
+@_styled
+def diagnostic_curves(
+    table: pd.DataFrame, metrics: dict[str, str], envs: Sequence[str], arms: Sequence[str], scale: str = "linear"
+) -> Figure:
+    """`diagnostic_table` drawn: a row of panels per metric (name -> axis label), a column per environment, a line per
+    arm with its 95 % interval over seeds. What has no runs is called missing in its panel."""
+    fig = Figure(figsize=(max(4.2, 0.6 + 2.2 * len(envs)), 0.7 + 1.5 * len(metrics) + 0.17 * math.ceil(len(arms) / 3)))
+    axes = fig.subplots(len(metrics), len(envs), squeeze=False, sharex="col")
+    for (metric, label), line in zip(metrics.items(), axes, strict=True):
+        for env, ax in zip(envs, line, strict=True):
+            missing = []
+            for arm in arms:
+                curve = table[(table["metric"] == metric) & (table["env"] == env) & (table["arm"] == arm)]
+                style, x = arm_style(arm), curve["step"] / 1000
+                if curve.empty:
+                    missing.append(style.name)
+                    continue
+                look = {"color": style.color, "linestyle": style.line, "marker": style.marker}
+                ax.plot(x, curve["value"], **look, markevery=max(1, len(x) // 8))
+                ax.fill_between(x, curve["low"], curve["high"], color=style.color, alpha=0.13, linewidth=0.4)
+            if missing:
+                said = "missing: " + ("all" if len(missing) == len(arms) else ", ".join(missing))
+                ax.text(0.03, 0.97, said, transform=ax.transAxes, va="top", color="#777777", style="italic", fontsize=6)
+            ax.set(
+                yscale=scale,
+                title=env if line is axes[0] else "",
+                xlabel="steps (thousands)" if line is axes[-1] else "",
+            )
+        line[0].set_ylabel(label)
+    seeds, handles = table.groupby("arm")["seeds"].agg(["min", "max"]), []
+    for arm in arms:
+        if arm in seeds.index:
+            style, count = arm_style(arm), " to ".join(map(str, dict.fromkeys(seeds.loc[arm])))
+            said = f"{style.name} (n = {count}{', no interval' if seeds.loc[arm, 'max'] == 1 else ''})"
+            handles.append(Line2D([], [], color=style.color, linestyle=style.line, marker=style.marker, label=said))
+    if handles:
+        fig.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3)
+    return fig
 
 
 def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str] = ()) -> pd.DataFrame:

@@ -22,17 +22,14 @@ from tqdm import tqdm
 
 from dmash_core.agent import Agent, SACSettings, stream
 from dmash_core.benchmark.suite import context_sets, get_spec
+from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.checkpoint import CheckpointFolder, read_tensors, write_tensors
-from dmash_core.embeddings import diagnose
-from dmash_core.errors import Interrupted, UserError
+from dmash_core.embeddings import diagnose, shadow_gradients
+from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.methods import Method, get_method, label
 from dmash_core.replay import Layout, Replay
 from dmash_core.runs import SPLITS, BadRun, provenance, read_run, run_path, write_run
-
-
-class Diverged(UserError):
-    """A loss or a parameter stopped being finite."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +92,15 @@ def make_agent(env: str, method: Method, seeds: Sequence[int], sac: SACSettings 
 
 
 def configure_cpu(threads: int) -> str:
-    """Set the number of threads and, where it is exact enough, oneDNN's faster float32 product; returns its name.
+    """Set the number of threads, the simulators' too, and, where it is exact enough, oneDNN's faster float32 product;
+    returns its name.
 
     On AMD processors with AVX-512 the "bf16" path still multiplies in float32 and is up to 1.35 times as fast; where
     it really rounds to bfloat16 (Intel AMX) the check finds an error ten thousand times as large and keeps plain
     float32.
     """
     torch.set_num_threads(threads)
+    BatchedEnv.threads = threads
     setting = torch.backends.mkldnn.matmul
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(1, 256, 256, generator=generator) for _ in range(2))
@@ -257,6 +256,8 @@ class Trainer:
         means["env_steps"] = [float(self.driver.env_steps)] * len(self.seeds)
         if "encoder" in self.agent.modules:
             means |= diagnose(self.evaluator.driver, self.settings.env, self.seeds, self.step)
+            if self.replay.added:
+                means |= shadow_gradients(self.agent, self.replay, self.settings.per_context, self.seeds, self.step)
         self.diagnostics.append(means)
         self.sums, self.counts = {}, {}
         aer = self.returns[-1].mean(axis=(0, 2, 3))

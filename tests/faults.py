@@ -352,27 +352,11 @@ def kill_node(folder: Path, good: dict, tries: int, rng: random.Random) -> Resul
 FAULTS = [kill_worker, kill_sweep, stop_sweep, two_sweeps, bad_checkpoint, bad_run, full_disk, divergence, kill_node]
 
 
-def measure_bookkeeping(folder: Path) -> str:
-    """One worker beside two, and what writing costs; meaningful on a quiet machine only."""
-    quick = SETTINGS | {"random_steps": 100, "eval_every": 1000}
-    wanted = cells(folder, arms=["dma-star-sh"], steps=1000, settings=quick, method={})
-    rates, parts = {}, []
-    for jobs in (1, 2):
-        out, before = folder / f"jobs-{jobs}", time.monotonic()
-        Sweep(wanted, out, jobs=jobs, say=quiet, poll=0.1).run()
-        took = time.monotonic() - before
-        training = sum(read_run(run_path(out, *cell.key)).meta["wall_time_s"] for cell in wanted)
-        rates[jobs] = len(wanted) / took
-        parts.append(f"{jobs} worker(s): {took:.0f} s for 2 cells of 1,000 steps, {training:.0f} s of them training")
-    return f"{'; '.join(parts)}; two workers are {rates[2] / rates[1]:.2f} times as fast as one"
-
-
 def main() -> None:
     """The campaign: every fault many times, the table to docs/reliability.md; exit status 1 when anything was lost."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--speed", action="store_true", help="measure one worker beside two (a quiet machine)")
     parser.add_argument("--out", type=Path, default=Path("docs/reliability.md"))
     args = parser.parse_args()
     rng, results = random.Random(args.seed), []
@@ -383,9 +367,6 @@ def main() -> None:
             tries = args.tries if fault in (kill_worker, kill_sweep) else max(1, args.tries // 5)
             results.append(fault(Path(temporary) / fault.__name__, good, tries, rng))
             print(results[-1], flush=True)
-        speed = "not measured (`make faults SPEED=1` on a quiet machine)"
-        if args.speed:
-            speed = measure_bookkeeping(Path(temporary) / "speed")
     rows = [f"| {r.fault} | {r.after} | {r.tries} | {r.lost} | {r.doubled} | {r.note} |" for r in results]
     text = f"""# Faults, and what they cost
 
@@ -399,8 +380,6 @@ promised; *doubled* counts cells that were trained twice at once.
 {chr(10).join(rows)}
 
 A kill that came when the work was already over is not counted as a try.
-
-Workers side by side: {speed}.
 """
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text)

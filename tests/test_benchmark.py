@@ -18,6 +18,14 @@ from dmash_core.benchmark.contexts import build_context_sets, check_disjoint
 from dmash_core.errors import UserError
 
 NAMES = ["DI", "DI-Friction", "DI-Perm", "ODE", "ODE-3"]
+MUJOCO = ["Cartpole", "Cheetah", "Reacher-E", "Reacher-H", "Reacher-H-Perm", "BallInCup", "Walker", "WalkerGym"]
+MUJOCO += ["HopperGym"]  # whose physics is in test_mujoco.py
+ALL = NAMES + MUJOCO
+
+
+def episode(name):
+    """The length of an episode that a test can afford."""
+    return 25 if name in MUJOCO else get_spec(name).horizon
 
 
 def step_from(name, context, physics, action):
@@ -33,7 +41,7 @@ def step_from(name, context, physics, action):
 
 def rollout(name, contexts, actions, seed=0):
     """Observations (T + 1, B, obs_dim) and rewards (T, B) of one episode under `actions` (T, B, act_dim)."""
-    batch = make_batch(name, contexts)
+    batch = make_batch(name, contexts, len(actions))
     observations, rewards = [batch.reset(seed=seed)[0]], []
     for action in actions:
         observation, reward, *_ = batch.step(action)
@@ -42,8 +50,8 @@ def rollout(name, contexts, actions, seed=0):
     return np.array(observations), np.array(rewards)
 
 
-def random_actions(steps, num_envs, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (steps, num_envs, 2))
+def random_actions(steps, num_envs, seed=0, act_dim=2):
+    return np.random.default_rng(seed).uniform(-1, 1, (steps, num_envs, act_dim))
 
 
 # ---- physics -------------------------------------------------------------------------------------------------------
@@ -334,16 +342,39 @@ def test_table():
     assert rows["DI"] == rows["DI-Perm"] == (False, 100, 24, 100_000, 0, 100)
     assert rows["DI-Friction"] == (True, 100, 24, 100_000, 0, 100)
     assert rows["ODE"] == (False, 200, 24, 100_000, 0, 200)
+    assert rows["Cartpole"] == (False, 1000, 128, 100_000, 0, 1000)
+    for name in ("Cheetah", "Reacher-E", "Reacher-H", "Reacher-H-Perm"):
+        assert rows[name] == (False, 1000, 128, 200_000, 0, 1000)
+    assert rows["BallInCup"] == rows["Walker"] == (True, 1000, 128, 200_000, 0, 1000)
+    assert rows["WalkerGym"] == rows["HopperGym"] == (True, 1000, 128, 500_000, 0, 4000)
+    assert len(rows) == 13  # and ODE-k
+    ranges = {(n, d.name): (d.default, d.train, d.outer) for n, s in SUITE.items() for d in s.dimensions if d.train}
+    gravity, factor = (9.81, (4.91, 14.71), (0.98, 19.62)), (1, (0.8, 1.2), (0.4, 1.6))
+    assert {key: values for key, values in ranges.items() if key[0] in MUJOCO} == {
+        ("Cartpole", "length"): (0.5, (0.3, 0.85), (0.1, 2.0)),
+        ("Cheetah", "length"): factor,
+        ("Reacher-E", "length"): factor,
+        ("Reacher-H", "length"): factor,
+        ("Reacher-H-Perm", "length"): factor,
+        ("BallInCup", "gravity"): (9.81, (8, 12), (1, 20)),
+        ("BallInCup", "length"): (0.3, (0.24, 0.36), (0.1, 0.5)),
+        **{(name, "gravity"): gravity for name in ("Walker", "WalkerGym", "HopperGym")},
+        **{(name, "strength"): (1, (0.5, 1.5), (0.1, 2.0)) for name in ("Walker", "WalkerGym", "HopperGym")},
+    }
+    second = {name: SUITE[name].dimensions[1].name for name in MUJOCO[:5]}
+    assert second.pop("Reacher-H-Perm") == "swap" and set(second.values()) == {"inversion"}
     assert [d.name for d in get_spec("DI").dimensions] == ["mass", "inversion"]
     assert [get_spec("DI-Friction").dimensions[1].name, get_spec("DI-Perm").dimensions[1].name] == ["friction", "swap"]
     for k in range(1, 21):
         assert [d.name for d in get_spec(f"ODE-{k}").dimensions] == [f"c{j}" for j in range(k)]
-    for name in NAMES:
+    for name in ALL:
         spec = get_spec(name)
         batch = make_batch(name, context_sets(name)["train"])
         assert batch.observation_space.shape == (20, spec.obs_dim) and batch.action_space.shape == (20, spec.act_dim)
         assert batch.horizon == spec.horizon and batch.metadata["autoreset_mode"] is AutoresetMode.DISABLED
-        assert [d.default for d in spec.dimensions] == {
+        assert batch.reset(seed=0)[0].shape == (20, spec.obs_dim)
+    for name in NAMES:
+        assert [d.default for d in get_spec(name).dimensions] == {
             "DI": [1, 1], "DI-Friction": [1, 1], "DI-Perm": [1, 0], "ODE": [0, 0], "ODE-3": [0, 0, 0]
         }[name]  # fmt: skip
 
@@ -351,15 +382,16 @@ def test_table():
 # ---- episodes, streams, snapshots ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_seeding(name):
+    drawn = 2 if name == "BallInCup" else 0  # an entry of the observation that a reset draws
     batch = make_batch(name, np.repeat(context_sets(name)["train"][:1], 20, axis=0))
     first = batch.reset(seed=7)[0]
     second = batch.reset()[0]
     assert np.array_equal(batch.reset(seed=7)[0], first) and np.array_equal(batch.reset()[0], second)
-    assert not np.isclose(first[:, 0], second[:, 0], atol=1e-9, rtol=0).any()
-    assert len(np.unique(first[:, 0])) == 20  # environments of a batch differ
-    assert not np.isin(batch.reset(seed=8)[0][:, 0], first[:, 0]).any()
+    assert not np.isclose(first[:, drawn], second[:, drawn], atol=1e-9, rtol=0).any()
+    assert len(np.unique(first[:, drawn])) == 20  # environments of a batch differ
+    assert not np.isin(batch.reset(seed=8)[0][:, drawn], first[:, drawn]).any()
     assert np.array_equal(batch.reset(seed=[(7, i) for i in range(20)])[0], first)
     reversed_seeds = [(7, i) for i in reversed(range(20))]
     assert np.array_equal(batch.reset(seed=reversed_seeds)[0], first[::-1])
@@ -368,10 +400,10 @@ def test_seeding(name):
     assert not np.array_equal(unseeded.reset()[0], make_batch(name, batch.contexts).reset()[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_an_environment_does_not_depend_on_its_batch(name):
     contexts, spec = context_sets(name)["train"], get_spec(name)
-    actions = random_actions(spec.horizon, 20)
+    actions = random_actions(episode(name), 20, act_dim=spec.act_dim)
     observations, rewards = rollout(name, contexts, actions, seed=9)
     for i in (0, 7, 19):
         alone = rollout(name, contexts[i : i + 1], actions[:, i : i + 1], seed=[(9, i)])
@@ -385,34 +417,35 @@ def test_an_environment_does_not_depend_on_its_batch(name):
         assert terminated is False and truncated is (t == spec.horizon - 1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_snapshot_continues_bit_for_bit(name):
-    contexts, spec = context_sets(name)["train"], get_spec(name)
-    actions = random_actions(2 * spec.horizon, 20)
+    contexts, length = context_sets(name)["train"], episode(name)
+    actions = random_actions(2 * length, 20, act_dim=get_spec(name).act_dim)
+    cut = length // 2
 
     def run(batch, start):
         record = []
         for t in range(start, len(actions)):
-            if t == spec.horizon:
+            if t == length:
                 record.append(batch.reset()[0])
             observation, reward, _, truncated, _ = batch.step(actions[t])
             record += [observation, reward, truncated]
         return b"".join(array.tobytes() for array in record)
 
-    batch = make_batch(name, contexts)
+    batch = make_batch(name, contexts, length)
     batch.reset(seed=2)
-    for action in actions[:37]:
+    for action in actions[:cut]:
         batch.step(action)
     state = batch.state_dict()
     stored = json.dumps({"elapsed": state["elapsed"], "streams": state["streams"]})
-    expected = run(batch, 37)  # steps and resets must not reach into the snapshot
-    other = make_batch(name, contexts)
+    expected = run(batch, cut)  # steps and resets must not reach into the snapshot
+    other = make_batch(name, contexts, length)
     other.reset(seed=99)
     other.load_state_dict(state | json.loads(stored))
-    assert run(other, 37) == expected
-    fresh = make_batch(name, contexts)
+    assert run(other, cut) == expected
+    fresh = make_batch(name, contexts, length)
     fresh.load_state_dict(state)
-    assert run(fresh, 37) == expected
+    assert run(fresh, cut) == expected
     with pytest.raises(UserError, match="other contexts"):
         make_batch(name, context_sets(name)["eval-in"]).load_state_dict(state)
 
@@ -433,6 +466,18 @@ def test_episode_ends_at_the_horizon_and_not_beyond(name):
             batch.step(action)
 
 
+@pytest.mark.parametrize("name", ["DI", "Cartpole"])
+def test_the_length_of_an_episode_can_be_chosen(name):
+    batch = make_batch(name, context_sets(name)["train"], horizon=7)
+    batch.reset(seed=0)
+    action = np.zeros((20, get_spec(name).act_dim))
+    assert [batch.step(action)[3].all() for _ in range(7)] == [False] * 6 + [True]
+    with pytest.raises(ResetNeeded, match="7 steps"):
+        batch.step(action)
+    with pytest.raises(UserError, match="at least 1 step, not 0"):
+        make_batch(name, context_sets(name)["train"], horizon=0)
+
+
 def test_returned_arrays_are_the_callers():
     batch = make_batch("ODE", [[1.0, 0.0]])
     observation, _ = batch.reset(seed=0)
@@ -451,11 +496,11 @@ def test_returned_arrays_are_the_callers():
 # ---- Gymnasium -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", [*NAMES, "ODE-1", "ODE-20"])
+@pytest.mark.filterwarnings("error", "ignore:.*observation space (min|max)imum value is -?infinity")
+@pytest.mark.parametrize("name", [*ALL, "ODE-1", "ODE-20"])
 def test_gymnasium_checker(name):
     env = gymnasium.make(f"AIB/{name}-v0")
-    check_env(env.unwrapped)
+    check_env(env.unwrapped, skip_render_check=True)
     assert env.unwrapped.batch.contexts[0].tolist() == [d.default for d in get_spec(name).dimensions]
 
 

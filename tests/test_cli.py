@@ -91,3 +91,9 @@ def test_bench_row(capsys):
     assert set(bench.COLUMNS) <= set(row) and row["ratio_to_twin"] is not None
     assert 0 < row["ms_per_update"] and 0 < row["outside_update"] < 1 and row["peak_mib"] > 100
     json.dumps(row)
+
+
+def test_bench_of_workers():
+    """A small one end to end; no ratio is asserted, since tests share their machine."""
+    row = bench.measure_workers(2, lambda line: None, steps=200)
+    assert row["speed_up"] > 0 and row["jobs"] == 2 and row["machine"]["cores"]

@@ -1,6 +1,5 @@
 """Diagnostics: estimators against known values, windows against the agent's own, and training left as it was."""
 
-import infomeasure
 import numpy as np
 import pytest
 import torch
@@ -8,14 +7,15 @@ from scipy.special import digamma
 
 from dmash_core import embeddings, training
 from dmash_core.benchmark.suite import context_sets
-from dmash_core.embeddings import codes, cosines, diagnose, informativeness, measures, modes
+from dmash_core.embeddings import by_mode, codes, cosines, diagnose, informativeness, measures, modes, shadow_gradients
 from dmash_core.evaluation import Driver
 from dmash_core.methods import METHODS, replace
-from dmash_core.replay import random_positions
+from dmash_core.replay import Replay, random_positions
 from dmash_core.runs import SPLITS, read_run
 from dmash_core.training import Trainer, TrainSettings, make_agent
 
 INFERRED = [arm for arm, method in METHODS.items() if method.context == "inferred"]
+KINDS = ["dma", "pearl", "dma-star-sh", "dma-star-h", "dma-star-sh-both"]  # a point, a Gaussian, each kind of adapter
 NARROW = dict(width=32, hypernetwork_width=8, bottleneck=4)
 
 # ------------------------------------------------------------------ Informativeness
@@ -60,10 +60,14 @@ def test_the_releases_estimator_is_biased_low():
     assert informativeness(z, c, release=True) < 0.05 < 0.4 < informativeness(z, c)
 
 
-def test_informativeness_is_infomeasures_own_where_nothing_ties():
+@pytest.mark.parametrize("release, norm", [(False, np.inf), (True, 2)])
+def test_informativeness_is_infomeasures_where_nothing_ties(release, norm):
+    """infomeasure itself is not used in the package: its import configures everybody's logging."""
+    import infomeasure
+
     z, c = gaussians(0.5, extra=1)
-    own = infomeasure.mutual_information(z, c, approach="ksg", k=3, noise_level=0, base="e")
-    assert informativeness(z, c) == pytest.approx(own, abs=1e-6)
+    own = infomeasure.mutual_information(z, c, approach="ksg", k=3, minkowski_p=norm, noise_level=0, base="e")
+    assert informativeness(z, c, release=release) == pytest.approx(own, abs=1e-6)
 
 
 def test_noise_free_limit():
@@ -132,6 +136,12 @@ def test_overlap_is_the_mean_cosine_of_different_contexts():
     assert np.isfinite(cosines(np.zeros((2, 5, 8)))).all()
 
 
+def test_pairs_of_figure_4():
+    within = embeddings.F4_CONTEXTS[:, 1:] == embeddings.F4_CONTEXTS[:, 1]
+    pairs = by_mode(np.where(within, 1.0, -1.0))
+    assert {kind: (len(v), set(v)) for kind, v in pairs.items()} == {"within": (6, {1.0}), "across": (9, {-1.0})}
+
+
 # ------------------------------------------------------------------ windows
 
 
@@ -147,7 +157,7 @@ def evaluated(arm, env="DI", seeds=(0, 1), rollouts=2):
             return agent, driver, torch.stack(acted, dim=2)  # (N, B, T, 8)
 
 
-@pytest.mark.parametrize("arm", INFERRED)
+@pytest.mark.parametrize("arm", KINDS)
 def test_evaluation_mode_codes_are_those_acted_on(arm):
     """With as many windows as there are (rollout, time) pairs each is there once: distinct, and the agent's own."""
     _, driver, acted = evaluated(arm)
@@ -159,23 +169,30 @@ def test_evaluation_mode_codes_are_those_acted_on(arm):
         assert torch.allclose(mine[order[0]], theirs[order[1]], atol=1e-5)
 
 
-def test_training_mode_codes_by_a_straightforward_twin(monkeypatch):
-    """Random steps and masks of the same draws, window by window."""
-    agent, driver, _ = evaluated("dma-star-sh", seeds=(3,))
+@pytest.mark.parametrize("arm", ["pearl", "dma-star-sh"])
+def test_training_mode_codes_by_a_straightforward_twin(arm, monkeypatch):
+    """Random steps, masks and noise of the same draws, window by window."""
+    agent, driver, _ = evaluated(arm, seeds=(3,))
     monkeypatch.setattr(embeddings, "random_positions", lambda u: drawn.append(random_positions(u)) or drawn[-1])
     drawn = []
     z = codes(driver, [3], step=7, windows=5)["_train_mode"]
     generator = torch.Generator().manual_seed(embeddings.stream(3, embeddings.DIAGNOSTICS_STREAM, 7))
     pair = torch.rand(4, 200, generator=generator).topk(5).indices
     torch.rand(4, 5, 24, generator=generator)
-    keep = (torch.rand(4, 5, 4, 3, generator=generator) >= 0.4).float()
+    keep = (torch.rand(4, 5, 4, 3, generator=generator) >= agent.method.masking).float()
+    noise = torch.randn(4, 5, 8, generator=generator)
+    encoder = agent.modules["encoder"]
     for c in range(4):
         for w in range(5):
             rollout, t = divmod(pair[c, w].item(), 100)
             window = driver.history.rows[0, 2 * c + rollout, 24 + t : 48 + t][drawn[0][c, w]]
-            rows = agent.layout.encoder_input(window)[None, None]
-            assert torch.allclose(z[0, c, w], agent.modules["encoder"](rows, keep[None, None, c, w])[0, 0], atol=1e-6)
-    assert 0.4 < keep.mean() < 0.8
+            rows, mask = agent.layout.encoder_input(window)[None, None], keep[None, None, c, w]
+            if arm == "pearl":
+                mean, variance = encoder.posterior(rows, mask)
+                wanted = mean + variance.sqrt() * noise[c, w]
+            else:
+                wanted = encoder(rows, mask)
+            assert torch.allclose(z[0, c, w], wanted[0, 0], atol=1e-6)
 
 
 def test_draws_are_distinct_and_depend_on_seed_and_step_alone():
@@ -202,6 +219,52 @@ def test_a_block_is_diagnosed_seed_by_seed():
         assert {k: logs[f"{k}_train_mode@eval-in"][i] for k in wanted} == wanted
 
 
+# ------------------------------------------------------------------ shadow gradients
+
+
+def with_replay(arm, seeds, dtype=torch.float64):
+    """Untrained agents in double precision and a replay of two episodes of noise."""
+    agent = make_agent("DI", replace(METHODS[arm], **NARROW), seeds)
+    agent.modules.to(dtype)
+    agent.log_alpha = torch.full((len(seeds),), -0.5, dtype=dtype)
+    replay = Replay(agent.layout, len(seeds), 20, 200, torch.device("cpu"))
+    replay.rows = torch.randn(replay.rows.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    replay.added = 2
+    return agent, replay
+
+
+@pytest.mark.parametrize("arm", [*KINDS, "dma-star-sh-only-critic"])
+def test_shadow_gradients_are_finite_differences(arm):
+    """Each code of one seed moved up and down, for the actor alone, the critics alone, and both."""
+    agent, replay = with_replay(arm, [6])
+    got = shadow_gradients(agent, replay, 1, [6], 300)
+    generator = torch.Generator().manual_seed(embeddings.stream(6, embeddings.DIAGNOSTICS_STREAM, 300, 1))
+    batch = replay.sample([generator], 1, 1, agent.method)
+    with torch.no_grad():
+        z, _ = agent.embed(batch, slice(1, 2))
+
+        def loss(shift, ways):
+            own = [agent.code_of(z + shift if way in ways else z) for way in ("actor", "critics")]
+            return agent.actor_loss(batch.obs, *own, batch.noise[:, 0])[0]
+
+        for name, ways in {"actor": ["actor"], "critics": ["critics"], "both": ["actor", "critics"]}.items():
+            steps = 1e-6 * torch.eye(z.numel(), dtype=z.dtype).view(-1, *z.shape)
+            slopes = torch.stack([(loss(step, ways) - loss(-step, ways)) / 2e-6 for step in steps])
+            assert got[f"shadow_{name}"] == pytest.approx([slopes.norm().item()], rel=1e-5), name
+    assert min(map(min, got.values())) > 1e-6
+
+
+@pytest.mark.parametrize("arm", ["dma-star-sh", "dma-star-sh-both"])
+def test_shadow_gradients_touch_nothing(arm):
+    agent, replay = with_replay(arm, [0, 1], torch.float32)
+    before = {k: v.clone() for k, v in agent.state().items()}
+    rng = torch.get_rng_state()
+    a = shadow_gradients(agent, replay, 2, [0, 1], 300)
+    assert a == shadow_gradients(agent, replay, 2, [0, 1], 300) != shadow_gradients(agent, replay, 2, [0, 1], 301)
+    assert all(torch.equal(v, before[k]) for k, v in agent.state().items())
+    assert all(p.grad is None for p in agent.modules.parameters()) and torch.equal(rng, torch.get_rng_state())
+
+
 # ------------------------------------------------------------------ in training
 
 SMALL = dict(random_steps=100, per_context=2, eval_every=150, eval_rollouts=1)
@@ -213,11 +276,12 @@ def run(tmp_path, arm, seeds=(0, 1)):
     return trainer, trainer.run()
 
 
-@pytest.mark.parametrize("arm", INFERRED)
+@pytest.mark.parametrize("arm", ["dma", "pearl", "dma-star-sh"])
 def test_diagnostics_leave_training_bit_for_bit_as_it_was(arm, tmp_path, monkeypatch):
-    with_, paths = run(tmp_path / "with", arm)
+    with_, paths = run(tmp_path / "with", arm, seeds=(0,))
     monkeypatch.setattr(training, "diagnose", lambda *_: {})
-    without, bare = run(tmp_path / "without", arm)
+    monkeypatch.setattr(training, "shadow_gradients", lambda *_: {})
+    without, bare = run(tmp_path / "without", arm, seeds=(0,))
     a, b = with_.agent.state(), without.agent.state()
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     for one, other in zip(with_.generators, without.generators, strict=True):
@@ -226,7 +290,7 @@ def test_diagnostics_leave_training_bit_for_bit_as_it_was(arm, tmp_path, monkeyp
     for path, plain in zip(paths, bare, strict=True):
         frame, rest = read_run(path).frame, read_run(plain).frame
         metrics = frame["metric"].unique()
-        assert {"informativeness", "overlap_release_train_mode", "embedding_windows"} <= set(metrics)
+        assert {"informativeness", "overlap_release_train_mode", "embedding_windows", "shadow_both"} <= set(metrics)
         kept = frame[frame["metric"].isin(rest["metric"].unique())].reset_index(drop=True)
         assert kept.astype({"metric": str}).equals(rest.astype({"metric": str}))
 
@@ -243,4 +307,4 @@ def test_the_raw_run_says_of_which_set_a_measure_is(tmp_path):
 @pytest.mark.parametrize("arm", ["dr", "concat"])
 def test_arms_without_an_inferred_code_have_no_embeddings(arm, tmp_path):
     _, paths = run(tmp_path, arm, seeds=(0,))
-    assert "embedding_windows" not in set(read_run(paths[0]).frame["metric"])
+    assert not {"embedding_windows", "shadow_both"} & set(read_run(paths[0]).frame["metric"])

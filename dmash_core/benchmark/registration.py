@@ -30,12 +30,18 @@ def _rows(environment: str, num_envs: int, given: dict[str, Any]) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def make_vector(environment: str, num_envs: int = 1, **contexts) -> BatchedEnv:
+def make_vector(environment: str, num_envs: int = 1, render_mode: str | None = None, **contexts) -> BatchedEnv:
     """`num_envs` environments; each context is given by keyword as a number or `num_envs` of them, or is the default.
 
-    Raises UserError for an unknown keyword, a wrong number of values or an unphysical one.
+    Raises UserError for an unknown keyword, a wrong number of values or an unphysical one, and for any `render_mode`
+    but None and, with MuJoCo, "rgb_array".
     """
-    return make_batch(environment, _rows(environment, num_envs, contexts))
+    batch = make_batch(environment, _rows(environment, num_envs, contexts))
+    if render_mode is not None and render_mode not in batch.metadata["render_modes"]:
+        known = "'rgb_array'" if batch.metadata["render_modes"] else "none: it has no picture"
+        raise UserError(f"{environment} has no render_mode {render_mode!r}; valid: {known}")
+    batch.render_mode = render_mode
+    return batch
 
 
 class SingleEnv(gymnasium.Env):
@@ -44,10 +50,13 @@ class SingleEnv(gymnasium.Env):
     `reset(seed=s)` gives the state that environment 0 of a batch has after `reset(seed=s)`.
     """
 
-    metadata = {"render_modes": []}
+    metadata = {"render_modes": ["rgb_array"]}  # of all; that of an instance says whether it has pictures
 
-    def __init__(self, environment: str, **contexts):
-        self.batch = make_batch(environment, _rows(environment, 1, contexts))
+    def __init__(self, environment: str, render_mode: str | None = None, **contexts):
+        if "num_envs" in contexts:
+            raise unknown(f"context of {environment}", "num_envs", [d.name for d in get_spec(environment).dimensions])
+        self.batch = make_vector(environment, 1, render_mode, **contexts)
+        self.metadata, self.render_mode = self.batch.metadata, render_mode
         self.observation_space = self.batch.single_observation_space
         self.action_space = self.batch.single_action_space
 
@@ -65,6 +74,14 @@ class SingleEnv(gymnasium.Env):
         """Observation float32 (obs_dim,), reward, terminated (always False), truncated, info; errors as in a batch."""
         observations, rewards, _, truncated, info = self.batch.step(np.asarray(action)[None])
         return observations[0], float(rewards[0]), False, bool(truncated[0]), info
+
+    def render(self) -> np.ndarray | None:
+        """uint8 (240, 320, 3) with render_mode "rgb_array"; UserError, in one sentence, without EGL and OSMesa."""
+        return None if self.render_mode is None else self.batch.picture(0)
+
+    def close(self):
+        """Free the renderer."""
+        self.batch.close()
 
 
 def register_all() -> None:

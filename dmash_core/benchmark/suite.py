@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
@@ -45,6 +46,13 @@ MASS = ContextDimension("mass", 1.0, (0.5, 1.5), (0.1, 2.0), sign="positive")
 FRICTION = ContextDimension("friction", 1.0, (0.5, 1.5), (0.1, 2.0), sign="non-negative")
 INVERSION = ContextDimension("inversion", 1.0, values=(-1.0, 1.0))
 SWAP = ContextDimension("swap", 0.0, values=(0.0, 1.0))
+GRAVITY = ContextDimension("gravity", 9.81, (4.91, 14.71), (0.98, 19.62), sign="non-negative")
+STRENGTH = ContextDimension("strength", 1.0, (0.5, 1.5), (0.1, 2.0), sign="non-negative")
+LEG_LENGTH = ContextDimension("length", 1.0, (0.8, 1.2), (0.4, 1.6), sign="positive")  # a factor
+ARM_LENGTH = LEG_LENGTH
+POLE_LENGTH = ContextDimension("length", 0.5, (0.3, 0.85), (0.1, 2.0), sign="positive")  # half of it, in m
+STRING_LENGTH = ContextDimension("length", 0.3, (0.24, 0.36), (0.1, 0.5), sign="positive")  # in m
+CUP_GRAVITY = ContextDimension("gravity", 9.81, (8.0, 12.0), (1.0, 20.0), sign="non-negative")
 MAX_COEFFICIENTS = 20
 
 
@@ -57,11 +65,38 @@ def _ode(name: str, k: int) -> EnvSpec:
     return EnvSpec(name, dimensions, False, 200, 24, 100_000, 200.0, 1, 2, ODE)
 
 
+def _mujoco(
+    name: str,
+    family: str,
+    dimensions: tuple[ContextDimension, ContextDimension],
+    steps: int,
+    obs_dim: int,
+    act_dim: int,
+    module: str = "dmc",
+    score_high: float = 1000.0,
+) -> EnvSpec:
+    def build(*args) -> BatchedEnv:  # MuJoCo and dm_control take half a second to import: only who needs them waits
+        return getattr(import_module(f"dmash_core.benchmark.{module}"), family)(*args)
+
+    overlapping = dimensions[1].values is None
+    return EnvSpec(name, dimensions, overlapping, 1000, 128, steps, score_high, obs_dim, act_dim, build)
+
+
 _SPECS = [
     _double_integrator("DI", INVERSION, overlapping=False),
     _double_integrator("DI-Friction", FRICTION, overlapping=True),
     _double_integrator("DI-Perm", SWAP, overlapping=False),
     _ode("ODE", 2),
+    _mujoco("Cartpole", "Cartpole", (POLE_LENGTH, INVERSION), 100_000, 5, 1),
+    _mujoco("Cheetah", "Cheetah", (LEG_LENGTH, INVERSION), 200_000, 17, 6),
+    _mujoco("Reacher-E", "ReacherEasy", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
+    _mujoco("Reacher-H", "ReacherHard", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
+    _mujoco("Reacher-H-Perm", "ReacherHard", (ARM_LENGTH, SWAP), 200_000, 6, 2),
+    _mujoco("BallInCup", "BallInCup", (CUP_GRAVITY, STRING_LENGTH), 200_000, 8, 2),
+    _mujoco("Walker", "Walker", (GRAVITY, STRENGTH), 200_000, 24, 6),
+    # The upper bounds of these two are this project's choice: the paper's are not in the sources at hand.
+    _mujoco("WalkerGym", "Walker2d", (GRAVITY, STRENGTH), 500_000, 17, 6, "gym_mujoco", 4000.0),
+    _mujoco("HopperGym", "Hopper", (GRAVITY, STRENGTH), 500_000, 11, 3, "gym_mujoco", 4000.0),
 ]
 SUITE: dict[str, EnvSpec] = {spec.name: spec for spec in _SPECS}
 
@@ -86,10 +121,13 @@ def context_sets(name: str, seed: int = 0) -> dict[str, np.ndarray]:
     return build_context_sets(get_spec(name).dimensions, seed)
 
 
-def make_batch(name: str, contexts: np.ndarray) -> BatchedEnv:
+def make_batch(name: str, contexts: np.ndarray, horizon: int | None = None) -> BatchedEnv:
     """B environments `name`, environment i under `contexts[i]` ((B, d) in the order of `get_spec(name).dimensions`).
 
-    Raises UserError for an unknown name and for contexts of the wrong width, non-finite or unphysical.
+    `horizon`, the steps of an episode, is the benchmark's by default. Raises UserError for an unknown name, a horizon
+    below 1, and contexts of the wrong width, non-finite or unphysical.
     """
     spec = get_spec(name)
-    return spec.build(spec.dimensions, contexts, spec.horizon)
+    if horizon is not None and horizon < 1:
+        raise UserError(f"an episode has at least 1 step, not {horizon}")
+    return spec.build(spec.dimensions, contexts, spec.horizon if horizon is None else horizon)

@@ -24,6 +24,7 @@ class BatchedEnv(VectorEnv):
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
+    threads = 1  # of a simulator that can use several, whose results do not depend on it
 
     def __init__(
         self,
@@ -110,6 +111,14 @@ class BatchedEnv(VectorEnv):
         terminated = np.zeros(self.num_envs, dtype=bool)
         truncated = np.full(self.num_envs, self.elapsed == self.horizon)
         return self._observe().astype(np.float32), rewards, terminated, truncated, {}
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        """A picture of each environment, see `picture`."""
+        return tuple(self.picture(i) for i in range(self.num_envs))
+
+    def picture(self, index: int) -> np.ndarray:
+        """Environment `index` as it is now, uint8 (height, width, 3). Raises UserError where there is no picture."""
+        raise UserError("this environment has no picture; those of MuJoCo have")
 
     def state_dict(self) -> dict[str, Any]:
         """All that a bit-exact continuation needs: "contexts" (B, d), "elapsed", "physics" (name -> array) and

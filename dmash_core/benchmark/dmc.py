@@ -1,0 +1,210 @@
+"""The environments of dm_control's suite: its models, observations and rewards, with contexts and for a batch.
+
+A batch plays the part of dm_control's `Physics`: its methods return an array for all simulations where those return
+one, so the tasks' own `get_observation` and `get_reward` serve the whole batch in one call.
+"""
+
+import warnings
+from types import ModuleType
+
+import mujoco
+import numpy as np
+
+from dmash_core.benchmark.mujoco import MujocoEnv, gravity, strength, uniform
+
+with warnings.catch_warnings():  # it looks for a display, and warns when there is none
+    warnings.simplefilter("ignore")
+    from dm_control.suite import ball_in_cup, base, cartpole, cheetah, reacher, walker
+    from dm_control.utils.rewards import tolerance
+
+XX, XZ, ZZ = 0, 2, 8  # entries of a rotation matrix in row-major order
+
+
+class DMCEnv(MujocoEnv):
+    """A task of dm_control's suite: `domain` is its module, `task` an instance of its task."""
+
+    domain: ModuleType
+    task: base.Task
+
+    @classmethod
+    def spec(cls):
+        xml, assets = cls.domain.get_model_and_assets()
+        return mujoco.MjSpec.from_string(xml, assets)
+
+    def _observe(self):
+        return np.column_stack(list(self.task.get_observation(self).values()))
+
+    def _reward(self):
+        return self.task.get_reward(self)
+
+    def position(self):
+        return self.qpos
+
+    def velocity(self):
+        return self.qvel
+
+    def _draw_joints(self, streams):
+        """Limited joints uniformly in their range, other hinges in [-pi, pi], as dm_control's randomizers do it."""
+        model = self.sims.model
+        limited, hinge = model.jnt_limited == 1, model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE
+        low, high = np.where(limited[:, None], model.jnt_range, (-np.pi, np.pi))[limited | hinge].T
+        self.qpos[:, limited | hinge] = uniform(streams, low, high)
+
+
+class Cartpole(DMCEnv):
+    """Cartpole balance; length: half of the pole's, whose mass stays."""
+
+    domain, task, reads = cartpole, cartpole.Balance(swing_up=False, sparse=False), ("xmat",)
+
+    @classmethod
+    def edit(cls, spec, context):
+        spec.geom("pole_1").fromto = (0, 0, 0, 0, 0, 2 * context["length"])
+
+    def _start(self, streams):
+        self.qpos[:] = uniform(streams, (-0.1, -0.034), (0.1, 0.034))
+        self.qvel[:] = 0.01 * np.stack([stream.standard_normal(2) for stream in streams])
+
+    def bounded_position(self):
+        return np.column_stack([self.qpos[:, 0], self.xmat[:, 2, [ZZ, XZ]]])
+
+    def _reward(self):
+        # The task's own get_reward would average over the batch, as if it were the poles of one cart.
+        upright = (self.xmat[:, 2, ZZ] + 1) / 2
+        centered = (1 + tolerance(self.qpos[:, 0], margin=2)) / 2
+        control = tolerance(self._ctrl[:, 0], margin=1, value_at_margin=0, sigmoid="quadratic")
+        velocity = tolerance(self.qvel[:, 1], margin=5)
+        return upright * ((4 + control) / 5) * ((1 + velocity) / 2) * centered
+
+
+class Cheetah(DMCEnv):
+    """Cheetah run; length: a factor on the legs."""
+
+    domain, task, reads = cheetah, cheetah.Cheetah(), ("sensordata",)
+
+    @classmethod
+    def edit(cls, spec, context):
+        for leg in "bf":
+            for part in ("thigh", "shin", "foot"):
+                geom, body = spec.geom(leg + part), spec.body(leg + part)
+                geom.pos[[0, 2]] *= context["length"]
+                geom.size[1] *= context["length"]
+                if part != "thigh":
+                    body.pos[[0, 2]] *= context["length"]
+
+    def _start(self, streams):
+        limited = self.sims.model.jnt_limited == 1
+        # dm_control's first step after the draw still uses the forces of the default pose; adding the draw after that
+        # step is the same, to the bit.
+        self.sims.step()
+        self.qpos[:, limited] += uniform(streams, *self.sims.model.jnt_range[limited].T)
+        self.sims.step(nstep=199)
+
+    def _observe(self):
+        return np.column_stack([self.qpos[:, 1:], self.qvel])
+
+    def speed(self):
+        return self.sensordata[:, 0]
+
+
+class ReacherEasy(DMCEnv):
+    """Reacher easy; length: a factor on both links."""
+
+    target_size = 0.05
+    domain, task, reads = reacher, reacher.Reacher(target_size), ("geom_xpos",)
+    target, finger = 6, 9  # geoms
+
+    @classmethod
+    def edit(cls, spec, context):
+        spec.geom("target").size[0] = cls.target_size
+        for geom in (spec.geom("arm"), spec.geom("hand")):
+            geom.fromto[3] *= context["length"]
+        for body in (spec.body("hand"), spec.body("finger")):
+            body.pos[0] *= context["length"]
+
+    def _start(self, streams):
+        self._draw_joints(streams)
+        angle, radius = uniform(streams, (0, 0.05), (2 * np.pi, 0.2)).T
+        self._target()[:] = np.column_stack([radius * np.sin(angle), radius * np.cos(angle)])
+
+    def _target(self):
+        """The place of the target (B, 2), which is part of the model."""
+        return self.field("geom_pos")[:, self.target, :2]
+
+    def finger_to_target(self):
+        return self.geom_xpos[:, self.target, :2] - self.geom_xpos[:, self.finger, :2]
+
+    def _reward(self):
+        distance = np.linalg.norm(self.finger_to_target(), axis=1)
+        return tolerance(distance, (0, self.sims.model.geom_size[[self.target, self.finger], 0].sum()))
+
+    def _get_physics(self):
+        return super()._get_physics() | {"target": self._target()}
+
+    def _set_physics(self, physics):
+        self._target()[:] = physics["target"]
+        super()._set_physics(physics)
+
+
+class ReacherHard(ReacherEasy):
+    """Reacher hard: the same with a smaller target."""
+
+    target_size = 0.015
+
+
+class BallInCup(DMCEnv):
+    """Ball in cup, catch; gravity, and length: the string's, the ball hanging as much lower as it is longer."""
+
+    domain, task, reads = ball_in_cup, ball_in_cup.BallInCup(), ("site_xpos", "xpos")
+    substeps = 10
+
+    @classmethod
+    def edit(cls, spec, context):
+        gravity(spec, context)
+        string = spec.tendon("string")
+        spec.body("ball").pos[2] -= context["length"] - string.range[1]
+        string.range[1] = context["length"]
+
+    def _start(self, streams):
+        model, ball = self.sims.model, self.sims.model.body("ball").id
+        data = mujoco.MjData(model)
+        for i, stream in enumerate(streams):  # places of the ball until one touches nothing
+            model.body_pos[ball] = self.field("body_pos")[i, ball]
+            while True:
+                data.qpos[2:] = stream.uniform(-0.2, 0.2), stream.uniform(0.2, 0.5)
+                mujoco.mj_fwdPosition(model, data)
+                if data.ncon == 0:
+                    break
+            self.qpos[i] = data.qpos
+
+    def in_target(self):
+        model = self.sims.model
+        target, ball = model.site("target").id, model.body("ball").id
+        distance = np.abs(self.site_xpos[:, target, ::2] - self.xpos[:, ball, ::2])
+        return (distance < model.site_size[target, ::2] - model.geom("ball").size[0]).all(axis=1).astype(np.float64)
+
+
+class Walker(DMCEnv):
+    """Walker walk; gravity and strength."""
+
+    domain, task, reads = walker, walker.PlanarWalker(move_speed=1), ("xmat", "xpos", "sensordata")
+    substeps = 10
+
+    @classmethod
+    def edit(cls, spec, context):
+        gravity(spec, context)
+        strength(spec, context)
+
+    def _start(self, streams):
+        self._draw_joints(streams)
+
+    def orientations(self):
+        return self.xmat[:, 1:, [XX, XZ]].reshape(len(self.xmat), -1)
+
+    def torso_height(self):
+        return self.xpos[:, 1, 2]
+
+    def torso_upright(self):
+        return self.xmat[:, 1, ZZ]
+
+    def horizontal_velocity(self):
+        return self.sensordata[:, 0]
