@@ -8,10 +8,11 @@ proofs, tests or raw runs, and `check` combines them into one verdict:
   that has them (``several: true``) is contradicted when more do than chance allows (binomial, one sided, 5 %).
 - reproduced: everything is decided, and the claim is not contradicted.
 - undecided: something was compared, and something is open (too few seeds, too short, wide intervals, runs missing).
-- not checked: nothing could be compared; the reason says what is missing, and the cost what that takes.
+- not checked: nothing could be compared, or a theorem's proof could not be run; reason and cost say what it takes.
 """
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -38,6 +39,7 @@ from dmash_core.rules import (
 from dmash_core.sweep import Cell, Folder
 
 CLAIMS = ROOT / "claims.yaml"
+BEGIN, END = "<!-- claims: written by dmash claims --readme -->", "<!-- claims: end -->"
 KINDS = ("theorem", "table", "figure", "efficiency", "question")
 
 
@@ -71,15 +73,17 @@ class Claim:
     note: str = ""
     cost: str = ""
     several: bool = False
+    headline: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What became of a claim.
 
-    headline: its first measured finding, else its first. seeds: the fewest of any measured finding. steps: of all
-    findings together. used: files of raw runs. left_out: (file, reason) of those that could not be used.
-    missing: what would have to be trained, in words. cost: of checking it fully. command: what repeats this check.
+    headline: its first measured finding with that verdict, else its first measured, else its first. seeds: the fewest
+    of any measured finding. steps: of all findings together. used: files of raw runs. left_out: (file, reason) of those
+    that could not be used. missing: what would have to be trained, in words. cost: of checking it fully. command: what
+    repeats this check.
     """
 
     id: str
@@ -232,8 +236,12 @@ def combine(findings: Sequence[Finding], several: bool) -> tuple[str, str]:
 def check(claim: Claim, evidence: Evidence) -> Verdict:
     """Compute all findings of a claim, and its verdict. Proofs and tests are run; nothing is trained."""
     evidence.used.clear()
-    findings = tuple(found for one in claim.checks for found in RULES[one["kind"]](one, claim, evidence))
+    by_kind = [(one["kind"], found) for one in claim.checks for found in RULES[one["kind"]](one, claim, evidence)]
+    findings = tuple(found for _, found in by_kind)
     verdict, reason = combine(findings, claim.several)
+    unproved = [found for kind, found in by_kind if kind == "proof" and found.verdict == NOT_CHECKED]
+    if verdict == UNDECIDED and unproved:  # numbers that agree do not make a theorem
+        verdict, reason = NOT_CHECKED, unproved[0].reason
     measured = [finding for finding in findings if finding.value is not None]
     cells_of = {(env, arm) for env in claim.needs.envs for arm in claim.needs.arms}
     left_out = [(str(p), why) for p, why in sorted(evidence.left_out.items()) if tuple(p.parts[-3:-1]) in cells_of]
@@ -242,7 +250,7 @@ def check(claim: Claim, evidence: Evidence) -> Verdict:
         id=claim.id,
         verdict=verdict,
         reason=reason,
-        headline=measured[0] if measured else findings[0],
+        headline=next((f for f in measured if f.verdict == verdict), (measured or findings)[0]),
         seeds=min((finding.seeds for finding in measured if finding.seeds), default=0),
         steps={env: step for finding in findings for env, step in finding.steps.items()},
         findings=findings,
@@ -268,3 +276,64 @@ def check_all(
         except OSError as error:
             raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     return verdicts
+
+
+# ---------------------------------------------------------------- for reading
+
+
+def _line(name: str, text: str) -> str:
+    return textwrap.fill(text, 118, initial_indent=f"{name:14}", subsequent_indent=" " * 14) if text else ""
+
+
+def describe(claim: Claim, verdict: Verdict) -> str:
+    """All that is known about a claim, as text for a terminal; comparisons without anything measured share a line."""
+    head, rows, empty = (
+        verdict.headline,
+        [],
+        [f for f in verdict.findings if f.verdict == NOT_CHECKED and not f.measured],
+    )
+    if len(verdict.findings) > 1:
+        for f in verdict.findings:
+            published = f"published {f.published}" if f.published else ""
+            if f not in empty:
+                rows.append(_line(f"  {f.verdict}", "; ".join(filter(None, [f.what, published, f.measured, f.reason]))))
+        if empty:
+            rows.append(_line("  not checked", f"{len(empty)}, such as {empty[0].what}: {empty[0].reason}"))
+    lines = [
+        _line(claim.id, claim.statement),
+        _line("where", f"{claim.where} ({claim.kind}); checked by {', '.join(claim.checked_by)}"),
+        _line("VERDICT", f"{verdict.verdict}: {verdict.reason}"),
+        _line("published", f"{head.published} ({head.what}; {head.published_id})" if head.published else "no number"),
+        _line("measured", f"{head.measured} ({head.what})" if head.measured else "no number"),
+        *rows,
+        _line("rule", claim.rule),
+        _line("because", claim.reason),
+        _line("note", claim.note),
+        _line("runs", f"{len(verdict.used)} raw runs used" if claim.needs.arms else ""),
+        *(_line("left out", f"{path}: {why}") for path, why in verdict.left_out),
+        *(_line("missing", text) for text in verdict.missing),
+        _line("cost", verdict.cost or "this command"),
+        _line("repeat", verdict.command),
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def readme_table(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> str:
+    """Markdown, a row for each claim that claims.yaml calls a headline."""
+    lines = ["| claim | published | measured here | verdict |", "|---|---|---|---|"]
+    for verdict in verdicts:
+        claim, head = claims[verdict.id], verdict.headline
+        if claim.headline:
+            measured = f"{head.measured} ({head.what})" if head.measured else "no number yet"
+            words = [claim.statement, head.published or "no number", measured, verdict.verdict]
+            lines.append(f"| **{claim.id}** {' | '.join(words)} |".replace("*-", r"\*-").replace("A* ", r"A\* "))
+    return "\n".join(lines)
+
+
+def with_table(text: str, table: str) -> str:
+    """`text` with `table` between the two markers; UserError where they are not there."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"there is no place for the table of claims: the text lacks {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"

@@ -18,6 +18,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 from dmash_core.errors import UserError
 from dmash_core.figures import finding_figure, save
+from dmash_core.rules import Finding
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = Path(__file__).with_name("site")  # templates, style and script
@@ -34,6 +35,7 @@ _SETTINGS = {
     "html_js_files": [("report.js", {"defer": "defer"})],
     "html_favicon": str(SITE / "static" / "favicon.svg"),
     "html_copy_source": False,
+    "html_show_copyright": False,
     "html_use_index": False,
     "myst_enable_extensions": ["dollarmath"],
     "myst_heading_anchors": 3,
@@ -63,26 +65,12 @@ def _md(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>$|#~^])", r"\\\1", " ".join(str(text).split()))
 
 
-def _measured(finding: dict) -> str:
-    """Our value of a finding with its interval and unit, empty where nothing was measured."""
-    if finding["value"] is None:
-        return ""
-    interval = "" if finding["low"] is None else f" [{finding['low']:.3g}, {finding['high']:.3g}]"
-    return f"{finding['value']:.3g}{interval} {finding['unit']}".strip()
-
-
-def _extent(finding: dict) -> str:
-    """How many seeds and steps a finding comes from."""
-    seeds, steps = finding["seeds"], ", ".join(f"{env} {step:,}" for env, step in finding["steps"].items())
-    return "; ".join(filter(None, [f"{seeds} seed{'s' * (seeds != 1)}" * bool(seeds), f"steps: {steps}" * bool(steps)]))
-
-
 def _badge(verdict: str) -> str:
     return f'<span class="verdict {verdict.replace(" ", "-")}">{MARKS[verdict]} {verdict}</span>'
 
 
 _TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(SITE), undefined=jinja2.StrictUndefined)
-_TEMPLATES.filters |= {"md": _md, "measured": _measured, "extent": _extent, "badge": _badge}
+_TEMPLATES.filters |= {"md": _md, "badge": _badge}
 
 
 def _documents() -> list[Path]:
@@ -112,12 +100,12 @@ def _notebook(path: Path, executed: Path) -> tuple[nbformat.NotebookNode | None,
     try:
         notebook = nbformat.read(executed / path.name, as_version=4)
     except FileNotFoundError:
-        return None, f"not executed: make notebooks, or dmash notebooks {path.stem}"
+        return None, "not executed (make notebooks)"
     parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
     if parameters.get("profile", "recorded") != "recorded":
-        return None, f"its executed copy is of the profile {parameters['profile']}: make notebooks"
+        return None, f"executed under the profile {parameters['profile']} (make notebooks)"
     if any("widget-view" in str(cell.get("outputs", "")) for cell in notebook.cells):
-        return None, "interactive: make explore"
+        return None, "interactive (make explore)"
     return notebook, ""
 
 
@@ -168,6 +156,8 @@ def build(
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         (source / path).write_text(_linked((ROOT / path).read_text(), path.parent, pages, source))
     for claim in rows:
+        for one in (claim["result"]["headline"], *claim["result"]["findings"]):
+            one["measured"] = Finding(**one).measured
         text = _TEMPLATES.get_template("claim.md").render(
             claim=claim, pages=pages, pictures=_pictures(claim, executed / "figures", source / "pictures")
         )
@@ -177,7 +167,7 @@ def build(
         marks=MARKS,
         kinds=list(dict.fromkeys(claim["kind"] for claim in rows)),
         count=Counter(claim["result"]["verdict"] for claim in rows),
-        absent={name: why for name, (_, why) in found.items() if why},
+        absent={why: [name for name, (_, other) in found.items() if other == why] for _, why in found.values() if why},
         contents={
             "Notebooks": [f"{name} <notebooks/{name}>" for name in shown],
             "Proofs and documents": [path.with_suffix("") for path in _documents()],

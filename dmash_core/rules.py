@@ -6,6 +6,7 @@ number of steps only, an order of arms from half of it on (`HALF`). Arms with di
 environments enter a matrix of runs x tasks with the seeds that they have everywhere, the first ones.
 """
 
+import json
 import math
 import re
 import shutil
@@ -20,13 +21,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dmash_core import statistics
+from dmash_core import statistics, theory
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.figures import ARMS, arm_style
-from dmash_core.methods import Method
+from dmash_core.methods import Method, get_method
 from dmash_core.runs import Run, scan
-from dmash_core.training import TrainSettings
+from dmash_core.training import TrainSettings, make_agent
 
 ROOT = Path(__file__).resolve().parents[1]
 VERDICTS = ("reproduced", "contradicted", "undecided", "not checked")
@@ -34,7 +35,7 @@ REPRODUCED, CONTRADICTED, UNDECIDED, NOT_CHECKED = VERDICTS
 OVERLAP = ("DI-Friction", "BallInCup", "Walker", "WalkerGym", "HopperGym")
 NON_OVERLAP = ("DI", "DI-Perm", "ODE", "Cartpole", "Cheetah", "Reacher-E", "Reacher-H", "Reacher-H-Perm")
 GROUPS = {"All": (*NON_OVERLAP, *OVERLAP), "Overlap": OVERLAP, "Non-overlap": NON_OVERLAP}
-SLUGS = {style.name.split(" (")[0]: slug for slug, style in ARMS.items()}
+SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
 HALF = 0.5
 """Share of the claim's steps from which on an order of arms is decided."""
 BOOTSTRAP_SEEDS, T_SEEDS = 5, 3
@@ -258,7 +259,7 @@ def _against(row: dict, claim, evidence: Evidence) -> Finding:
         )
     unit = {"AER/100": "AER", "relative gain %": "%"}.get(metric, metric)
     what = f"{row['arm']}, {row['env']}, {row['split']}: {metric.removesuffix(' %').removesuffix('/100')}"
-    common = {"what": what, "published": f"{value:g}", "published_id": row["id"], "unit": unit}
+    common = {"what": what, "published": f"{value:g}{' %' * (unit == '%')}", "published_id": row["id"], "unit": unit}
     common |= {"seeds": found.seeds, "steps": found.steps} | (_numbers(*ours, factor) if ours else {})
     if still := found.open(fewest, 1.0):
         return Finding(verdict=still[0], reason=still[1], **common)
@@ -324,9 +325,7 @@ def _order(check: dict, claim, evidence: Evidence, envs: tuple, split: str, lowe
         where = {REPRODUCED: "within", CONTRADICTED: "outside of", UNDECIDED: "across an edge of"}[verdict]
         reason = f"the interval lies {where} {-MARGIN:g} to {MARGIN:g}"
     else:
-        verdict = REPRODUCED if low > zero else CONTRADICTED if high < zero else UNDECIDED
-        where = {REPRODUCED: "lies above", CONTRADICTED: "lies below", UNDECIDED: "contains"}[verdict]
-        reason = f"the interval {where} {zero:g}"
+        verdict, reason = _side(ours, zero)
     return Finding(verdict=verdict, reason=reason + _short(found), **common)
 
 
@@ -335,25 +334,24 @@ def _short(found: Scores) -> str:
 
 
 def check_distance(check: dict, claim, evidence: Evidence) -> list[Finding]:
-    """Whether return falls with the context's distance from the training range: of each arm and environment, the slope
-    over the eval-out contexts of the scaled return against the distance, in widths of the training range, to it."""
+    """Whether return falls with the context's distance from the training range: for each arm and environment, minus the
+    slope over the eval-out contexts of the scaled return against the distance in widths of the training range."""
     findings = []
     for env in check["envs"]:
         for arm in check["arms"]:
             found = scores(evidence, claim, [env], [arm], split="eval-out")
-            what = f"{arm_style(arm).name}, {env}, eval-out: slope of the scaled return against the distance"
+            what = f"{arm_style(arm).name}, {env}, eval-out: fall of the scaled return with the distance"
             unit = "per width of the training range"
             common = {"what": what, "unit": unit, "seeds": found.seeds, "steps": found.steps}
             if found.of:
-                slopes = [_slope(run, found.steps[env]) for run in evidence.of(env, arm)]
-                _, low, high = ours = statistics.mean_interval(slopes)
+                falls = [-_slope(run, found.steps[env]) for run in evidence.of(env, arm)]
+                ours = statistics.mean_interval(falls)
                 common |= _numbers(*ours)
             if still := found.open(T_SEEDS, HALF):
                 findings.append(Finding(verdict=still[0], reason=still[1], **common))
                 continue
-            verdict = REPRODUCED if high < 0 else CONTRADICTED if low > 0 else UNDECIDED
-            where = {REPRODUCED: "lies below", CONTRADICTED: "lies above", UNDECIDED: "contains"}[verdict]
-            findings.append(Finding(verdict=verdict, reason=f"the interval {where} 0{_short(found)}", **common))
+            verdict, reason = _side(ours, 0.0)
+            findings.append(Finding(verdict=verdict, reason=reason + _short(found), **common))
     return findings
 
 
@@ -384,7 +382,7 @@ def _proved() -> dict[str, str] | str:
     """{theorem: the axioms it rests on}, as `make -C proofs` prints them; a sentence where it does not run through."""
     lacking = [tool for tool in ("make", "coqc", "coqchk") if shutil.which(tool) is None]
     if lacking or not (ROOT / "proofs").is_dir():
-        return f"not checked: {', '.join(lacking) or 'the folder proofs/'} is missing"
+        return f"not checked: this machine lacks {', '.join(lacking) or 'the folder proofs/'}"
     done = subprocess.run(["make", "-C", ROOT / "proofs"], capture_output=True, text=True)
     if done.returncode:
         return f"undecided: make -C proofs failed: {' '.join(done.stderr.split())[-300:]}"
@@ -414,7 +412,7 @@ def _tests(nodes: tuple[str, ...]) -> tuple[str, str]:
     """Verdict and reason of running these pytest nodes."""
     if absent := [node for node in nodes if not (ROOT / node.split("::")[0]).exists()]:
         return NOT_CHECKED, f"{absent[0].split('::')[0]} is not here: the tests come with the repository"
-    command = [sys.executable, "-m", "pytest", "-q", "-rsf", "-p", "no:cacheprovider", *nodes]
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rf", "-p", "no:cacheprovider", *nodes]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "pytest printed nothing"
     if done.returncode == 1:
@@ -446,6 +444,90 @@ def check_suite(check: dict, claim, evidence: Evidence) -> list[Finding]:
     return [Finding("environments in the code", verdict, reason, f"{len(claim.needs.envs)}", value=number)]
 
 
+def check_noise(check: dict, claim, evidence: Evidence) -> list[Finding]:
+    """A.6, measured by `theory.noise_experiment`: in each setting the error under noise, concatenating minus modulated
+    (Welch's t), and the number of parameters of the smallest network of which most seeds reach the level."""
+    seeds, level = range(check.get("seeds", 10)), check.get("level", 0.04)
+    noises = {"interval": 0.2, "switch": 0.2, "binary": 0.5}
+    errors, sizes = _noise(len(seeds), level, check.get("steps", 1500), tuple(sorted(set(noises.values()))))
+    findings = []
+    for setting, noise in noises.items():
+        at = [row for row in errors if row["setting"] == setting and row["noise"] == noise]
+        x, y = ([[row["error"]] for row in at if row["class"] == kind] for kind in ("concatenating", "modulated"))
+        what, few = f"{setting} codes, noise {noise:g}: concatenating minus modulated error", min(len(x), len(y))
+        if few < T_SEEDS:
+            findings.append(Finding(what, UNDECIDED, f"{few} networks of a class reached the clean error {level:g}"))
+            continue
+        found = statistics.difference_interval(x, y)
+        verdict, reason = _side(found, 0.0)
+        reason += f", over {len(x)} and {len(y)} networks"
+        findings.append(Finding(what, verdict, reason, **_numbers(*found), unit="of the controller's range"))
+    for setting in noises:
+        # what a class needs lies above the largest size that failed, and up to the smallest one that did not
+        (below, enough), (under, fits) = (
+            (max((n for n in tried if n < least), default=0), least)
+            for kind in ("concatenating", "modulated")
+            for here in [[row for row in sizes if row["setting"] == setting and row["class"] == kind]]
+            for tried in [[row["parameters"] for row in here]]
+            for least in [min((r["parameters"] for r in here if 2 * r["reached"] > len(seeds)), default=math.inf)]
+        )
+        verdict = REPRODUCED if below >= fits else CONTRADICTED if under >= enough else UNDECIDED
+        reason = f"needed for the clean error {level:g}: concatenating more than {below} and up to {enough:g}, "
+        findings.append(
+            Finding(f"{setting} codes: parameters", verdict, reason + f"modulated more than {under} and up to {fits:g}")
+        )
+    return findings
+
+
+@cache
+def _noise(n: int, level: float, steps: int, noises: tuple[float, ...]) -> tuple[list[dict], list[dict]]:
+    return theory.noise_experiment(range(n), noises, steps, level)
+
+
+def _side(ours: tuple[float, float, float], zero: float) -> tuple[str, str]:
+    """Verdict and reason of an interval that is claimed to lie above `zero`."""
+    _, low, high = ours
+    if low > zero:
+        return REPRODUCED, f"the interval lies above {zero:g}"
+    return (CONTRADICTED, f"the interval lies below {zero:g}") if high < zero else (UNDECIDED, f"it contains {zero:g}")
+
+
+def check_efficiency(check: dict, claim, evidence: Evidence) -> list[Finding]:
+    """A.7: parameters of all trained modules, counted in each environment; speed and memory from benchmarks/*.json."""
+    return [_efficiency(published_values()[id_]) for id_ in claim.published]
+
+
+def _efficiency(row: dict) -> Finding:
+    ours, other = (SLUGS[name] for name in row["arm"].split(" vs "))
+    metric, value = row["metric"].removesuffix(" %"), row["value"]
+    column = {"training speed": "ms_per_step", "training time": "ms_per_step", "peak memory": "peak_mib"}.get(metric)
+    if column is None:
+        found = [100 * (_parameters(env, ours) / _parameters(env, other) - 1) for env in SUITE]
+    else:
+        files = [json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks").glob("*.json"))]
+        pairs = [[row[column] for arm in (ours, other) for row in rows if row["arm"] == arm] for rows in files]
+        ratios = [a / b for a, b in (pair for pair in pairs if len(pair) == 2)]
+        found = [100 * ((1 / r if metric == "training speed" else r) - 1) for r in ratios]
+    common = {"what": f"{row['arm']}: {metric}", "published": f"{value:g} %", "published_id": row["id"], "unit": "%"}
+    if not found:
+        return Finding(verdict=NOT_CHECKED, reason="no file in benchmarks/ has both arms", **common)
+    common |= _numbers(float(np.median(found)), min(found), max(found))
+    if column is None:
+        verdict = REPRODUCED if min(abs(f - value) for f in found) <= 0.5 else CONTRADICTED
+        return Finding(verdict=verdict, reason=f"counted in {len(found)} environments, range of all", **common)
+    reason = f"median and range of {len(found)} measurements in benchmarks/"
+    if all(f * value < 0 for f in found):
+        return Finding(verdict=CONTRADICTED, reason=f"the other sign everywhere; {reason}", **common)
+    close = all(0.5 <= f / value <= 2 for f in found)
+    return Finding(verdict=REPRODUCED if close else UNDECIDED, reason=reason, **common)
+
+
+@cache
+def _parameters(env: str, arm: str) -> int:
+    agent = make_agent(env, get_method(arm), [0])
+    return sum(parameter.numel() for group in agent.groups.values() for parameter in group)
+
+
 def check_none(check: dict, claim, evidence: Evidence) -> list[Finding]:
     """What cannot be checked here, and `why`."""
     return [Finding(check["what"], NOT_CHECKED, check["why"])]
@@ -458,5 +540,7 @@ RULES: dict[str, Callable[[dict, object, Evidence], list[Finding]]] = {
     "proof": check_proof,
     "test": check_test,
     "suite": check_suite,
+    "noise": check_noise,
+    "efficiency": check_efficiency,
     "none": check_none,
 }

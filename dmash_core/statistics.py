@@ -98,10 +98,18 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike, reps: int = 2_000) ->
     return _pair(metrics.probability_of_improvement, x, y, reps)
 
 
-def relative_gain(x: ArrayLike, y: ArrayLike, reps: int = 10_000) -> tuple[float, float, float]:
-    """By how many per cent the interquartile mean of X lies above that of Y, with its 95 % interval by the stratified
-    bootstrap of both; `x` and `y` as in `probability_of_improvement`, of scaled scores."""
-    return _pair(lambda a, b: 100 * (metrics.aggregate_iqm(a) / metrics.aggregate_iqm(b) - 1), x, y, reps)
+def relative_gain(x: ArrayLike, y: ArrayLike, reps: int = 2_000) -> tuple[float, float, float]:
+    """By how many percent the IQM of `x` exceeds that of `y`, with its 95 % interval (both are resampled within tasks).
+
+    `x` and `y` are (runs x tasks) matrices of scaled scores. With fewer than two runs on a side both bounds are NaN;
+    where the IQM of `y` is not positive there is no gain to speak of and all three are.
+    """
+
+    def gain(a, b):
+        over = metrics.aggregate_iqm(b)
+        return 100 * (metrics.aggregate_iqm(a) / over - 1) if over > 0 else np.nan
+
+    return _pair(gain, x, y, reps)
 
 
 def difference_interval(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:

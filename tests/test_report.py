@@ -5,6 +5,7 @@ import http.server
 import json
 import shutil
 import threading
+from dataclasses import asdict
 
 import nbformat
 import pytest
@@ -12,25 +13,20 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from test_explorer import CHROMIUM
 
 from dmash_core import report
+from dmash_core.claims import Claim, Verdict
 from dmash_core.errors import UserError
+from dmash_core.rules import Finding
 
 
 def finding(what, verdict, value=None, published="", **more):
-    return {
-        "what": what, "verdict": verdict, "reason": "a < b | c", "published": published, "published_id": "",
-        "value": value, "low": None, "high": None, "unit": "", "seeds": 0, "steps": {},
-    } | more  # fmt: skip
+    return Finding(what, verdict, "a < b | c", published, value=value, **more)
 
 
-def claim(id_, kind, verdict, *findings, checked_by=(), **result):
-    return {
-        "id": id_, "statement": f"Claim {id_} of DMA*-SH says a*b <i>& $5.", "where": "somewhere", "kind": kind,
-        "rule": "a_b_c", "reason": "because | so", "note": "", "published": [], "checked_by": list(checked_by),
-        "result": {
-            "id": id_, "verdict": verdict, "reason": "why *not*", "headline": findings[0], "findings": list(findings),
-            "seeds": 0, "steps": {}, "used": [], "left_out": [], "missing": [], "cost": "", "command": "",
-        } | result,
-    }  # fmt: skip
+def claim(id_, kind, verdict, *findings, checked_by=(), used=(), left_out=(), missing=(), cost=""):
+    row = Claim(id_, f"Claim {id_} of DMA*-SH says a*b <i>& $5.", "somewhere", kind, "a_b_c", "because | so", (),
+                checked_by=checked_by)  # fmt: skip
+    result = Verdict(id_, verdict, "why *not*", findings[0], 0, {}, findings, used, left_out, missing, cost, "")
+    return asdict(row) | {"result": asdict(result)}
 
 
 CLAIMS = [
@@ -79,12 +75,12 @@ def test_pages_say_what_was_found(built):
     index = text(built / "index.html")
     assert "1 reproduced, 1 contradicted, 1 undecided, 1 not checked." in index
     assert "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5." in index and "12.5 [10, 15] %" in index
-    assert "quickstart is not shown: its executed copy is of the profile smoke" in index
+    assert "executed under the profile smoke (make notebooks): quickstart." in index
     page = text(built / "claims" / "T9.html")
     for part in (
-        "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5.", "58.1 (T9-10)", "12.5 [10, 15] %", "make claim ID=T9",
-        "5 seeds; steps: DI 100,000", "runs/DI/dr/seed-0.parquet", "ODE: dr 10 seeds", "9 hours", "a &lt; b | c",
-        "runs/DI/da/seed-1.parquet: not a whole Parquet file", "✗ contradicted", "T9-findings.png",
+        "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5.", "58.1 (T9-10)", "12.5 [10, 15] %, 5 seeds at 100,000 steps",
+        "make claim ID=T9", "runs/DI/dr/seed-0.parquet", "ODE: dr 10 seeds", "9 hours", "a &lt; b | c", "contradicted",
+        "runs/DI/da/seed-1.parquet: not a whole Parquet file", "T9-findings.png", "✗",
         'href="../notebooks/toy_benchmark.html"',
     ):  # fmt: skip
         assert part in page, part
