@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -73,10 +74,6 @@ _TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(SITE), undefined=
 _TEMPLATES.filters |= {"md": _md, "badge": _badge}
 
 
-def _documents() -> list[Path]:
-    return [path.relative_to(ROOT) for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]
-
-
 def _linked(text: str, folder: Path, pages: set[str], source: Path) -> str:
     """Markdown of `folder` (below ROOT) for the site: files it links to come along, other links become their text."""
 
@@ -101,9 +98,11 @@ def _notebook(path: Path, executed: Path) -> tuple[nbformat.NotebookNode | None,
         notebook = nbformat.read(executed / path.name, as_version=4)
     except FileNotFoundError:
         return None, "not executed (make notebooks)"
-    parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
-    if parameters.get("profile", "recorded") != "recorded":
-        return None, f"executed under the profile {parameters['profile']} (make notebooks)"
+    said = notebook.metadata.get("papermill", {})
+    if said.get("exception"):
+        return None, "failed when executed (make notebooks)"
+    if (profile := said.get("parameters", {}).get("profile", "recorded")) != "recorded":
+        return None, f"executed under the profile {profile} (make notebooks)"
     if any("widget-view" in str(cell.get("outputs", "")) for cell in notebook.cells):
         return None, "interactive (make explore)"
     return notebook, ""
@@ -123,39 +122,23 @@ def _pictures(claim: dict, figures: Path, out: Path) -> list[str]:
     return names
 
 
-def build(
-    out: str | Path = "build/report",
-    claims: str | Path = "build/claims.json",
-    notebooks: str | Path = "build/notebooks",
-) -> Path:
-    """Build the site into `out` and return its front page. UserError where claims are missing or Sphinx complains."""
-    from sphinx.application import Sphinx
-    from sphinx.errors import SphinxError
-
-    out, executed = Path(out).resolve(), Path(notebooks).resolve()
-    try:
-        rows = json.loads(Path(claims).read_text())["claims"]
-    except FileNotFoundError:
-        raise UserError(f"there is no {claims}: make claims (or dmash claims) writes it") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{claims} is not what dmash claims writes ({error}): make claims writes it again") from error
-    source = out.with_name(f"{out.name}-source")
-    for folder in (out, source):
-        shutil.rmtree(folder, ignore_errors=True)
+def _sources(source: Path, claims: list[dict], executed: Path) -> None:
+    """Write what Sphinx reads, into the empty folder `source`."""
     for folder in ("claims", "notebooks", "pictures"):
-        (source / folder).mkdir(parents=True)
+        (source / folder).mkdir()
     found = {path.stem: _notebook(path, executed) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     shown = {name: notebook for name, (notebook, _) in found.items() if notebook}
-    pages = {*(f"notebooks/{name}.ipynb" for name in shown), *map(str, _documents())}
+    documents = [path.relative_to(ROOT) for pattern in DOCUMENTS for path in sorted(ROOT.glob(pattern))]
+    pages = {*(f"notebooks/{name}.ipynb" for name in shown), *map(str, documents)}
     for name, notebook in shown.items():
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = _linked(cell.source, Path("notebooks"), pages, source)
         nbformat.write(notebook, source / "notebooks" / f"{name}.ipynb")
-    for path in _documents():
-        (source / path).parent.mkdir(parents=True, exist_ok=True)
+    for path in documents:
+        (source / path).parent.mkdir(exist_ok=True)
         (source / path).write_text(_linked((ROOT / path).read_text(), path.parent, pages, source))
-    for claim in rows:
+    for claim in claims:
         for one in (claim["result"]["headline"], *claim["result"]["findings"]):
             one["measured"] = Finding(**one).measured
         text = _TEMPLATES.get_template("claim.md").render(
@@ -163,24 +146,51 @@ def build(
         )
         (source / "claims" / f"{claim['id']}.md").write_text(text)
     text = _TEMPLATES.get_template("index.md").render(
-        claims=rows,
+        claims=claims,
         marks=MARKS,
-        kinds=list(dict.fromkeys(claim["kind"] for claim in rows)),
-        count=Counter(claim["result"]["verdict"] for claim in rows),
+        kinds=list(dict.fromkeys(claim["kind"] for claim in claims)),
+        count=Counter(claim["result"]["verdict"] for claim in claims),
         absent={why: [name for name, (_, other) in found.items() if other == why] for _, why in found.values() if why},
         contents={
             "Notebooks": [f"{name} <notebooks/{name}>" for name in shown],
-            "Proofs and documents": [path.with_suffix("") for path in _documents()],
-            "Claims": [f"{claim['id']} <claims/{claim['id']}>" for claim in rows],
+            "Proofs and documents": [path.with_suffix("") for path in documents],
+            "Claims": [f"{claim['id']} <claims/{claim['id']}>" for claim in claims],
         },
     )
     (source / "index.md").write_text(text)
-    said = io.StringIO()
+
+
+def build(
+    out: str | Path = "build/report",
+    claims: str | Path = "build/claims.json",
+    notebooks: str | Path = "build/notebooks",
+) -> Path:
+    """Build the site into `out`, in place of an older one, and return its front page.
+
+    UserError where the claims are missing, `out` holds something else or cannot be written, or Sphinx finds a fault
+    such as a dead link.
+    """
+    from sphinx.application import Sphinx
+    from sphinx.errors import SphinxError
+
+    out = Path(out).resolve()
     try:
-        app = Sphinx(source, None, out, source / ".doctrees", "html", _SETTINGS, None, said)
-        app.build()
-    except SphinxError as error:
-        raise UserError(f"Sphinx: {error}") from error
-    if warnings := re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).strip().splitlines():
-        raise UserError(f"the site in {out} has {len(warnings)} faults, first: {warnings[0]}")
+        rows = json.loads(Path(claims).read_text())["claims"]
+    except FileNotFoundError:
+        raise UserError(f"there is no {claims}: make claims (or dmash claims) writes it") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{claims} is not what dmash claims writes ({error}): make claims writes it again") from error
+    if out.exists() and not (out.is_dir() and ((out / ".buildinfo").exists() or not any(out.iterdir()))):
+        raise UserError(f"{out} holds something else than a report and is not replaced: give another --out")
+    shutil.rmtree(out, ignore_errors=True)
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+        _sources(Path(folder), rows, Path(notebooks).resolve())
+        try:
+            Sphinx(folder, None, out, f"{folder}/.doctrees", "html", _SETTINGS, None, said).build()
+        except (SphinxError, OSError) as error:
+            raise UserError(f"cannot build the site in {out}: {error}") from error
+        faults = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).replace(f"{folder}/", "").strip().splitlines()
+    if faults:
+        raise UserError(f"the site in {out} has {len(faults)} faults, first: {faults[0]}")
     return out / "index.html"

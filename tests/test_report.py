@@ -95,6 +95,10 @@ def test_mistakes_are_told_in_a_sentence(tmp_path):
     (tmp_path / "claims.json").write_text("[]")
     with pytest.raises(UserError, match="claims.json is not what dmash claims writes"):
         report.build(tmp_path / "site", tmp_path / "claims.json")
+    (tmp_path / "claims.json").write_text(json.dumps({"claims": []}))
+    with pytest.raises(UserError, match="holds something else than a report and is not replaced"):
+        report.build(tmp_path, tmp_path / "claims.json")
+    assert (tmp_path / "claims.json").exists()
 
 
 @pytest.fixture
