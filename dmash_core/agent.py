@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from dmash_core.methods import Method
 from dmash_core.networks.encoder import Encoder
 from dmash_core.networks.hypernetwork import AdapterWeights, Hypernetwork, adapt
-from dmash_core.networks.layers import MLP
+from dmash_core.networks.layers import MLP, Lead
 from dmash_core.replay import Batch, Layout
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
@@ -59,13 +59,49 @@ class Code(NamedTuple):
     vector: Tensor | None  # (N, G, d): the true context, or z with G = B
     omega: AdapterWeights | None  # of the shared hypernetwork, G = B
 
+    def detach(self) -> "Code":
+        """The same code as a constant, of an arm that infers one."""
+        return Code(self.vector.detach(), self.omega and AdapterWeights(*(t.detach() for t in self.omega)))
+
 
 def stream(seed: int, *purpose: int) -> int:
     """A 63-bit seed for one purpose of one run, independent of those of other purposes and runs."""
     return int(np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0] >> 1)
 
 
-class Agent:
+class Learner:
+    """Modules, their target copies and optimisers, every tensor of which has a leading seed axis; saved and loaded."""
+
+    modules: nn.ModuleDict
+    targets: nn.ModuleDict
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors of the agents: parameters, target copies and the optimisers' moments."""
+        tensors = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
+        tensors |= {f"targets.{k}": v for k, v in self.targets.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            for i, entry in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in entry.items()}
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Set everything that ``state`` returned; KeyError or RuntimeError where names or shapes do not fit."""
+        self.modules.load_state_dict(_below(tensors, "modules."))
+        self.targets.load_state_dict(_below(tensors, "targets."))
+        for name, optimizer in self.optimizers.items():
+            state = {}
+            for key, value in _below(tensors, f"optimizer.{name}.").items():
+                index, field = key.split(".")
+                state.setdefault(int(index), {})[field] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def policy_state(self, index: int) -> dict[str, Tensor]:
+        """One seed's networks without target copies and optimisers, each with a seed axis of one."""
+        return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
+
+
+class Agent(Learner):
     """N independent agents of one arm, one per seed, trained in lock-step.
 
     ``modules`` maps names to modules whose parameters have a leading axis N; ``groups`` maps each update to the
@@ -88,7 +124,7 @@ class Agent:
         n, d_s, d_a = self.n, layout.n_obs, layout.n_act
         generators = [torch.Generator().manual_seed(stream(seed, 0)) for seed in seeds]
         lead, twin = (n,), (n, 2)
-        n_code = {"none": 0, "true": n_context, "inferred": method.embedding}[method.context]
+        n_code = {"none": 0, "true": n_context, "inferred": self._code_size()}[method.context]
         self.context_range = None if context_range is None else context_range.to(self.device)
         # lead, inputs and outputs of each network; the "dynamics" model is whatever the objective predicts
         networks = {"actor": (lead, d_s, 2 * d_a), "critic": (twin, d_s + d_a, 1)}
@@ -101,7 +137,7 @@ class Agent:
             if name == "dynamics":  # generators are drawn from in this order
                 modules["encoder"] = self._encoder(generators)
             n_in += 0 if method.adapts(name) else n_code
-            modules[name] = MLP(leading, n_in, n_out, method.width, generators)
+            modules[name] = self._network(name, leading, n_in, n_out, generators)
         if method.context == "inferred" and "encoder" not in modules:
             modules["encoder"] = self._encoder(generators)
         sizes = (n_code, method.hypernetwork_width, method.width, method.bottleneck)
@@ -130,6 +166,14 @@ class Agent:
         }
         self.optimizers["alpha"] = torch.optim.Adam([self.log_alpha], lr=self.sac.alpha_lr)
         self._omega_buffers: tuple[Tensor, Tensor] | None = None
+
+    def _code_size(self) -> int:
+        return self.method.embedding
+
+    def _network(
+        self, name: str, lead: Lead, n_in: int, n_out: int, generators: Sequence[torch.Generator]
+    ) -> nn.Module:
+        return MLP(lead, n_in, n_out, self.method.width, generators)
 
     def _encoder(self, generators: Sequence[torch.Generator]) -> Encoder:
         method, gaussian = self.method, self.method.posterior == "gaussian"
@@ -314,7 +358,8 @@ class Agent:
     def update_actor(self, batch: Batch, code: Code, noise: Tensor) -> dict[str, Tensor]:
         """The actor's step, then the temperature's towards entropy d_a; moves the actor and log alpha."""
         alpha = self.log_alpha.exp()
-        loss, entropy = self.actor_loss(batch.obs, code, code, noise)
+        value_code = code.detach() if self.method.undetached == "policy" else code
+        loss, entropy = self.actor_loss(batch.obs, code, value_code, noise)
         self._descend("actor", loss)
         # d/d log alpha of -alpha (log pi + target entropy), with target entropy -d_a
         self.log_alpha.grad = alpha * (entropy + self.layout.n_act)
@@ -340,30 +385,11 @@ class Agent:
     # ---------------------------------------------------------------- state
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors of the agents: parameters, target copies, temperature and the optimisers' moments."""
-        tensors = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
-        tensors |= {f"targets.{k}": v for k, v in self.targets.state_dict().items()}
-        tensors["log_alpha"] = self.log_alpha
-        for name, optimizer in self.optimizers.items():
-            for i, entry in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in entry.items()}
-        return tensors
+        return super().state() | {"log_alpha": self.log_alpha}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Set everything that ``state`` returned; KeyError or RuntimeError where names or shapes do not fit."""
-        self.modules.load_state_dict(_below(tensors, "modules."))
-        self.targets.load_state_dict(_below(tensors, "targets."))
+        super().load_state(tensors)
         self.log_alpha.copy_(tensors["log_alpha"])
-        for name, optimizer in self.optimizers.items():
-            state = {}
-            for key, value in _below(tensors, f"optimizer.{name}.").items():
-                index, field = key.split(".")
-                state.setdefault(int(index), {})[field] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-    def policy_state(self, index: int) -> dict[str, Tensor]:
-        """One seed's networks without target copies and optimisers, each with a seed axis of one."""
-        return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -65,6 +65,8 @@ def _train(argv: list[str]) -> None:
         """Steps between evaluations."""
         eval_rollouts: int = defaults["eval_rollouts"]
         """Rollouts per context and evaluation."""
+        horizon: int | None = None
+        """Steps of an episode, for trials; the environment's by default."""
         method: tyro.conf.OmitArgPrefixes[Method] = preset
         sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
 
@@ -181,34 +183,35 @@ def _report(argv: list[str]) -> None:
 
 def _smoke(argv: list[str]) -> None:
     from dmash_core.benchmark.suite import SUITE
-    from dmash_core.methods import METHODS
+    from dmash_core.methods import MAIN_ARMS, METHODS
     from dmash_core.training import Trainer, TrainSettings, configure_cpu
 
     def smoke(out: Path = Path("build/smoke/runs")):
-        """Every arm on every environment for two episodes, the second of them learning; real raw runs, no results.
+        """Two short episodes of the main arms on every environment, of all arms on DI and Cartpole, the second of them
+        learning; real raw runs, no results.
 
         Args:
             out: folder of raw runs; runs that are there already are not made again.
         """
         configure_cpu(1)
-        for env, spec in SUITE.items():
-            length = spec.horizon
-            for arm, method in METHODS.items():
-                settings = TrainSettings(env, arm, method, random_steps=length, eval_every=2 * length, eval_rollouts=1)
-                Trainer(settings, [0], 2 * length, out, progress=False).run()
-                print(f"smoke: {env} {arm} {2 * length} steps", flush=True)
+        for env in SUITE:
+            for arm in METHODS if env in ("DI", "Cartpole") else MAIN_ARMS:
+                options = dict(horizon=20, random_steps=20, eval_every=40, eval_rollouts=1)
+                Trainer(TrainSettings(env, arm, METHODS[arm], **options), [0], 40, out, progress=False).run()
+                print(f"smoke: {env} {arm}", flush=True)
 
     tyro.cli(smoke, prog="dmash smoke", args=argv)
 
 
 def _bench(argv: list[str]) -> None:
-    from dmash_core.bench import measure, measure_workers
+    from dmash_core.bench import measure, measure_environments, measure_workers
     from dmash_core.methods import MAIN_ARMS, get_method
 
     def bench(
         arms: tuple[str, ...] = MAIN_ARMS,
         env: str = "DI",
         window: int | None = None,
+        environments: bool = False,
         workers: int | None = None,
         json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     ):
@@ -218,6 +221,7 @@ def _bench(argv: list[str]) -> None:
             arms: which arms.
             env: environment whose sizes are used.
             window: K; the environment's by default.
+            environments: measure instead the environments, beside dm_control's own in a SyncVectorEnv.
             workers: measure instead how many times as fast a sweep with so many workers is as one with one worker;
                 for a machine that does nothing else.
             json_: print JSON only.
@@ -226,7 +230,10 @@ def _bench(argv: list[str]) -> None:
         if workers is not None and workers < 2:
             raise UserError(f"workers must be at least 2, not {workers}")
         methods = {arm: replace(get_method(arm), window=window) for arm in arms}
-        rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
+        if environments:
+            rows = measure_environments(say)
+        else:
+            rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
         if json_:
             print(json.dumps(rows, indent=2))
 

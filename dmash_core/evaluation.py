@@ -24,10 +24,13 @@ class Driver:
     def __init__(self, agent: Agent, env_name: str, contexts: np.ndarray, repeats: int = 1):
         self.agent = agent
         self.n, self.batch = contexts.shape[0], contexts.shape[1] * repeats
-        self.env = make_batch(env_name, np.repeat(contexts, repeats, axis=1).reshape(self.n * self.batch, -1))
+        rows = np.repeat(contexts, repeats, axis=1).reshape(self.n * self.batch, -1)
+        self.env = make_batch(env_name, rows, agent.layout.horizon)
         self.contexts = torch.as_tensor(contexts, dtype=torch.float32, device=agent.device)
         self.history = History(agent.layout, self.n, self.batch, agent.device)
         self.obs = None
+        self.memory: torch.Tensor | None = None  # of a recurrent agent, before the present observations
+        self._advanced: torch.Tensor | None = None  # and after them
         self.env_steps = 0  # of each environment, warm-up included
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
@@ -42,19 +45,29 @@ class Driver:
         """Reset, K steps of the mean policy from an empty window, then a new episode; nothing of it is scored."""
         self.reset(seed)
         self.history.start_warm_up()
+        if self.agent.method.recurrence != "none":
+            self.memory = self.agent.modules["sequence"].start(self.batch)
         for _ in range(self.agent.layout.window):
             if self.step(self.mean_action())[1]:
                 self.reset()
         self.reset()
 
     def mean_action(self) -> torch.Tensor:
-        return self.agent.act(self.obs, self.history.window(), self.contexts)
+        return self.act()
+
+    def act(self, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """The mean policy's actions (N, B, d_a), or samples with ``noise`` standard normal; changes nothing."""
+        if self.agent.method.recurrence == "none":
+            return self.agent.act(self.obs, self.history.window(), self.contexts, noise)
+        action, self._advanced = self.agent.act(self.obs, self.history, self.memory, noise)
+        return action
 
     def step(self, action: torch.Tensor) -> tuple[np.ndarray, bool]:
         """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended."""
         obs, reward, _, truncated, _ = self.env.step(action.flatten(0, 1).cpu().numpy())
         obs = self.tensor(obs)
         self.history.append(self.obs, action, obs, self.tensor(reward))
+        self.memory = self._advanced
         self.obs = obs
         self.env_steps += 1
         return reward.reshape(self.n, self.batch), bool(truncated[0])
@@ -71,11 +84,11 @@ def rollout(agent: Agent, env_name: str, contexts: np.ndarray, seed: int = 0) ->
     seen: dict[str, list] = {"obs": [], "action": [], "reward": []}
     ended = False
     while not ended:
-        code = agent.code(driver.history.window(), driver.contexts)
         action = driver.mean_action()
         seen["obs"].append(driver.obs[0].numpy())
         seen["action"].append(action[0].numpy())
         if agent.method.context == "inferred":
+            code = agent.code(driver.history.window(), driver.contexts)
             seen.setdefault("z", []).append(code.vector[0].numpy())
         reward, ended = driver.step(action)
         seen["reward"].append(reward[0])

@@ -28,7 +28,8 @@ from dmash_core.embeddings import diagnose, shadow_gradients
 from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.methods import Method, get_method, label
-from dmash_core.replay import Layout, Replay
+from dmash_core.recurrent import RecurrentAgent, Sequences, VariBAD, sample_sequences
+from dmash_core.replay import Batch, Layout, Replay
 from dmash_core.runs import SPLITS, BadRun, provenance, read_run, run_path, write_run
 
 
@@ -50,20 +51,24 @@ class TrainSettings:
     """Steps between evaluations."""
     eval_rollouts: int = 10
     """Rollouts per context and evaluation."""
+    horizon: int | None = None
+    """Steps of an episode; by default the environment's, and any other number is for trials only."""
 
     def __post_init__(self):
-        spec = get_spec(self.env)
         get_method(self.arm)
-        if self.random_steps < spec.horizon or self.random_steps % spec.horizon:
+        horizon = get_spec(self.env).horizon if self.horizon is None else self.horizon
+        if horizon < 1:
+            raise UserError(f"horizon must be at least 1, not {horizon}")
+        if self.random_steps < horizon or self.random_steps % horizon:
             raise UserError(
-                f"random_steps must be a positive multiple of the {spec.horizon} steps of an episode of {self.env}, "
+                f"random_steps must be a positive multiple of the {horizon} steps of an episode of {self.env}, "
                 f"not {self.random_steps}"
             )
         for name in ("per_context", "eval_every", "eval_rollouts"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.replay_capacity < spec.horizon:
-            raise UserError(f"replay_capacity must hold an episode of {spec.horizon} steps, not {self.replay_capacity}")
+        if self.replay_capacity < horizon:
+            raise UserError(f"replay_capacity must hold an episode of {horizon} steps, not {self.replay_capacity}")
 
     @property
     def label(self) -> str:
@@ -83,12 +88,23 @@ def block_contexts(env: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     return {split: np.stack([s[split] for s in sets]) for split in SPLITS}
 
 
-def make_agent(env: str, method: Method, seeds: Sequence[int], sac: SACSettings | None = None, device="cpu") -> Agent:
-    """A block of untrained agents for an environment of the suite."""
+def make_agent(
+    env: str,
+    method: Method,
+    seeds: Sequence[int],
+    sac: SACSettings | None = None,
+    device: str = "cpu",
+    horizon: int | None = None,
+) -> Agent | RecurrentAgent:
+    """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
     spec = get_spec(env)
-    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, spec.horizon)
+    whole = method.posterior == "sequence"
+    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon, whole)
+    if method.recurrence != "none":
+        return RecurrentAgent(method, layout, seeds, device)
     ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
-    return Agent(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
+    build = VariBAD if whole else Agent
+    return build(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
 
 
 def configure_cpu(threads: int) -> str:
@@ -144,7 +160,7 @@ class Trainer:
         name = "-".join(str(s) for s in self.seeds)
         self.checkpoints = CheckpointFolder(self.out / ".progress" / settings.env / settings.label / f"seeds-{name}")
         self.contexts = block_contexts(settings.env, self.seeds)
-        self.agent = make_agent(settings.env, settings.method, self.seeds, settings.sac, device)
+        self.agent = make_agent(settings.env, settings.method, self.seeds, settings.sac, device, settings.horizon)
         layout, device = self.agent.layout, self.agent.device
         self.replay = Replay(layout, len(self.seeds), 20, settings.replay_capacity, device)
         self.driver = Driver(self.agent, settings.env, self.contexts["train"])
@@ -172,6 +188,16 @@ class Trainer:
         """
         if not self.seeds:
             return self.paths
+        try:
+            self._run()
+        except Diverged as error:
+            if self.returns:
+                self._write(error)
+            raise
+        self._write()
+        return self.paths
+
+    def _run(self) -> None:
         check_writable(self.out)
         loaded = self.checkpoints.load(say=tqdm.write)
         if loaded:
@@ -193,8 +219,6 @@ class Trainer:
                     self.stop_signal,
                 ) from None
         self._check_finite()
-        self._write()
-        return self.paths
 
     def _loop(self, bar: tqdm) -> None:
         settings, saved = self.settings, self.step
@@ -213,16 +237,18 @@ class Trainer:
 
     def _train_step(self) -> None:
         settings, driver, layout = self.settings, self.driver, self.agent.layout
-        learning = self.step >= settings.random_steps
+        learning, recurrent = self.step >= settings.random_steps, settings.method.recurrence != "none"
         if self.step % layout.horizon == 0:
-            if learning:
+            if learning or recurrent:
                 driver.warm_up()
-            elif self.step:
-                driver.reset()
-            if not learning:
+            else:
+                if self.step:
+                    driver.reset()
                 driver.history.carry_over()
-        if learning:
-            action = self.agent.act(driver.obs, driver.history.window(), driver.contexts, self._draw(torch.randn))
+        if recurrent:
+            action = self.agent.explore(driver.act(self._draw(torch.randn)), self._draw(torch.randn), self.step)
+        elif learning:
+            action = driver.act(self._draw(torch.randn))
         else:
             action = 2.0 * self._draw(torch.rand) - 1.0
         _, ended = driver.step(action)
@@ -231,17 +257,19 @@ class Trainer:
         self.step += 1
         if learning:
             due = self.step % settings.sac.actor_every == 0
-            batch = self.replay.sample(
-                self.generators,
-                settings.per_context,
-                1 + (settings.sac.actor_every if due else 0),
-                settings.method,
-            )
+            batch = self.sample(1 + (settings.sac.actor_every if due else 0))
             for name, value in self.agent.update(batch, driver.contexts).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
                 self.counts[name] = self.counts.get(name, 0) + 1
             if ended:
                 self._check_finite(parameters=False)
+
+    def sample(self, passes: int) -> Batch | Sequences:
+        """One update's batch, for ``passes`` policy evaluations where the agent is a SAC."""
+        method = self.settings.method
+        if method.recurrence != "none":
+            return sample_sequences(self.replay, self.generators)
+        return self.replay.sample(self.generators, self.settings.per_context, passes, method)
 
     def _draw(self, sampler: Callable) -> torch.Tensor:
         """(N, C, d_a) of random numbers, each seed's from its own generator."""
@@ -273,8 +301,9 @@ class Trainer:
                 seeds = [s for s, ok in zip(self.seeds, finite.tolist(), strict=True) if not ok]
                 raise Diverged(
                     f"{self.settings.env} {self.settings.label}: {name} is not finite at step {self.step} for seed "
-                    f"{', '.join(map(str, seeds))}; no raw run was written, the last good checkpoint is kept in "
-                    f"{self.checkpoints.folder}"
+                    f"{', '.join(map(str, seeds))}; its raw run has the evaluations before, if any, the last good "
+                    f"checkpoint is kept in {self.checkpoints.folder}",
+                    seeds,
                 )
 
     def _on_signal(self, number: int, frame) -> None:
@@ -310,6 +339,8 @@ class Trainer:
         tensors |= {f"generator.{i}": g.get_state() for i, g in enumerate(self.generators)}
         tensors["replay"] = replay.rows[:, :, : min(replay.added, replay.slots)]
         tensors["history"], tensors["obs"] = history.rows, self.driver.obs
+        if self.driver.memory is not None:
+            tensors["memory"] = self.driver.memory
         if self.returns:
             tensors["returns"] = torch.from_numpy(np.stack(self.returns))
         meta = {
@@ -349,6 +380,8 @@ class Trainer:
         self.driver.history.now = meta["now"]
         self.driver.obs = tensors["obs"].to(self.agent.device)
         self.driver.env_steps = meta["env_steps"]
+        if "memory" in tensors:
+            self.driver.memory = tensors["memory"].to(self.agent.device)
         physics = {k: v.numpy() for k, v in below["env"].items()}
         contexts = self.contexts["train"].reshape(len(self.seeds) * self.driver.batch, -1)
         self.driver.env.load_state_dict(
@@ -358,16 +391,21 @@ class Trainer:
         self.step, self.counts, self.diagnostics = meta["step"], meta["counts"], meta["diagnostics"]
         self.wall_time, self.started = meta["wall_time_s"], meta["started"]
 
-    def _write(self) -> None:
-        """The raw run and the final networks of each seed; then the checkpoints are not needed any more."""
+    def _write(self, diverged: Diverged | None = None) -> None:
+        """The raw run and the final networks of each seed; then the checkpoints are not needed any more.
+
+        Of a run that diverged the evaluations before are what there is, and the metadata say so. It has no networks.
+        """
         settings = self.settings
         for i, seed in enumerate(self.seeds):
+            if diverged and seed not in diverged.seeds:
+                continue
             path = run_path(self.out, settings.env, settings.label, seed)
             meta = {
                 "env": settings.env,
                 "arm": settings.label,
                 "seed": seed,
-                "steps": self.steps,
+                "steps": len(self.returns) * settings.eval_every if diverged else self.steps,
                 "config": settings.config(),
                 "contexts": {split: self.contexts[split][i].tolist() for split in SPLITS},
                 "env_steps": self.driver.env_steps * self.driver.batch,
@@ -377,11 +415,14 @@ class Trainer:
                 "finished": _now(),
                 **self.origin,
             }
-            policy = {"env": settings.env, "arm": settings.label, "seed": seed, "steps": self.steps}
-            policy |= {"config": meta["config"], "git_commit": self.origin["git_commit"]}
-            write_tensors(path.with_suffix(".safetensors"), self.agent.policy_state(i), policy)
+            if diverged:
+                meta["diverged"] = {"step": self.step, "reason": str(diverged).partition(";")[0]}
+            else:
+                policy = {"env": settings.env, "arm": settings.label, "seed": seed, "steps": self.steps}
+                policy |= {"config": meta["config"], "git_commit": self.origin["git_commit"]}
+                write_tensors(path.with_suffix(".safetensors"), self.agent.policy_state(i), policy)
             write_run(path, self._frame(i), meta)
-        if self.checkpoints.folder.exists():
+        if not diverged and self.checkpoints.folder.exists():
             self.checkpoints.clear()
 
     def _frame(self, index: int) -> pd.DataFrame:
@@ -401,7 +442,7 @@ class Trainer:
         )
         rows = [
             {"step": (e + 1) * every, "metric": name, "split": split or None, "value": values[index]}
-            for e, means in enumerate(self.diagnostics)
+            for e, means in enumerate(self.diagnostics[: len(returns)])
             for key, values in means.items()
             for name, _, split in [key.partition("@")]
         ]
@@ -413,7 +454,8 @@ def load_policy(path: str | Path) -> tuple[Agent, dict]:
     tensors, meta = read_tensors(Path(path))
     try:
         config = meta["config"]
-        agent = make_agent(config["env"], Method(**config["method"]), [meta["seed"]], SACSettings(**config["sac"]))
+        method, sac = Method(**config["method"]), SACSettings(**config["sac"])
+        agent = make_agent(config["env"], method, [meta["seed"]], sac, horizon=config.get("horizon"))
         agent.modules.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} does not hold the networks of a finished run: {error}") from error
@@ -421,9 +463,9 @@ def load_policy(path: str | Path) -> tuple[Agent, dict]:
 
 
 def fulfils(meta: dict, settings: TrainSettings, steps: int, path: Path) -> bool:
-    """Whether the raw run with this metadata is long enough; UserError where it was made with other settings."""
+    """Whether the raw run with this metadata is long enough, or diverged; UserError where its settings are others."""
     same_config(meta["config"], settings.config(), path)
-    return meta["steps"] >= steps
+    return meta["steps"] >= steps or "diverged" in meta
 
 
 def same_config(found: dict, wanted: dict, where: Path) -> None:

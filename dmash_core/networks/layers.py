@@ -84,6 +84,29 @@ class LSTM(nn.Module):
         return torch.stack(last)
 
 
+class GRU(nn.Module):
+    """GRU layers with a leading seed axis: (N, B, L, in), state (N, layers, B, hidden) -> (N, B, L, hidden), state.
+
+    Gate order and bias vectors are those of torch.nn.GRU; all parameters uniform on +-1/sqrt(hidden).
+    """
+
+    def __init__(self, n_seeds: int, n_in: int, hidden: int, layers: int, generators: Sequence[torch.Generator]):
+        super().__init__()
+        bound = 1.0 / math.sqrt(hidden)
+        shapes = [
+            shape
+            for layer in range(layers)
+            for shape in ((3 * hidden, hidden if layer else n_in), (3 * hidden, hidden), (3 * hidden,), (3 * hidden,))
+        ]
+        self.weights = nn.ParameterList(uniform_parameter((n_seeds,), shape, bound, generators) for shape in shapes)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        seeds = zip(x, state, *self.weights, strict=True)
+        layers = len(self.weights) // 4
+        results = [torch.gru(x, h, w, True, layers, 0.0, self.training, False, True) for x, h, *w in seeds]
+        return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+
+
 def avg_l1_norm(x: Tensor) -> Tensor:
     """x / max(mean |x|, 1e-8) over the last axis (the input norm of DMA* and DMA*-SH)."""
     return x / x.abs().mean(-1, keepdim=True).clamp(min=1e-8)

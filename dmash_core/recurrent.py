@@ -1,0 +1,344 @@
+"""The in-context arms: ``amago`` and ``amago-transformer``, our compact version of Amago-2, trained end to end by RL;
+and, at the end, ``varibad``.
+
+A timestep [s, previous reward, previous action] is embedded by an MLP, a GRU or a causal Transformer makes of the
+timesteps so far one state, and actor and critics read that state; the context is never given and no dynamics are
+learned. Sequences of K transitions (K + 1 timesteps) start anywhere in a stored window and episode, from the state that
+a warm-up starts from: zero for the GRU, nothing to attend to for the Transformer. When acting, the memory is carried on
+from the warm-up into the scored episode; the Transformer attends to the present timestep and the K before it, with keys
+and values kept from when they were made.
+
+Written from AMAGO's description and defaults (Grigsby et al. 2024, arXiv:2310.09971; 2025, arXiv:2411.11188;
+UT-Austin-RPL/amago). Left out of it, or otherwise here:
+
+- asynchronous rollouts, disk replay with relabelling, hindsight goals, several actions for each value estimate, two-hot
+  critics, filters other than the binary one, mixed precision;
+- in the Transformer: sigma-reparametrisation, head scaling, the second norms of NormFormer, dropout;
+- the two critics of a target are drawn once for each update, without replacement, and only they are evaluated (AMAGO
+  evaluates all four and draws for each timestep and gamma, with replacement);
+- PopArt's output correction is not trained in AMAGO, so that it and the statistics cancel: the unnormalised value is
+  always ``VALUE_SCALE`` times the network's output, and the statistics only divide the losses. It is written that way;
+- statistics start at the first batch (AMAGO: between a prior and it);
+- the reset between warm-up and episode shows as a zero previous reward and action; the one transition across it is not
+  trained on, since its successor is not in the sequence;
+- as for all arms nothing is learned in the first 5,000 vector steps; they are acted by the untrained policy with
+  exploration noise, and have warm-ups, for AMAGO has no phase of uniformly random actions.
+"""
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu_, softplus
+
+from dmash_core.agent import LOG_STD_MAX, LOG_STD_MIN, Agent, Learner, stream
+from dmash_core.methods import Method
+from dmash_core.networks.layers import LayerNorm, Lead, Linear
+from dmash_core.networks.sequence import Decoder, LeakyMLP, PosteriorEncoder, Recurrence, Statistics, Transformer
+from dmash_core.replay import Batch, History, Layout, Replay
+
+GAMMAS = (0.1, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)  # the last one acts
+CRITICS, TARGET_CRITICS = 4, 2
+SEQUENCES = 24  # of K transitions in a batch
+VALUE_ROWS = 96  # timesteps for which the critics are evaluated at a time
+REWARD_SCALE = 10.0
+VALUE_SCALE = 10.0  # a critic's unnormalised value over its output: PopArt's first standard deviation
+INPUT_STEP, VALUE_STEP = 1e-4, 5e-4  # of the running statistics
+CRITIC_WEIGHT, CLONING_WEIGHT = 10.0, 0.1
+LEARNING_RATE, WEIGHT_DECAY, RATE_WARM_UP, GRADIENT_CLIP = 1e-4, 1e-3, 500, 1.0
+TARGET_TAU = 0.003
+NOISE_START, NOISE_END, NOISE_STEPS = 1.0, 0.05, 1_000_000  # exploration, over vector steps
+EXPLORATION_STREAM = 5  # of a run's random streams
+
+
+@dataclass
+class Sequences:
+    """One update's B sequences of K transitions per seed, and every random number that the update uses."""
+
+    obs: Tensor  # (N, B, K + 1, d_s)
+    previous: Tensor  # (N, B, K + 1, 1 + d_a): reward and action before each timestep, zeros where an episode begins
+    time: Tensor  # (N, B, K + 1), int64: timesteps since the warm-up began
+    action: Tensor  # (N, B, K, d_a)
+    reward: Tensor  # (N, B, K)
+    unbroken: Tensor  # (N, B, K), 0 where the environment was reset between a transition and the timestep after it
+    noise: Tensor  # (N, 2, B K, G, d_a), standard normal: actions of the policy, next actions of the target
+    critics: Tensor  # (N, 2), int64: which critics make the target
+
+
+def sample_sequences(replay: Replay, generators: Sequence[torch.Generator]) -> Sequences:
+    """``SEQUENCES`` sequences for each seed: context, episode and first transition uniform and independent."""
+    layout, device = replay.layout, replay.rows.device
+    n, contexts, slots, length, _ = replay.rows.shape
+    k, b = layout.window, SEQUENCES
+
+    def draw(generator: torch.Generator):
+        ends = (contexts, min(replay.added, slots), layout.horizon + 1)
+        where = [torch.randint(end, (b,), generator=generator, device=device) for end in ends]
+        noise = torch.randn(2, b * k, len(GAMMAS), layout.n_act, generator=generator, device=device)
+        return *where, noise, torch.rand(CRITICS, generator=generator, device=device).topk(TARGET_CRITICS).indices
+
+    draws = zip(*(draw(g) for g in generators), strict=True)
+    context, episode, first, noise, critics = (torch.stack(d) for d in draws)
+    block = (torch.arange(n, device=device).unsqueeze(1) * contexts + context) * slots + episode
+    steps = torch.arange(k + 1, device=device)
+    time = first.unsqueeze(-1) + steps
+    begins = layout.begins(time)
+    begins[..., 1:] &= steps[1:] < k  # the last timestep is the successor of the last transition, never a reset
+    position = (block * length).unsqueeze(-1) + time
+    flat = replay.rows.view(-1, layout.row)
+    obs, action, next_obs, reward = layout.split(flat[position[..., :-1]])
+    _, before_action, _, before_reward = layout.split(flat[(position - 1).clamp(min=0)])
+    previous = torch.cat([before_reward.unsqueeze(-1), before_action], dim=-1)
+    previous = previous.masked_fill(begins.unsqueeze(-1), 0.0)
+    obs = torch.cat([obs, next_obs[:, :, -1:]], dim=2)
+    return Sequences(obs, previous, time, action, reward, 1.0 - begins[..., 1:].to(obs.dtype), noise, critics)
+
+
+class Critics(nn.Module):
+    """Four critics of [state, action, gamma], two hidden layers each; the values are those of ``values``."""
+
+    def __init__(self, n_seeds: int, width: int, n_act: int, generators: Sequence[torch.Generator]):
+        super().__init__()
+        sizes = (width + n_act + 1, width, width, 1)
+        self.layers = nn.ModuleList(Linear((n_seeds, CRITICS), a, b, generators) for a, b in pairwise(sizes))
+
+
+def values(critics: Sequence[Tensor], state: Tensor, action: Tensor) -> Tensor:
+    """Unnormalised values (N, C, R, G) by C critics, given their parameters in the order of ``Critics.parameters()``.
+
+    ``state`` (N, R, width); ``action`` (N, R, G, d_a), one for each gamma, or (N, R, 1, d_a), one for all. The first
+    layer is a sum over the three parts of its input, so what the gammas share is computed once. Actions are clipped to
+    +-0.999, which takes away the reward for saturating the policy. A gamma enters as log(1 + 1 / (1 - gamma)).
+    Few rows at a time and in place, for the activations would not fit a cache and cost as much as the products.
+    """
+    chunks = zip(state.split(VALUE_ROWS, dim=1), action.split(VALUE_ROWS, dim=1), strict=True)
+    return torch.cat([_values(critics, *chunk) for chunk in chunks], dim=2)
+
+
+def _values(critics: Sequence[Tensor], state: Tensor, action: Tensor) -> Tensor:
+    w1, b1, w2, b2, w3, b3 = critics
+    w_state, w_action, w_gamma = w1.split([state.shape[-1], action.shape[-1], 1], dim=2)
+    gammas = torch.log1p(1.0 / (1.0 - state.new_tensor(GAMMAS))).unsqueeze(1)
+    acted = action.clamp(-0.999, 0.999).flatten(1, 2).unsqueeze(1) @ w_action
+    x = (state.unsqueeze(1) @ w_state + b1).unsqueeze(3) + acted.unflatten(2, action.shape[1:3])
+    x = x + gammas * w_gamma.unsqueeze(2)
+    x = leaky_relu_(x).flatten(2, 3)
+    x = leaky_relu_(torch.baddbmm(b2.flatten(0, 1), x.flatten(0, 1), w2.flatten(0, 1)))
+    return VALUE_SCALE * torch.baddbmm(b3.flatten(0, 1), x, w3.flatten(0, 1)).view(*w1.shape[:2], -1, len(GAMMAS))
+
+
+class RecurrentAgent(Learner):
+    """N independent recurrent agents, one per seed, trained in lock-step by one loss and one optimiser."""
+
+    def __init__(
+        self,
+        method: Method,
+        layout: Layout,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ):
+        self.method, self.layout, self.device = method, layout, torch.device(device)
+        self.seeds, self.n = list(seeds), len(seeds)
+        n, width, d_in = self.n, method.width, layout.n_obs + 1 + layout.n_act
+        generators = [torch.Generator().manual_seed(stream(seed, 0)) for seed in seeds]
+
+        def sequence() -> nn.Module:
+            if method.recurrence == "gru":
+                return Recurrence(n, width, generators)
+            return Transformer(n, width, layout.window + layout.horizon + 1, layout.window + 1, generators)
+
+        self.modules = nn.ModuleDict(
+            {
+                "input": Statistics(n, d_in, INPUT_STEP),
+                "timestep": LeakyMLP(n, (d_in, 2 * width, 2 * width, width), generators),
+                "norm": LayerNorm(n, width),
+                "sequence": sequence(),
+                "actor": LeakyMLP(n, (width, width, width, len(GAMMAS) * 2 * layout.n_act), generators),
+                "critic": Critics(n, width, layout.n_act, generators),
+                "value": Statistics(n, len(GAMMAS), VALUE_STEP),
+            }
+        ).to(self.device)
+        self.targets = nn.ModuleDict({name: deepcopy(self.modules[name]) for name in ("actor", "critic")})
+        self.targets.requires_grad_(False)
+        self.parameters = list(self.modules.parameters())
+        self.optimizers = {
+            "all": torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+        }
+
+    # ---------------------------------------------------------------- acting
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, history: History, memory: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Actions (N, B, d_a) at the timestep after ``history`` and the memory after it: tanh of the mean, or a sample
+        with ``noise`` standard normal (N, B, d_a)."""
+        x = self._embed_timesteps(torch.cat([obs, history.previous()], dim=-1))
+        state, memory = self.modules["sequence"].step(x, history.time, memory)
+        mean, log_std = (t[:, :, -1] for t in self.policy(self.modules["actor"], state))
+        return torch.tanh(mean if noise is None else mean + log_std.exp() * noise), memory
+
+    def explore(self, action: Tensor, noise: Tensor, step: int) -> Tensor:
+        """Actions with exploration noise at a vector step of training; ``noise`` is standard normal (N, C, d_a).
+
+        Its scale falls linearly, times a factor that each environment draws from [0, 1) for each of its episodes.
+        """
+        episode = step // self.layout.horizon
+        streams = [torch.Generator().manual_seed(stream(s, EXPLORATION_STREAM, episode)) for s in self.seeds]
+        factor = torch.stack([torch.rand(action.shape[1], 1, generator=g) for g in streams]).to(self.device)
+        scale = max(NOISE_START - (NOISE_START - NOISE_END) * step / NOISE_STEPS, NOISE_END)
+        return (action + scale * factor * noise).clamp(-1.0, 1.0)
+
+    # ---------------------------------------------------------------- forward
+
+    def _embed_timesteps(self, steps: Tensor) -> Tensor:
+        """(N, R, d_s + 1 + d_a) to (N, R, width)."""
+        modules = self.modules
+        return modules["norm"](modules["timestep"](modules["input"].normalise(steps)))
+
+    def states(self, batch: Sequences) -> Tensor:
+        """The recurrent state at each timestep, (N, B, K + 1, width)."""
+        steps = torch.cat([batch.obs, batch.previous], dim=-1)
+        x = self._embed_timesteps(steps.flatten(1, 2)).unflatten(1, steps.shape[1:3])
+        return self.modules["sequence"](x, batch.time)
+
+    def policy(self, actor: LeakyMLP, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation (N, R, G, d_a) of the Gaussians before the tanh, one for each gamma."""
+        mean, log_std = actor(state).unflatten(-1, (len(GAMMAS), -1)).chunk(2, dim=-1)
+        return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(log_std) + 1.0)
+
+    # ---------------------------------------------------------------- update
+
+    def update(self, batch: Sequences, contexts: Tensor) -> dict[str, Tensor]:
+        """One gradient step of everything on actor loss + 10 critic loss; returns losses and diagnostics, (N,) each."""
+        self.modules["input"].update(torch.cat([batch.obs, batch.previous], dim=-1).flatten(1, 2))
+        losses, logs = self.losses(batch)
+        self._descend(losses["actor"] + CRITIC_WEIGHT * losses["critic"])
+        for name, target in self.targets.items():
+            torch._foreach_lerp_(list(target.parameters()), list(self.modules[name].parameters()), TARGET_TAU)
+        return {f"{name}_loss": loss.detach() for name, loss in losses.items()} | logs
+
+    def losses(self, batch: Sequences) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses ``actor`` and ``critic`` (N,) and diagnostics (N,), after a step of the value's statistics.
+
+        Both losses reach the encoder, the actor's through the policy alone: its critics read the state as a constant
+        and are constants themselves.
+        """
+        states = self.states(batch)
+        state, after = states[:, :, :-1].flatten(1, 2), states[:, :, 1:].flatten(1, 2).detach()
+        action = batch.action.flatten(1, 2).unsqueeze(2)
+        critics = list(self.modules["critic"].parameters())
+        mean, log_std = self.policy(self.modules["actor"], state)
+        q = values(critics, state, action)
+        frozen = [p.detach() for p in critics]
+        q_policy = values(frozen, state.detach(), torch.tanh(mean + log_std.exp() * batch.noise[:, 0]))
+
+        target, unbroken = self.target(batch, after), batch.unbroken.flatten(1, 2)
+        self.modules["value"].update(target, unbroken)
+        std = self.modules["value"].std.unsqueeze(1)
+        error = ((q - target.unsqueeze(1)) / std.unsqueeze(1)).square().mean(dim=(1, 3))
+        critic_loss = (error * unbroken).sum(dim=1) / unbroken.sum(dim=1)
+
+        better = q.detach().mean(dim=1) > q_policy.detach().mean(dim=1)  # (N, R, G)
+        likelihood = squashed_log_prob(mean, log_std, action)
+        actor_loss = -(q_policy.amin(dim=1) / std + CLONING_WEIGHT * (better * likelihood)).mean(dim=(1, 2))
+        logs = {"q": q.detach()[..., -1].mean(dim=(1, 2)) / REWARD_SCALE, "cloned": better.float().mean(dim=(1, 2))}
+        return {"actor": actor_loss, "critic": critic_loss}, logs
+
+    @torch.no_grad()
+    def target(self, batch: Sequences, after: Tensor) -> Tensor:
+        """10 r + gamma min over two random target critics (N, R, G), at states ``after`` (N, R, width)."""
+        mean, log_std = self.policy(self.targets["actor"], after)
+        rows = torch.arange(self.n, device=self.device).unsqueeze(1)
+        critics = [p[rows, batch.critics] for p in self.targets["critic"].parameters()]
+        q = values(critics, after, torch.tanh(mean + log_std.exp() * batch.noise[:, 1])).amin(dim=1)
+        return REWARD_SCALE * batch.reward.flatten(1, 2).unsqueeze(-1) + q.new_tensor(GAMMAS) * q
+
+    def _descend(self, loss: Tensor) -> None:
+        """AdamW's step, the learning rate warmed up, the gradient of each seed clipped to norm 1."""
+        set_clipped_grads(loss, self.parameters)
+        optimizer, updates = self.optimizers["all"], self.modules["input"].updates[0].item()
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, updates / RATE_WARM_UP)
+        optimizer.step()
+
+
+def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
+    """Log density (...) of actions (..., d_a) under a tanh-squashed Gaussian, actions clipped to +-0.99 to be inverted.
+
+    The log of the derivative 1 - tanh(x)^2 is 2 (log 2 - x - softplus(-2 x)).
+    """
+    x = torch.atanh(action.clamp(-0.99, 0.99))
+    log_prob = -0.5 * ((x - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2.0 * math.pi)
+    return (log_prob - 2.0 * (math.log(2.0) - x - softplus(-2.0 * x))).sum(dim=-1)
+
+
+def set_clipped_grads(loss: Tensor, parameters: Sequence[Tensor]) -> None:
+    """Gradients of losses (N,), those of each seed scaled to a norm of at most ``GRADIENT_CLIP``."""
+    grads = torch.autograd.grad(loss.sum(), parameters)
+    norm = torch.stack([g.flatten(1).norm(dim=1) for g in grads]).norm(dim=0)
+    factor = (GRADIENT_CLIP / (norm + 1e-6)).clamp(max=1.0)
+    for param, grad in zip(parameters, grads, strict=True):
+        param.grad = grad * factor.view(-1, *[1] * (grad.ndim - 1))
+
+
+class VariBAD(Agent):
+    """SAC on the belief of VariBAD (Zintgraf et al. 2020, arXiv:1910.08348), its reward decoder left out.
+
+    Its published form for varying dynamics, but that the policy is a SAC: after each transition of a window the encoder
+    tells a Gaussian, a sample of which has to decode all K transitions of the window; the KL to the Gaussian before it,
+    the first's to N(0, I), is charged. That loss trains encoder and decoder, on one window of each training context in
+    a batch (the release's: ten trajectories); actor and critics are told the last Gaussian's mean and log-variance.
+    Learning rate and clip of that loss are VariBAD's, not the settings of SAC.
+    """
+
+    LEARNING_RATE = 1e-3
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.optimizers["dynamics"].param_groups[0]["lr"] = self.LEARNING_RATE
+
+    def _code_size(self) -> int:
+        return 2 * self.method.embedding
+
+    def _network(
+        self, name: str, lead: Lead, n_in: int, n_out: int, generators: Sequence[torch.Generator]
+    ) -> nn.Module:
+        if name != "dynamics":
+            return super()._network(name, lead, n_in, n_out, generators)
+        n_step = self.layout.n_obs + self.layout.n_act
+        return Decoder(self.n, n_step + self.method.embedding, n_out, generators)
+
+    def _encoder(self, generators: Sequence[torch.Generator]) -> PosteriorEncoder:
+        layout = self.layout
+        return PosteriorEncoder(self.n, layout.n_obs, layout.n_act, self.method.embedding, generators)
+
+    def embed(self, batch: Batch, passes: slice) -> tuple[Tensor, None]:
+        """Mean and log-variance (N, P B, 20) of the batch's windows, which are the same for all P passes."""
+        z = self.modules["encoder"](batch.windows[:, 0])
+        return z.repeat(1, len(range(*passes.indices(batch.windows.shape[1]))), 1), None
+
+    def update_dynamics(self, batch: Batch) -> dict[str, Tensor]:
+        """The negative ELBO's step: error summed over dimensions' means, KL over dimensions, both over posteriors."""
+        windows = batch.windows[:, 0, :: batch.windows.shape[2] // batch.code_noise.shape[1]]
+        error, kl = self.elbo(windows, batch.code_noise)
+        set_clipped_grads(
+            (error.sum(dim=(2, 3)) + self.method.beta * kl.sum(dim=2)).mean(dim=1), self.groups["dynamics"]
+        )
+        self.optimizers["dynamics"].step()
+        return {"dynamics_loss": error.detach().mean(dim=(1, 2, 3)), "kl": kl.detach().mean(dim=(1, 2))}
+
+    def elbo(self, windows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Of windows (N, B, K, .) with ``noise`` (N, B, K, 10): the mean squared error over the dimensions of s' when
+        the posterior after transition t decodes transition j, (N, B, K, K), and the posterior's KL, (N, B, K)."""
+        mean, log_variance = self.modules["encoder"].posteriors(windows).chunk(2, dim=-1)
+        z = mean + torch.exp(0.5 * log_variance) * noise
+        n_obs = self.layout.n_obs
+        s, difference = windows[..., :n_obs], windows[..., -n_obs:]
+        decoded = self.modules["dynamics"](windows[..., :-n_obs], z)
+        error = (decoded - (s + difference).unsqueeze(2)).square().mean(dim=-1)
+        first = torch.zeros_like(mean[:, :, :1])
+        before, log_before = (torch.cat([first, t[:, :, :-1]], dim=2) for t in (mean, log_variance))
+        ratio = torch.exp(log_variance - log_before) + (mean - before).square() * torch.exp(-log_before)
+        return error, 0.5 * (log_before - log_variance + ratio - 1.0).sum(dim=-1)
