@@ -35,6 +35,7 @@ from dmash_core.rules import (
     Evidence,
     Finding,
     published_values,
+    run_tests,
 )
 from dmash_core.sweep import Cell, Folder
 
@@ -236,6 +237,7 @@ def combine(findings: Sequence[Finding], several: bool) -> tuple[str, str]:
 def check(claim: Claim, evidence: Evidence) -> Verdict:
     """Compute all findings of a claim, and its verdict. Proofs and tests are run; nothing is trained."""
     evidence.used.clear()
+    run_tests(claim.checks)
     by_kind = [(one["kind"], found) for one in claim.checks for found in RULES[one["kind"]](one, claim, evidence)]
     findings = tuple(found for _, found in by_kind)
     verdict, reason = combine(findings, claim.several)
@@ -267,6 +269,7 @@ def check_all(
 ) -> list[Verdict]:
     """The verdict of every claim; written to `out` with the claims themselves, as JSON, for the report."""
     evidence, claims = Evidence(runs_dir), load_claims(path)
+    run_tests(one for claim in claims.values() for one in claim.checks)
     verdicts = [check(claim, evidence) for claim in claims.values()]
     if out is not None:
         rows = [asdict(claims[v.id]) | {"result": asdict(v)} for v in verdicts]

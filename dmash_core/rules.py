@@ -21,20 +21,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dmash_core import statistics, theory
+from dmash_core import embeddings, statistics, theory
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.figures import ARMS, arm_style
 from dmash_core.methods import Method, get_method
+from dmash_core.regret import worst_case_regret
 from dmash_core.runs import Run, scan
-from dmash_core.training import TrainSettings, make_agent
+from dmash_core.training import TrainSettings, load_policy, make_agent
 
 ROOT = Path(__file__).resolve().parents[1]
 VERDICTS = ("reproduced", "contradicted", "undecided", "not checked")
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_CHECKED = VERDICTS
-OVERLAP = ("DI-Friction", "BallInCup", "Walker", "WalkerGym", "HopperGym")
-NON_OVERLAP = ("DI", "DI-Perm", "ODE", "Cartpole", "Cheetah", "Reacher-E", "Reacher-H", "Reacher-H-Perm")
-GROUPS = {"All": (*NON_OVERLAP, *OVERLAP), "Overlap": OVERLAP, "Non-overlap": NON_OVERLAP}
+GROUPS = {
+    "All": tuple(SUITE),
+    "Overlap": tuple(env for env, spec in SUITE.items() if spec.overlapping),
+    "Non-overlap": tuple(env for env, spec in SUITE.items() if not spec.overlapping),
+}
 SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
 HALF = 0.5
 """Share of the claim's steps from which on an order of arms is decided."""
@@ -168,11 +171,14 @@ class Scores:
     share: float
     """The smallest share of the claim's steps."""
 
+    def alone(self) -> str:
+        """What has to stand behind a number over a part of the environments."""
+        return f" over {', '.join(self.steps)} alone" if self.lacking else ""
+
     def open(self, seeds: int, share: float) -> tuple[str, str] | None:
         """Verdict and reason where these runs cannot decide with at least so many seeds and steps; else None."""
         if self.lacking:
-            on = f"; ours is over {', '.join(self.steps)} alone" if self.steps else ""
-            return NOT_CHECKED, f"there are no usable runs of {'; '.join(self.lacking)}{on}"
+            return NOT_CHECKED, f"there are no usable runs of {'; '.join(self.lacking)}"
         if self.share < share:
             return UNDECIDED, f"trained {100 * self.share:.0f} % of the steps, {100 * share:.0f} % are needed"
         if self.seeds < seeds:
@@ -253,14 +259,15 @@ def _against(row: dict, claim, evidence: Evidence) -> Finding:
         ours = statistics.mean_interval(found.of[arms[0]][:, 0]) if found.of else None
     elif found.of:
         ours = (
-            statistics.iqm_interval(found.of[arms[0]])
+            statistics.iqm_interval(found.of[arms[0]], reps=2_000)
             if metric == "normalised AER"
             else statistics.relative_gain(found.of[arms[0]], found.of[arms[1]])
         )
     unit = {"AER/100": "AER", "relative gain %": "%"}.get(metric, metric)
     what = f"{row['arm']}, {row['env']}, {row['split']}: {metric.removesuffix(' %').removesuffix('/100')}"
-    common = {"what": what, "published": f"{value:g}{' %' * (unit == '%')}", "published_id": row["id"], "unit": unit}
-    common |= {"seeds": found.seeds, "steps": found.steps} | (_numbers(*ours, factor) if ours else {})
+    common = {"what": what, "published": f"{value:g}{' %' * (unit == '%')}", "published_id": row["id"]}
+    common |= {"unit": unit + found.alone(), "seeds": found.seeds, "steps": found.steps}
+    common |= _numbers(*ours, factor) if ours else {}
     if still := found.open(fewest, 1.0):
         return Finding(verdict=still[0], reason=still[1], **common)
     point, low, high = (factor * x for x in ours)
@@ -314,7 +321,7 @@ def _order(check: dict, claim, evidence: Evidence, envs: tuple, split: str, lowe
     words = [names, where, split, check.get("label", metric)]
     words += ["each environment left out in turn"] * bool(check.get("leave_one_out"))
     unit = "probability of improvement" if improvement else "of the range of scores" if metric == "return" else ""
-    common = {"what": ", ".join(words), "unit": unit, "seeds": found.seeds, "steps": found.steps}
+    common = {"what": ", ".join(words), "unit": unit + found.alone(), "seeds": found.seeds, "steps": found.steps}
     common |= _numbers(*ours) if ours else {}
     if still := found.open(BOOTSTRAP_SEEDS if improvement else T_SEEDS, HALF):
         return Finding(verdict=still[0], reason=still[1], **common)
@@ -374,6 +381,42 @@ def _slope(run: Run, step: int) -> float:
     return float(np.polyfit(distance, statistics.normalise(means, spec.score_low, spec.score_high), 1)[0])
 
 
+def check_cosines(check: dict, claim, evidence: Evidence) -> list[Finding]:
+    """F4: the mean cosine of DI's mean embeddings within a mode and across modes, by the final networks of each run,
+    against the published range of entries."""
+    findings = []
+    for row in map(published_values().get, claim.published):
+        arm, kind = SLUGS[row["arm"]], row["metric"].split()[1]
+        paths = [path for r in evidence.of("DI", arm) if (path := r.path.with_suffix(".safetensors")).exists()]
+        found = [_cosines(path) for path in paths]
+        published = f"{row['low']:g} to {row['high']:g}"
+        common = {"what": f"{row['arm']}: {row['metric']}", "published": published, "published_id": row["id"]}
+        if not found:
+            findings.append(Finding(verdict=NOT_CHECKED, reason=f"there are no networks of DI {arm}", **common))
+            continue
+        _, low, high = ours = statistics.mean_interval([cosines[kind] for cosines, _ in found])
+        step = min(steps for _, steps in found)
+        common |= {"seeds": len(found), "steps": {"DI": step}} | _numbers(*ours)
+        evidence.used |= set(paths)
+        share = step / get_spec("DI").gradient_steps
+        if still := Scores({}, {}, len(found), [], share).open(T_SEEDS, HALF):
+            findings.append(Finding(verdict=still[0], reason=still[1], **common))
+            continue
+        outside = max(row["low"] - high, low - row["high"])
+        verdict = REPRODUCED if outside <= 0 else CONTRADICTED if outside > MARGIN else UNDECIDED
+        reason = "the interval overlaps the published range" if outside <= 0 else f"it lies outside by {outside:.2g}"
+        findings.append(Finding(verdict=verdict, reason=reason, **common))
+    return findings
+
+
+@cache
+def _cosines(path: Path) -> tuple[dict[str, float], int]:
+    """The mean cosine "within" and "across" the modes of a trained agent on DI, and the steps it was trained."""
+    agent, meta = load_policy(path)
+    entries = embeddings.by_mode(embeddings.di_cosines(agent, meta["seed"])[""])
+    return {kind: float(values.mean()) for kind, values in entries.items()}, meta["steps"]
+
+
 # ---------------------------------------------------------------- checks without runs
 
 
@@ -407,33 +450,48 @@ def check_proof(check: dict, claim, evidence: Evidence) -> list[Finding]:
 PROOF_COST = "make proofs needs Coq (Debian: coq libcoq-mathcomp-algebra libcoq-mathcomp-algebra-tactics) and a minute"
 
 
-@cache
-def _tests(nodes: tuple[str, ...]) -> tuple[str, str]:
-    """Verdict and reason of running these pytest nodes."""
-    if absent := [node for node in nodes if not (ROOT / node.split("::")[0]).exists()]:
-        return NOT_CHECKED, f"{absent[0].split('::')[0]} is not here: the tests come with the repository"
-    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rf", "-p", "no:cacheprovider", *nodes]
+_outcomes: dict[str, str] = {}  # of pytest nodes: passed, failed or another word of pytest's, or why none was found
+
+
+def _nodes(check: dict) -> list[str]:
+    """The pytest nodes of a check; a bare name lies in the file named before it."""
+    nodes, file = [], ""
+    for node in check["nodes"]:
+        file = node.split("::")[0] if "::" in node else file
+        nodes.append(f"tests/{file}::{node.split('::')[-1]}")
+    return nodes
+
+
+def run_tests(checks: Iterable[dict]) -> None:
+    """Run the tests of all checks of kind "test", in one process; what was run already is not run again."""
+    nodes = [node for check in checks if check["kind"] == "test" for node in _nodes(check) if node not in _outcomes]
+    if not nodes:
+        return
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rA", "-p", "no:cacheprovider", *nodes]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "pytest printed nothing"
-    if done.returncode == 1:
-        return CONTRADICTED, "failed: " + ", ".join(re.findall(r"^FAILED (\S+)", done.stdout, re.M))
-    if done.returncode or "skipped" in last:
-        return NOT_CHECKED, f"the tests did not run: {last}"
-    return REPRODUCED, re.sub(r" in [\d.]+s.*", "", last)
+    seen = defaultdict(set)
+    for word, name in re.findall(r"^(PASSED|FAILED|ERROR) (tests/\S+?)(?:\[.*\])?(?: - .*)?$", done.stdout, re.M):
+        seen[name].add(word.lower())
+    lost = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
+    for node in nodes:
+        words = seen[node]
+        _outcomes[node] = next((w for w in ("failed", "error", "passed") if w in words), f"it was not run: {lost}")
 
 
 def check_test(check: dict, claim, evidence: Evidence) -> list[Finding]:
     """Whether the tests pass: `nodes`, each "test_file.py::test_name" or a name in the file before it. `refutes`: that
     they pass shows that the part of the claim which is called `what` does not hold in general."""
-    nodes, file = [], ""
-    for node in check["nodes"]:
-        file = node.split("::")[0] if "::" in node else file
-        nodes.append(f"tests/{file}::{node.split('::')[-1]}")
-    verdict, reason = _tests(tuple(nodes))
-    if check.get("refutes"):
-        swap = {REPRODUCED: CONTRADICTED, CONTRADICTED: UNDECIDED}
-        verdict, reason = swap.get(verdict, verdict), f"the test of a counterexample: {reason}"
-    return [Finding(f"{check['what']} (tests: {', '.join(n.split('::')[1] for n in nodes)})", verdict, reason)]
+    run_tests([check])
+    nodes, refutes = _nodes(check), check.get("refutes", False)
+    what = f"{check['what']} (tests: {', '.join(node.split('::')[1] for node in nodes)})"
+    wrong = [node for node in nodes if _outcomes[node] != "passed"]
+    if not wrong:
+        reason = "the counterexample's test passes" if refutes else f"{len(nodes)} pass" + "es" * (len(nodes) == 1)
+        return [Finding(what, CONTRADICTED if refutes else REPRODUCED, reason)]
+    reason = f"{wrong[0].split('::')[1]}: {_outcomes[wrong[0]]}"
+    if _outcomes[wrong[0]] != "failed":
+        return [Finding(what, NOT_CHECKED, reason)]
+    return [Finding(what, UNDECIDED if refutes else CONTRADICTED, reason)]
 
 
 def check_suite(check: dict, claim, evidence: Evidence) -> list[Finding]:
@@ -492,6 +550,26 @@ def _side(ours: tuple[float, float, float], zero: float) -> tuple[str, str]:
     return (CONTRADICTED, f"the interval lies below {zero:g}") if high < zero else (UNDECIDED, f"it contains {zero:g}")
 
 
+def check_regret(check: dict, claim, evidence: Evidence) -> list[Finding]:
+    """A.8, by `regret.worst_case_regret`, an upper bound, the lower of two searches: at least 0.5 where contexts do
+    not overlap, below 0.1 where they do; the other way round contradicts."""
+    findings = []
+    for env in check["envs"]:
+        value, kind = _regret(env), "overlapping" if get_spec(env).overlapping else "non-overlapping"
+        large, small = value >= 0.5, value < 0.1
+        as_said, against = (small, large) if get_spec(env).overlapping else (large, small)
+        verdict = REPRODUCED if as_said else CONTRADICTED if against else UNDECIDED
+        reason = f"{value:.2f} is {'at least 0.5' if large else 'below 0.1' if small else 'between 0.1 and 0.5'}"
+        what = f"{env}, called {kind}: worst regret of the best compromise"
+        findings.append(Finding(what, verdict, reason, value=value, unit="of the oracle's return"))
+    return findings
+
+
+@cache
+def _regret(env: str) -> float:
+    return min(worst_case_regret(env, seed=seed) for seed in (0, 1))
+
+
 def check_efficiency(check: dict, claim, evidence: Evidence) -> list[Finding]:
     """A.7: parameters of all trained modules, counted in each environment; speed and memory from benchmarks/*.json."""
     return [_efficiency(published_values()[id_]) for id_ in claim.published]
@@ -537,10 +615,12 @@ RULES: dict[str, Callable[[dict, object, Evidence], list[Finding]]] = {
     "published": check_published,
     "order": check_order,
     "distance": check_distance,
+    "cosines": check_cosines,
     "proof": check_proof,
     "test": check_test,
     "suite": check_suite,
     "noise": check_noise,
+    "regret": check_regret,
     "efficiency": check_efficiency,
     "none": check_none,
 }

@@ -93,9 +93,10 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike, reps: int = 2_000) ->
     """Probability that a run of X beats a run of Y on the same task, averaged over tasks, with its 95 % interval.
 
     `x` and `y` are (runs x tasks) with the same tasks and possibly different numbers of runs. A tie counts one half.
-    With fewer than two runs on a side both bounds are NaN.
+    With fewer than two runs on a side both bounds are NaN. The statistic is rliable's, whose own function calls scipy's
+    rank test for each task and is a hundred times as slow; the tests hold the two to each other.
     """
-    return _pair(metrics.probability_of_improvement, x, y, reps)
+    return _pair(lambda a, b: (1 + np.sign(a[:, None] - b).mean()) / 2, x, y, reps)
 
 
 def relative_gain(x: ArrayLike, y: ArrayLike, reps: int = 2_000) -> tuple[float, float, float]:
