@@ -184,6 +184,26 @@ def _notebooks(argv: list[str]) -> None:
     tyro.cli(notebooks, prog="dmash notebooks", args=argv)
 
 
+def _report(argv: list[str]) -> None:
+    from dmash_core.report import build
+
+    def report(
+        out: Path = Path("build/report"),
+        claims: Path = Path("build/claims.json"),
+        notebooks: Path = Path("build/notebooks"),
+    ):
+        """Build the report site from the checked claims and the executed notebooks; it is read without a network.
+
+        Args:
+            out: folder of the site.
+            claims: what `dmash claims` wrote.
+            notebooks: folder of executed notebooks.
+        """
+        print(build(out, claims, notebooks))
+
+    tyro.cli(report, prog="dmash report", args=argv)
+
+
 def _smoke(argv: list[str]) -> None:
     from dmash_core.benchmark.suite import SUITE
     from dmash_core.methods import MAIN_ARMS, METHODS
@@ -410,6 +430,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "claims": (_claims, "check one claim of the paper, or all of them"),
     "figures": (_figures, "draw every figure and table again from the raw runs"),
     "notebooks": (_notebooks, "execute notebooks"),
+    "report": (_report, "build the report site"),
     "smoke": (_smoke, "every arm on every environment for a few steps"),
     "bench": (_bench, "measure speed and memory"),
 }
