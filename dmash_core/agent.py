@@ -59,6 +59,10 @@ class Code(NamedTuple):
     vector: Tensor | None  # (N, G, d): the true context, or z with G = B
     omega: AdapterWeights | None  # of the shared hypernetwork, G = B
 
+    def detach(self) -> "Code":
+        """The same code as a constant, of an arm that infers one."""
+        return Code(self.vector.detach(), self.omega and AdapterWeights(*(t.detach() for t in self.omega)))
+
 
 def stream(seed: int, *purpose: int) -> int:
     """A 63-bit seed for one purpose of one run, independent of those of other purposes and runs."""
@@ -354,7 +358,8 @@ class Agent(Learner):
     def update_actor(self, batch: Batch, code: Code, noise: Tensor) -> dict[str, Tensor]:
         """The actor's step, then the temperature's towards entropy d_a; moves the actor and log alpha."""
         alpha = self.log_alpha.exp()
-        loss, entropy = self.actor_loss(batch.obs, code, code, noise)
+        value_code = code.detach() if self.method.undetached == "policy" else code
+        loss, entropy = self.actor_loss(batch.obs, code, value_code, noise)
         self._descend("actor", loss)
         # d/d log alpha of -alpha (log pi + target entropy), with target entropy -d_a
         self.log_alpha.grad = alpha * (entropy + self.layout.n_act)

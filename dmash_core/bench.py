@@ -1,6 +1,7 @@
 """Speed and memory of the arms on this machine, beside a straightforward twin, in one run (``dmash bench``)."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -11,11 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+import gymnasium
+import numpy as np
 import torch
 
 from dmash_core.agent import Agent
+from dmash_core.benchmark.suite import context_sets, get_spec, make_batch
+from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
-from dmash_core.runs import read_run, run_path
+from dmash_core.runs import provenance, read_run, run_path
 from dmash_core.sweep import Cell, Sweep
 from dmash_core.training import Trainer, TrainSettings, configure_cpu
 
@@ -23,8 +28,9 @@ TESTS = Path(__file__).parent.parent / "tests"
 COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 
 
-def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) -> list[dict]:
-    """One row for each arm, each measured in a process of its own, since memory peaks are a process's.
+def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **options) -> list[dict]:
+    """One row for each arm, each measured in a process of its own, since memory peaks are a process's: to be called
+    from a process that is smaller than they are. ``options`` are those of ``measure_arm``.
 
     ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
     warm-up (its share), replay and update. outside_update: the share of a step that is not the update.
@@ -36,13 +42,30 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) ->
     rows = []
     say(f"{'arm':14}" + "".join(f"{c:>16}" for c in COLUMNS))
     for arm, method in methods.items():
-        command = [sys.executable, "-m", "dmash_core.bench", env, arm, json.dumps(asdict(method)), str(time.time())]
+        given = (json.dumps(x) for x in (asdict(method), options | {"launched": time.time()}))
+        command = [sys.executable, "-m", "dmash_core.bench", env, arm, *given]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"measuring {arm} failed:\n{done.stderr}")
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         say(f"{arm:14}" + "".join(f"{'-' if rows[-1][c] is None else rows[-1][c]:>16}" for c in COLUMNS))
     return rows
+
+
+def step_times(methods: dict[str, Method], env: str, rounds: int = 3) -> dict[str, list[float]]:
+    """Seconds of a training step of each arm, one value a round: whole episodes of one arm after the other, in one
+    process with one thread. Ratios within a round mean something on a busy machine too."""
+    configure_cpu(1)
+    times: dict[str, list[float]] = {arm: [] for arm in methods}
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {arm: _past_random_phase(_trainer(env, arm, method, folder)) for arm, method in methods.items()}
+        for trainer in trainers.values():
+            trainer._train_step()  # allocates what later steps reuse
+            trainer.step = trainer.settings.random_steps
+        for _ in range(rounds):
+            for arm, trainer in trainers.items():
+                times[arm].append(_seconds(trainer._train_step, trainer.agent.layout.horizon))
+    return times
 
 
 def measure_workers(jobs: int, say: Callable[[str], None], steps: int = 2000) -> dict:
@@ -85,6 +108,19 @@ def _seconds(call: Callable, times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
+def _trainer(env: str, arm: str, method: Method, folder: str) -> Trainer:
+    return Trainer(TrainSettings(env, arm, method), [0], out=folder, progress=False)
+
+
+def _past_random_phase(trainer: Trainer) -> Trainer:
+    """The trainer where learning starts, its replay full of noise."""
+    trainer.replay.rows.normal_()
+    trainer.replay.added = trainer.replay.slots
+    trainer.driver.reset(0)
+    trainer.step = trainer.settings.random_steps
+    return trainer
+
+
 def measure_arm(
     env: str, arm: str, method: Method, rounds: int = 5, updates: int = 10, launched: float | None = None
 ) -> dict:
@@ -92,13 +128,10 @@ def measure_arm(
     launched = time.time() if launched is None else launched
     matmul = configure_cpu(1)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(TrainSettings(env, arm, method), [0], out=folder, progress=False)
+        trainer = _trainer(env, arm, method, folder)
         start = time.time() - launched
-        agent, replay, layout = trainer.agent, trainer.replay, trainer.agent.layout
-        replay.rows.normal_()
-        replay.added = replay.slots
-        trainer.driver.reset(0)
-        trainer.step = trainer.settings.random_steps
+        _past_random_phase(trainer)
+        agent, layout = trainer.agent, trainer.agent.layout
         twin = _twin(agent) if type(agent) is Agent else None
         # two updates, one of them with the actor's: the mixture of training
         batches = [trainer.sample(passes) for passes in (1, 3)]
@@ -132,6 +165,7 @@ def measure_arm(
         "env": env,
         "arm": arm,
         "window": layout.window,
+        "parameters": sum(p.numel() for p in agent.modules.parameters()),
         "ms_per_update": round(1e3 * median(ours), 2),
         "ms_per_step": round(1e3 * median(steps), 2),
         "outside_update": round(median(shares), 3),
@@ -144,6 +178,72 @@ def measure_arm(
     }
 
 
+DM_CONTROL = {
+    "Cartpole": ("cartpole", "balance"),
+    "Cheetah": ("cheetah", "run"),
+    "Reacher-E": ("reacher", "easy"),
+    "BallInCup": ("ball_in_cup", "catch"),
+    "Walker": ("walker", "walk"),
+}
+
+
+class _DMControl(gymnasium.Env):
+    """One environment of dm_control as Gymnasium's vector environments want it."""
+
+    def __init__(self, env: str):
+        from dm_control import suite
+
+        spec = get_spec(env)
+        self.env = suite.load(*DM_CONTROL[env])
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (spec.obs_dim,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.act_dim,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return self._flat(self.env.reset()), {}
+
+    def step(self, action):
+        time_step = self.env.step(action)
+        return self._flat(time_step), time_step.reward, False, time_step.last(), {}
+
+    def _flat(self, time_step) -> np.ndarray:
+        return np.concatenate([np.ravel(part) for part in time_step.observation.values()], dtype=np.float32)
+
+
+def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int = 1000) -> list[dict]:
+    """One row for each task of dm_control: control steps a second in the 20 training contexts, reset and observations
+    included, on one thread and on all cores, beside a Gymnasium SyncVectorEnv of 20 of dm_control's own environments.
+
+    Medians over `rounds` episodes of `steps` steps, taking turns. ratio_one_thread and ratio_all_cores are of wall
+    time; ratio_cpu, of one thread, is of CPU time, which other work on the machine changes less. load: the runnable
+    processes per core at the end.
+    """
+    cores, origin, rows = len(os.sched_getaffinity(0)), provenance(), []
+    columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores", "ratio_cpu")
+    say(f"{'env':12}" + "".join(f"{c:>18}" for c in columns))
+    for env in DM_CONTROL:
+        contexts, batches, before = context_sets(env)["train"], [], BatchedEnv.threads
+        for BatchedEnv.threads in (1, cores):
+            batches.append(make_batch(env, contexts, steps))
+        BatchedEnv.threads = before
+        batches.append(gymnasium.vector.SyncVectorEnv([lambda env=env: _DMControl(env)] * len(contexts)))
+        actions = np.random.default_rng(0).uniform(-1, 1, (steps, *batches[0].action_space.shape)).astype(np.float32)
+        seconds = np.empty((rounds, 3, 2))  # wall and CPU
+        for index in np.ndindex(rounds, 3):
+            began = time.perf_counter(), time.process_time()
+            batches[index[1]].reset(seed=0)
+            for action in actions:
+                batches[index[1]].step(action)
+            seconds[index] = time.perf_counter() - began[0], time.process_time() - began[1]
+        speeds = np.rint(np.median(steps * len(contexts) / seconds[..., 0], axis=0)).astype(int).tolist()
+        ratios = np.median(seconds[:, 2:] / seconds, axis=0).round(1)
+        values = (*speeds, *ratios[:2, 0].tolist(), float(ratios[0, 1]))
+        row = {"env": env, **dict(zip(columns, values, strict=True)), "cores": cores}
+        rows.append(row | {"load": round(os.getloadavg()[0] / os.cpu_count(), 1)})
+        rows[-1] |= {key: origin[key] for key in ("git_commit", "machine")}
+        say(f"{env:12}" + "".join(f"{row[c]:>18}" for c in columns))
+    return rows
+
+
 if __name__ == "__main__":
-    env_, arm_, method_, launched_ = sys.argv[1:]
-    print(json.dumps(measure_arm(env_, arm_, Method(**json.loads(method_)), launched=float(launched_))))
+    env_, arm_, method_, options_ = sys.argv[1:]
+    print(json.dumps(measure_arm(env_, arm_, Method(**json.loads(method_)), **json.loads(options_))))

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from dmash_core.errors import UserError
 
 
-def _crc32(path: Path) -> str:
+def crc32(path: Path) -> str:
     value = 0
     with open(path, "rb") as file:
         while block := file.read(1 << 22):
@@ -34,7 +34,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict, chec
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         if checksum:
-            path = path.with_name(f"{path.stem}.{_crc32(temporary)}{path.suffix}")
+            path = path.with_name(f"{path.stem}.{crc32(temporary)}{path.suffix}")
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
@@ -75,7 +75,7 @@ class CheckpointFolder:
         """The newest whole checkpoint; a damaged one is named, set aside and the one before it is taken."""
         for path in self.paths():
             try:
-                if _crc32(path) != path.name.split(".")[1]:
+                if crc32(path) != path.name.split(".")[1]:
                     raise UserError(f"{path} does not match its checksum")
                 return read_tensors(path)
             except UserError as error:

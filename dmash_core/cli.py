@@ -82,30 +82,51 @@ def _train(argv: list[str]) -> None:
 
 
 def _evaluate(argv: list[str]) -> None:
-    from dmash_core.evaluation import Evaluator
+    from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
+    from dmash_core.maps import evaluate_map, map_path, write_map
     from dmash_core.runs import SPLITS
     from dmash_core.statistics import mean_interval
     from dmash_core.training import block_contexts, configure_cpu, load_policy
 
-    def evaluate(checkpoint: Annotated[Path, tyro.conf.Positional], rollouts: int = 10, seed: int | None = None):
+    def evaluate(
+        checkpoint: Annotated[Path, tyro.conf.Positional],
+        rollouts: int = 10,
+        seed: int | None = None,
+        grid: int | None = None,
+        out: Path | None = None,
+        settings: tyro.conf.OmitArgPrefixes[EvalSettings] = PROTOCOL,
+    ):
         """Evaluate the networks of a finished run (runs/ENV/ARM/seed-S.safetensors) on the three context sets.
 
         Args:
             checkpoint: the file that training left beside the raw run.
             rollouts: episodes per context.
             seed: seed of the initial states; by default the run's own, which are those of its last evaluation.
+            grid: instead of the three sets take a grid of the outer ranges, so many points a continuous dimension, and
+                write its returns as a table.
+            out: file of that table; by default seed-S.map.csv beside the checkpoint, which `dmash figures` draws.
         """
         if rollouts < 1:
             raise UserError(f"rollouts must be at least 1, not {rollouts}")
+        if out is not None and grid is None:
+            raise UserError("--out is the file of a --grid's table: say how many points")
+        if grid is not None and out is None and settings != PROTOCOL:
+            raise UserError("a map that is not of the published protocol needs a place of its own: name it with --out")
         configure_cpu(1)
+        if grid is not None:
+            write_map(evaluate_map(checkpoint, grid, rollouts, settings, seed), out or map_path(checkpoint))
+            print(out or map_path(checkpoint))
+            return
         agent, meta = load_policy(checkpoint)
         env, run_seed = meta["config"]["env"], meta["seed"]
         contexts = block_contexts(env, [run_seed])
-        evaluator = Evaluator(agent, env, contexts, [run_seed if seed is None else seed], rollouts)
+        evaluator = Evaluator(agent, env, contexts, [run_seed if seed is None else seed], rollouts, settings)
         returns = evaluator(meta["steps"])[0]
         print(
             f"{env} {meta['arm']} seed {run_seed}, trained {meta['steps']} steps; {rollouts} rollouts in each context"
         )
+        if settings != PROTOCOL:
+            print(f"not the published protocol: {settings.changes()}")
         print("set       AER    95 % interval of the mean over contexts")
         for split, values in zip(SPLITS, returns.mean(axis=2), strict=True):
             mean, low, high = mean_interval(values)
@@ -116,6 +137,7 @@ def _evaluate(argv: list[str]) -> None:
 
 def _figures(argv: list[str]) -> None:
     from dmash_core.figures import build_all
+    from dmash_core.maps import draw_maps
 
     def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
         """Draw every figure and table again from the raw runs; the same runs give the same bytes.
@@ -125,6 +147,7 @@ def _figures(argv: list[str]) -> None:
             out: folder of figures, PDF, PNG and the CSV that each is drawn from.
         """
         build_all(runs, out)
+        draw_maps(runs, out)
 
     tyro.cli(figures, prog="dmash figures", args=argv)
 
@@ -161,6 +184,26 @@ def _notebooks(argv: list[str]) -> None:
     tyro.cli(notebooks, prog="dmash notebooks", args=argv)
 
 
+def _report(argv: list[str]) -> None:
+    from dmash_core.report import build
+
+    def report(
+        out: Path = Path("build/report"),
+        claims: Path = Path("build/claims.json"),
+        notebooks: Path = Path("build/notebooks"),
+    ):
+        """Build the report site from the checked claims and the executed notebooks; it is read without a network.
+
+        Args:
+            out: folder of the site.
+            claims: what `dmash claims` wrote.
+            notebooks: folder of executed notebooks.
+        """
+        print(build(out, claims, notebooks))
+
+    tyro.cli(report, prog="dmash report", args=argv)
+
+
 def _smoke(argv: list[str]) -> None:
     from dmash_core.benchmark.suite import SUITE
     from dmash_core.methods import MAIN_ARMS, METHODS
@@ -184,13 +227,14 @@ def _smoke(argv: list[str]) -> None:
 
 
 def _bench(argv: list[str]) -> None:
-    from dmash_core.bench import measure, measure_workers
+    from dmash_core.bench import measure, measure_environments, measure_workers
     from dmash_core.methods import MAIN_ARMS, get_method
 
     def bench(
         arms: tuple[str, ...] = MAIN_ARMS,
         env: str = "DI",
         window: int | None = None,
+        environments: bool = False,
         workers: int | None = None,
         json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     ):
@@ -200,6 +244,7 @@ def _bench(argv: list[str]) -> None:
             arms: which arms.
             env: environment whose sizes are used.
             window: K; the environment's by default.
+            environments: measure instead the environments, beside dm_control's own in a SyncVectorEnv.
             workers: measure instead how many times as fast a sweep with so many workers is as one with one worker;
                 for a machine that does nothing else.
             json_: print JSON only.
@@ -208,7 +253,10 @@ def _bench(argv: list[str]) -> None:
         if workers is not None and workers < 2:
             raise UserError(f"workers must be at least 2, not {workers}")
         methods = {arm: replace(get_method(arm), window=window) for arm in arms}
-        rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
+        if environments:
+            rows = measure_environments(say)
+        else:
+            rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
         if json_:
             print(json.dumps(rows, indent=2))
 
@@ -313,13 +361,76 @@ def _runs(argv: list[str]) -> None:
     tyro.extras.subcommand_cli_from_dict({"list": list_, "verify": verify}, prog="dmash runs", args=argv)
 
 
+def _claims(argv: list[str]) -> None:
+    from dmash_core.claims import (
+        NOT_CHECKED,
+        ROOT,
+        check,
+        check_all,
+        describe,
+        get_claim,
+        load_claims,
+        missing_cells,
+        readme_table,
+        with_table,
+    )
+    from dmash_core.rules import Evidence
+    from dmash_core.sweep import Sweep
+
+    def claims(
+        id: str | None = None,
+        runs: Path = Path("runs"),
+        out: Path = Path("build/claims.json"),
+        train: bool = False,
+        jobs: int = 1,
+        readme: bool = False,
+    ):
+        """Check one claim of the paper, or all of them, from proofs, tests and the raw runs that are there.
+
+        One claim: its rule, what was published and measured, the verdict and the reason. Exit status 0 when it was
+        checked, whatever the verdict, and 3 when it could not be. All claims: a line each, details in a JSON file.
+
+        Args:
+            id: the claim, for instance T9; without it all of them.
+            runs: folder of raw runs.
+            out: file for the verdicts of all claims, which the report reads.
+            train: first train the runs that the claim needs and that are missing, with everything that costs.
+            jobs: runs trained at a time.
+            readme: write the table of headline claims into README.md.
+        """
+        if id is None:
+            if train:
+                raise UserError("--train belongs to a claim: name it with --id (dmash sweep trains the whole grid)")
+            known, verdicts = load_claims(), check_all(runs, out)
+            for verdict in verdicts:
+                head = verdict.headline
+                published = f"published {head.published}; " if head.published else ""
+                print(f"{verdict.id:5} {verdict.verdict:12} {published}measured {head.measured or 'no number'}")
+            if readme:
+                path = ROOT / "README.md"
+                path.write_text(with_table(path.read_text(), readme_table(verdicts, known)))
+            return
+        claim, evidence = get_claim(id), Evidence(runs)
+        if train and (cells := missing_cells(claim, evidence)):
+            Sweep(cells, runs, jobs).run()
+            evidence = Evidence(runs)
+        verdict = check(claim, evidence)
+        print(describe(claim, verdict))
+        if verdict.verdict == NOT_CHECKED:
+            sys.exit(3)
+
+    tyro.cli(claims, prog="dmash claims", args=argv)
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (_train, "train a block of seeds of one arm on one environment"),
     "sweep": (_sweep, "train the cells of a grid, on one machine or many"),
     "runs": (_runs, "list raw runs, or verify them"),
-    "evaluate": (_evaluate, "evaluate the networks of a finished run on the three context sets"),
+    "evaluate": (_evaluate, "evaluate the networks of a finished run on the three context sets or a grid"),
+    "claims": (_claims, "check one claim of the paper, or all of them"),
     "figures": (_figures, "draw every figure and table again from the raw runs"),
     "notebooks": (_notebooks, "execute notebooks"),
+    "report": (_report, "build the report site"),
     "smoke": (_smoke, "every arm on every environment for a few steps"),
     "bench": (_bench, "measure speed and memory"),
 }

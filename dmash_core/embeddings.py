@@ -50,6 +50,22 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
     return float(digamma(k) + digamma(len(z)) - sum(digamma(count).mean() for count in counts))
 
 
+def decodability(z: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """R^2 of a linear map from z (C, W, d_z) to each dimension of c (C, d_c), on contexts it was not fitted to: (d_c,).
+
+    Least squares with an intercept, C times, each time one context held out. It measures how far the context lies
+    along straight directions of the code; below 0 the map is worse than the mean context.
+    """
+    n, windows, _ = z.shape
+    x, y = np.concatenate([z, np.ones((n, windows, 1))], axis=2), c[:, None].repeat(windows, axis=1)
+    error = np.empty_like(y)
+    for i in range(n):
+        rest = np.arange(n) != i
+        fit = np.linalg.lstsq(x[rest].reshape(-1, x.shape[2]), y[rest].reshape(-1, y.shape[2]), rcond=None)[0]
+        error[i] = y[i] - x[i] @ fit
+    return 1 - np.square(error).mean(axis=(0, 1)) / c.var(axis=0)
+
+
 def cosines(z: np.ndarray) -> np.ndarray:
     """Cosine similarities (C, C) of the contexts' mean codes, from z (C, W, d)."""
     means = z.mean(axis=1)
@@ -120,7 +136,7 @@ def codes(driver: Driver, seeds: Sequence[int], step: int = 0, windows: int = WI
     pair, subset, keep, noise = (torch.stack(d).to(rows.device) for d in zip(*draws, strict=True))
     # histories lie seed by seed, context by context, rollout by rollout; K rows of zeros come before the warm-up
     history = torch.arange(n * c, device=rows.device).view(n, c, 1) * (driver.batch // c) + pair // layout.horizon
-    first = history * rows.shape[2] + layout.window + pair % layout.horizon
+    first = history * rows.shape[2] + driver.warm_up_steps + pair % layout.horizon
     flat, out = rows.view(-1, layout.row), {suffix: [] for suffix in MODES}
     for i in range(c):  # one context after the other, which keeps the windows small
         acting, training = (

@@ -1,17 +1,60 @@
-"""Zero-shot evaluation: the warm-up of the window, and rollouts of the mean policy over the three context sets."""
+"""Zero-shot evaluation: the warm-up of the window, and rollouts of the mean policy over the three context sets.
 
+`EvalSettings` says what may differ from the published protocol while the networks stay as they are: how much of the
+window is warmed up, noise on the code, and a world with families of dynamics that no training context had.
+"""
+
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
 
-from dmash_core.agent import Agent
+from dmash_core.agent import Agent, Code
 from dmash_core.benchmark.suite import make_batch
-from dmash_core.errors import Interrupted
+from dmash_core.errors import Interrupted, UserError
 from dmash_core.replay import History
 from dmash_core.runs import SPLITS
 
 EVALUATION_STREAM = 2  # of a run's random streams (0: initialisation, 1: training environments, 3: sampling)
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """What may be changed at evaluation, with the networks fixed; the defaults are the published protocol.
+
+    Every noise is Gaussian, with the given standard deviation at every step of warm-up and episode. The agent sees and
+    remembers noisy observations, and remembers the actions that it chose, not what became of them.
+    """
+
+    warm_up: int | None = None
+    """Transitions in the window when the scored episode starts, 0 to K, the rest zeros; K by default."""
+    code_noise: float = 0.0
+    """Noise on the code, the true context or z, of each environment."""
+    obs_noise: float = 0.0
+    """Noise on what the agent observes."""
+    action_noise: float = 0.0
+    """Noise on the actions, which are clipped to [-1, 1] after it."""
+    delay: int = 0
+    """Steps until an action takes effect; the first ones of an episode act with zero."""
+    unseen: dict[str, float] = field(default_factory=dict)
+    """Physics that the environment does not vary, such as friction 0.5 on DI; EnvSpec.unseen lists it."""
+
+    def __post_init__(self):
+        for item in fields(self)[:-1]:
+            value = getattr(self, item.name)
+            if value is not None and not 0 <= value < math.inf:
+                raise UserError(f"{item.name} must be at least 0 and finite, not {value}")
+
+    def changes(self) -> str:
+        """What differs from the published protocol, for instance "delay 2, friction 0.5"; empty for the protocol."""
+        pairs = {f.name: getattr(self, f.name) for f in fields(self)[:-1] if getattr(self, f.name) != f.default}
+        return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in (pairs | self.unseen).items())
+
+
+PROTOCOL = EvalSettings()
+NOISES = ("code_noise", "obs_noise", "action_noise")
 
 
 class Driver:
@@ -21,17 +64,26 @@ class Driver:
     of which serves B / G consecutive environments.
     """
 
-    def __init__(self, agent: Agent, env_name: str, contexts: np.ndarray, repeats: int = 1):
-        self.agent = agent
+    def __init__(
+        self, agent: Agent, env_name: str, contexts: np.ndarray, repeats: int = 1, settings: EvalSettings = PROTOCOL
+    ):
+        self.agent, self.settings = agent, settings
         self.n, self.batch = contexts.shape[0], contexts.shape[1] * repeats
         rows = np.repeat(contexts, repeats, axis=1).reshape(self.n * self.batch, -1)
-        self.env = make_batch(env_name, rows, agent.layout.horizon)
+        self.env = make_batch(env_name, rows, agent.layout.horizon, settings.unseen)
         self.contexts = torch.as_tensor(contexts, dtype=torch.float32, device=agent.device)
         self.history = History(agent.layout, self.n, self.batch, agent.device)
         self.obs = None
         self.memory: torch.Tensor | None = None  # of a recurrent agent, before the present observations
         self._advanced: torch.Tensor | None = None  # and after them
+        self.pending: list[torch.Tensor] = []  # actions chosen that have not taken effect
         self.env_steps = 0  # of each environment, warm-up included
+        window = agent.layout.window
+        self.warm_up_steps = window if settings.warm_up is None else settings.warm_up
+        if self.warm_up_steps > window:
+            raise UserError(f"warm_up is at most this agent's window of {window} transitions, not {settings.warm_up}")
+        if settings.code_noise and agent.method.context == "none":
+            raise UserError("code_noise needs an arm with a code: this one knows nothing of its context")
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
         """(N * B, ...) from the environment to (N, B, ...) on the agent's device, float32."""
@@ -39,7 +91,12 @@ class Driver:
         return tensor.unflatten(0, (self.n, self.batch))
 
     def reset(self, seed: Sequence | None = None) -> None:
-        self.obs = self.tensor(self.env.reset(seed=seed)[0])
+        """A new episode; ``seed`` has a tuple for each environment, without it all random streams go on."""
+        if seed is not None:  # each kind of noise has a stream for each of the N seeds, whatever its size
+            first = [seed[n * self.batch] for n in range(self.n)]
+            self.noise = {k: [np.random.default_rng([*s, 1 + i]) for s in first] for i, k in enumerate(NOISES)}
+        self.obs = self._noisy(self.tensor(self.env.reset(seed=seed)[0]), "obs_noise")
+        self.pending = [self.obs.new_zeros(self.n, self.batch, self.agent.layout.n_act)] * self.settings.delay
 
     def warm_up(self, seed: Sequence | None = None) -> None:
         """Reset, K steps of the mean policy from an empty window, then a new episode; nothing of it is scored."""
@@ -47,13 +104,27 @@ class Driver:
         self.history.start_warm_up()
         if self.agent.method.recurrence != "none":
             self.memory = self.agent.modules["sequence"].start(self.batch)
-        for _ in range(self.agent.layout.window):
+        for _ in range(self.warm_up_steps):
             if self.step(self.mean_action())[1]:
                 self.reset()
         self.reset()
 
-    def mean_action(self) -> torch.Tensor:
-        return self.act()
+    def code(self) -> Code:
+        """What the agent is told of the context at this step, noise included."""
+        windows, contexts, noisy = self.history.window(), self.contexts, self.settings.code_noise > 0
+        if noisy and self.agent.method.context == "true":
+            contexts = self._noisy(contexts.repeat_interleave(self.batch // contexts.shape[1], dim=1), "code_noise")
+        code = self.agent.code(windows, contexts)
+        if noisy and self.agent.method.context == "inferred":
+            code = self.agent.code_of(self._noisy(code.vector, "code_noise"))
+        return code
+
+    @torch.no_grad()
+    def mean_action(self, code: Code | None = None) -> torch.Tensor:
+        """Actions (N, B, d_a) of the mean policy, told ``code``, by default that of this step."""
+        if code is None and not self.settings.code_noise:
+            return self.act()
+        return torch.tanh(self.agent.policy(self.obs, self.code() if code is None else code)[0])
 
     def act(self, noise: torch.Tensor | None = None) -> torch.Tensor:
         """The mean policy's actions (N, B, d_a), or samples with ``noise`` standard normal; changes nothing."""
@@ -64,31 +135,56 @@ class Driver:
 
     def step(self, action: torch.Tensor) -> tuple[np.ndarray, bool]:
         """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended."""
-        obs, reward, _, truncated, _ = self.env.step(action.flatten(0, 1).cpu().numpy())
-        obs = self.tensor(obs)
+        self.pending.append(action)
+        sent = self._noisy(self.pending.pop(0), "action_noise").clamp(-1.0, 1.0)
+        obs, reward, _, truncated, _ = self.env.step(sent.flatten(0, 1).cpu().numpy())
+        obs = self._noisy(self.tensor(obs), "obs_noise")
         self.history.append(self.obs, action, obs, self.tensor(reward))
         self.memory = self._advanced
         self.obs = obs
         self.env_steps += 1
         return reward.reshape(self.n, self.batch), bool(truncated[0])
 
+    def _noisy(self, values: torch.Tensor, kind: str) -> torch.Tensor:
+        sigma = getattr(self.settings, kind)
+        if not sigma:
+            return values
+        draws = np.stack([g.standard_normal(values.shape[1:], dtype=np.float32) for g in self.noise[kind]])
+        return values + sigma * torch.from_numpy(draws).to(values.device)
 
-def rollout(agent: Agent, env_name: str, contexts: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+    def episode(self, seed: Sequence, should_stop: Callable[[], bool] = lambda: False) -> np.ndarray:
+        """Undiscounted returns float64 (N, B) of one episode of the mean policy after the warm-up.
+
+        Raises Interrupted as soon as ``should_stop`` says so.
+        """
+        self.warm_up(seed)
+        total, ended = np.zeros((self.n, self.batch)), False
+        while not ended:
+            if should_stop():
+                raise Interrupted
+            reward, ended = self.step(self.mean_action())
+            total += reward
+        return total
+
+
+def rollout(
+    agent: Agent, env_name: str, contexts: np.ndarray, seed: int = 0, settings: EvalSettings = PROTOCOL
+) -> dict[str, np.ndarray]:
     """One episode of the mean policy in each of B contexts (B, d), after the warm-up, by an agent of one seed.
 
     Returns time-major arrays: ``obs`` (T, B, d_s) before each step, ``action`` (T, B, d_a), ``reward`` (T, B); and
     where the arm infers one the embedding ``z`` (T, B, 8).
     """
-    driver = Driver(agent, env_name, contexts[None])
+    driver = Driver(agent, env_name, contexts[None], settings=settings)
     driver.warm_up([(seed, EVALUATION_STREAM, i) for i in range(driver.batch)])
     seen: dict[str, list] = {"obs": [], "action": [], "reward": []}
     ended = False
     while not ended:
-        action = driver.mean_action()
+        code = driver.code() if agent.method.context == "inferred" else None
+        action = driver.mean_action(code)
         seen["obs"].append(driver.obs[0].numpy())
         seen["action"].append(action[0].numpy())
-        if agent.method.context == "inferred":
-            code = agent.code(driver.history.window(), driver.contexts)
+        if code is not None:
             seen.setdefault("z", []).append(code.vector[0].numpy())
         reward, ended = driver.step(action)
         seen["reward"].append(reward[0])
@@ -99,24 +195,24 @@ class Evaluator:
     """Returns on the sets train, eval-in and eval-out: all contexts, sets and rollouts of all seeds in one batch."""
 
     def __init__(
-        self, agent: Agent, env_name: str, contexts: dict[str, np.ndarray], seeds: Sequence[int], rollouts: int
+        self,
+        agent: Agent,
+        env_name: str,
+        contexts: dict[str, np.ndarray],
+        seeds: Sequence[int],
+        rollouts: int,
+        settings: EvalSettings = PROTOCOL,
     ):
         """``contexts[split]`` is (N, C, d); every split has the same number C of contexts."""
         self.seeds, self.rollouts = list(seeds), rollouts
-        self.driver = Driver(agent, env_name, np.concatenate([contexts[s] for s in SPLITS], axis=1), rollouts)
+        rows = np.concatenate([contexts[s] for s in SPLITS], axis=1)
+        self.driver = Driver(agent, env_name, rows, rollouts, settings)
 
     def __call__(self, step: int, should_stop: Callable[[], bool] = lambda: False) -> np.ndarray:
         """Undiscounted returns float64 (N, 3, C, rollouts), in the order of SPLITS.
 
-        The initial states depend on the run's seed and on ``step`` alone, so an evaluation leaves training as it was.
-        Raises Interrupted as soon as ``should_stop`` says so.
+        The initial states and all noise depend on the run's seed and on ``step`` alone, so an evaluation leaves
+        training as it was. Raises Interrupted as soon as ``should_stop`` says so.
         """
-        driver = self.driver
-        driver.warm_up([(s, EVALUATION_STREAM, step, i) for s in self.seeds for i in range(driver.batch)])
-        total, ended = np.zeros((driver.n, driver.batch)), False
-        while not ended:
-            if should_stop():
-                raise Interrupted
-            reward, ended = driver.step(driver.mean_action())
-            total += reward
-        return total.reshape(driver.n, len(SPLITS), -1, self.rollouts)
+        seeds = [(s, EVALUATION_STREAM, step, i) for s in self.seeds for i in range(self.driver.batch)]
+        return self.driver.episode(seeds, should_stop).reshape(self.driver.n, len(SPLITS), -1, self.rollouts)

@@ -60,6 +60,7 @@ ROUTING = {  # dynamics update, critic update, actor update
     "dma-star-sh-critic": ("E H d", "c E H", "a"),
     "dma-star-sh-actor": ("E H d", "c", "a E H"),
     "dma-star-sh-both": ("E H d", "c E H", "a E H"),
+    "dma-star-sh-policy": ("E H d", "c", "a E H"),
     "pearl": ("", "c E", "a"),
     "dma-star-sh-inverse": ("E H d", "c", "a"),
     "dma-star-sh-reward": ("E H d", "c", "a"),

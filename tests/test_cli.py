@@ -93,6 +93,15 @@ def test_bench_row(capsys):
     json.dumps(row)
 
 
+def test_environment_bench_row(monkeypatch):
+    monkeypatch.setattr(bench, "DM_CONTROL", {"Cartpole": ("cartpole", "balance")})
+    said = []
+    (row,) = bench.measure_environments(said.append, rounds=1, steps=3)
+    assert row["env"] == "Cartpole" and len(said) == 2 and row["ratio_cpu"] > 0
+    assert row["ratio_one_thread"] == pytest.approx(row["one_thread"] / row["dm_control"], abs=0.06)
+    json.dumps(row)
+
+
 def test_bench_of_workers():
     """A small one end to end; no ratio is asserted, since tests share their machine."""
     row = bench.measure_workers(2, lambda line: None, steps=200)

@@ -85,6 +85,28 @@ def build_context_sets(dimensions: Sequence[ContextDimension], seed: int = 0) ->
     return sets
 
 
+def outer_grid(dimensions: Sequence[ContextDimension], points: int) -> np.ndarray:
+    """Every context on a grid over the outer ranges, float64 (n, d), sorted by (first, second) dimension.
+
+    A continuous dimension has `points` equidistant values, a discrete one its own. UserError beyond two dimensions.
+    """
+    if points < 2 or len(dimensions) > 2:
+        raise UserError(
+            f"a grid has at least 2 points a dimension and at most 2 dimensions, not {points} and {len(dimensions)}"
+        )
+    axes = [np.linspace(*d.outer, points) if d.values is None else d.grid("train") for d in dimensions]
+    return np.array(list(product(*axes)))
+
+
+def distance_outside(dimensions: Sequence[ContextDimension], contexts: np.ndarray) -> np.ndarray:
+    """How far contexts (B, d) lie outside the box of the training ranges, (B,): 0 inside; Euclidean, each continuous
+    dimension in units of the width of its training range."""
+    continuous = [i for i, dimension in enumerate(dimensions) if dimension.values is None]
+    low, high = np.array([dimensions[i].train for i in continuous]).reshape(-1, 2).T
+    inside = np.asarray(contexts, dtype=np.float64)[:, continuous]
+    return np.linalg.norm(np.maximum(np.maximum(low - inside, inside - high), 0.0) / (high - low), axis=1)
+
+
 def check_disjoint(sets: dict[str, np.ndarray]) -> None:
     """Raise ValueError when two of the sets (name -> (n, d)) have a context instance in common."""
     rows = {name: set(map(tuple, contexts.tolist())) for name, contexts in sets.items()}

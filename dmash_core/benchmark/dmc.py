@@ -52,13 +52,15 @@ class DMCEnv(MujocoEnv):
 
 
 class Cartpole(DMCEnv):
-    """Cartpole balance; length: half of the pole's, whose mass stays."""
+    """Cartpole balance; length: half of the pole's, whose mass stays; pole_mass: that mass, 0.1 kg if not given."""
 
     domain, task, reads = cartpole, cartpole.Balance(swing_up=False, sparse=False), ("xmat",)
 
     @classmethod
     def edit(cls, spec, context):
-        spec.geom("pole_1").fromto = (0, 0, 0, 0, 0, 2 * context["length"])
+        pole = spec.geom("pole_1")
+        pole.fromto = (0, 0, 0, 0, 0, 2 * context["length"])
+        pole.mass = context.get("pole_mass", pole.mass)
 
     def _start(self, streams):
         self.qpos[:] = uniform(streams, (-0.1, -0.034), (0.1, 0.034))

@@ -1,13 +1,13 @@
 """The table of environments (Benad et al. 2026, benchmark appendix) and what is looked up in it by name."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
 
-from dmash_core.benchmark.contexts import ContextDimension, build_context_sets
+from dmash_core.benchmark.contexts import ContextDimension, build_context_sets, check_contexts
 from dmash_core.benchmark.double_integrator import DoubleIntegrator
 from dmash_core.benchmark.ode import ODE
 from dmash_core.benchmark.vector import BatchedEnv
@@ -21,7 +21,8 @@ class EnvSpec:
     overlapping: a memoryless policy that ignores the context can be optimal in all contexts at once.
     window: K, the transitions that the context encoder sees. gradient_steps: the training budget.
     score_low, score_high: the returns that min-max scaling maps to 0 and 1.
-    build(dimensions, contexts (B, d), horizon) makes the batch.
+    build(dimensions, contexts (B, d), horizon) makes the batch. unseen: what the simulator can vary besides, at its
+    default in this environment; no agent is told of it, and no context set varies it.
     """
 
     name: str
@@ -35,6 +36,8 @@ class EnvSpec:
     act_dim: int
     build: Callable[[tuple[ContextDimension, ...], np.ndarray, int], BatchedEnv]
     score_low: float = 0.0
+    source: str = "own"
+    unseen: tuple[ContextDimension, ...] = ()
 
     @property
     def context_dim(self) -> int:
@@ -53,11 +56,14 @@ ARM_LENGTH = LEG_LENGTH
 POLE_LENGTH = ContextDimension("length", 0.5, (0.3, 0.85), (0.1, 2.0), sign="positive")  # half of it, in m
 STRING_LENGTH = ContextDimension("length", 0.3, (0.24, 0.36), (0.1, 0.5), sign="positive")  # in m
 CUP_GRAVITY = ContextDimension("gravity", 9.81, (8.0, 12.0), (1.0, 20.0), sign="non-negative")
+POLE = (POLE_LENGTH, INVERSION)
+POLE_MASS = ContextDimension("pole_mass", 0.1, (0.1, 0.1), (0.1, 0.1), sign="positive")  # in kg; varied unseen only
 MAX_COEFFICIENTS = 20
 
 
 def _double_integrator(name: str, second: ContextDimension, overlapping: bool) -> EnvSpec:
-    return EnvSpec(name, (MASS, second), overlapping, 100, 24, 100_000, 100.0, 4, 2, DoubleIntegrator)
+    unseen = tuple(dimension for dimension in (FRICTION, INVERSION, SWAP) if dimension != second)
+    return EnvSpec(name, (MASS, second), overlapping, 100, 24, 100_000, 100.0, 4, 2, DoubleIntegrator, unseen=unseen)
 
 
 def _ode(name: str, k: int) -> EnvSpec:
@@ -67,6 +73,7 @@ def _ode(name: str, k: int) -> EnvSpec:
 
 def _mujoco(
     name: str,
+    source: str,
     family: str,
     dimensions: tuple[ContextDimension, ContextDimension],
     steps: int,
@@ -74,12 +81,14 @@ def _mujoco(
     act_dim: int,
     module: str = "dmc",
     score_high: float = 1000.0,
+    unseen: tuple[ContextDimension, ...] = (),
 ) -> EnvSpec:
     def build(*args) -> BatchedEnv:  # MuJoCo and dm_control take half a second to import: only who needs them waits
         return getattr(import_module(f"dmash_core.benchmark.{module}"), family)(*args)
 
     overlapping = dimensions[1].values is None
-    return EnvSpec(name, dimensions, overlapping, 1000, 128, steps, score_high, obs_dim, act_dim, build)
+    sizes = (1000, 128, steps, score_high, obs_dim, act_dim)
+    return EnvSpec(name, dimensions, overlapping, *sizes, build, source=source, unseen=unseen)
 
 
 _SPECS = [
@@ -87,16 +96,16 @@ _SPECS = [
     _double_integrator("DI-Friction", FRICTION, overlapping=True),
     _double_integrator("DI-Perm", SWAP, overlapping=False),
     _ode("ODE", 2),
-    _mujoco("Cartpole", "Cartpole", (POLE_LENGTH, INVERSION), 100_000, 5, 1),
-    _mujoco("Cheetah", "Cheetah", (LEG_LENGTH, INVERSION), 200_000, 17, 6),
-    _mujoco("Reacher-E", "ReacherEasy", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
-    _mujoco("Reacher-H", "ReacherHard", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
-    _mujoco("Reacher-H-Perm", "ReacherHard", (ARM_LENGTH, SWAP), 200_000, 6, 2),
-    _mujoco("BallInCup", "BallInCup", (CUP_GRAVITY, STRING_LENGTH), 200_000, 8, 2),
-    _mujoco("Walker", "Walker", (GRAVITY, STRENGTH), 200_000, 24, 6),
+    _mujoco("Cartpole", "dm_control cartpole balance", "Cartpole", POLE, 100_000, 5, 1, unseen=(POLE_MASS,)),
+    _mujoco("Cheetah", "dm_control cheetah run", "Cheetah", (LEG_LENGTH, INVERSION), 200_000, 17, 6),
+    _mujoco("Reacher-E", "dm_control reacher easy", "ReacherEasy", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
+    _mujoco("Reacher-H", "dm_control reacher hard", "ReacherHard", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
+    _mujoco("Reacher-H-Perm", "dm_control reacher hard", "ReacherHard", (ARM_LENGTH, SWAP), 200_000, 6, 2),
+    _mujoco("BallInCup", "dm_control ball_in_cup catch", "BallInCup", (CUP_GRAVITY, STRING_LENGTH), 200_000, 8, 2),
+    _mujoco("Walker", "dm_control walker walk", "Walker", (GRAVITY, STRENGTH), 200_000, 24, 6),
     # The upper bounds of these two are this project's choice: the paper's are not in the sources at hand.
-    _mujoco("WalkerGym", "Walker2d", (GRAVITY, STRENGTH), 500_000, 17, 6, "gym_mujoco", 4000.0),
-    _mujoco("HopperGym", "Hopper", (GRAVITY, STRENGTH), 500_000, 11, 3, "gym_mujoco", 4000.0),
+    _mujoco("WalkerGym", "Gymnasium Walker2d-v5", "Walker2d", (GRAVITY, STRENGTH), 500_000, 17, 6, "gym_mujoco", 4e3),
+    _mujoco("HopperGym", "Gymnasium Hopper-v5", "Hopper", (GRAVITY, STRENGTH), 500_000, 11, 3, "gym_mujoco", 4e3),
 ]
 SUITE: dict[str, EnvSpec] = {spec.name: spec for spec in _SPECS}
 
@@ -121,13 +130,52 @@ def context_sets(name: str, seed: int = 0) -> dict[str, np.ndarray]:
     return build_context_sets(get_spec(name).dimensions, seed)
 
 
-def make_batch(name: str, contexts: np.ndarray, horizon: int | None = None) -> BatchedEnv:
+def overview() -> list[dict[str, str | int | float]]:
+    """Table T1 of the paper: a row of text and numbers for each environment, ODE-k for k = 1, ..., 20 in one."""
+
+    def text(d: ContextDimension) -> str:
+        if d.values is not None:
+            return f"{d.name} in {{{', '.join(f'{value:g}' for value in d.values)}}}"
+        return f"{d.name} {d.default:g}, [{d.train[0]:g}, {d.train[1]:g}], [{d.outer[0]:g}, {d.outer[1]:g}]"
+
+    contexts = "contexts: default, training range, outer range"
+    rows = [
+        {
+            "environment": spec.name,
+            "source": spec.source,
+            "observation": spec.obs_dim,
+            "action": spec.act_dim,
+            contexts: "; ".join(text(d) for d in spec.dimensions),
+            "class": "O" if spec.overlapping else "N",
+            "steps": spec.horizon,
+            "K": spec.window,
+            "gradient steps": spec.gradient_steps,
+            "highest score": spec.score_high,
+        }
+        for spec in SUITE.values()
+    ]
+    k = rows[3] | {"environment": "ODE-k", contexts: "c0, ..., c(k-1) as in ODE"}
+    return [*rows[:4], k, *rows[4:]]
+
+
+def make_batch(
+    name: str, contexts: np.ndarray, horizon: int | None = None, unseen: Mapping[str, float] | None = None
+) -> BatchedEnv:
     """B environments `name`, environment i under `contexts[i]` ((B, d) in the order of `get_spec(name).dimensions`).
 
-    `horizon`, the steps of an episode, is the benchmark's by default. Raises UserError for an unknown name, a horizon
-    below 1, and contexts of the wrong width, non-finite or unphysical.
+    `horizon`, the steps of an episode, is the benchmark's by default; `unseen` sets dimensions of
+    `get_spec(name).unseen`, the same in all B. Raises UserError for an unknown name, a horizon below 1, and contexts
+    of the wrong width, non-finite or unphysical.
     """
     spec = get_spec(name)
-    if horizon is not None and horizon < 1:
+    horizon = spec.horizon if horizon is None else horizon
+    if horizon < 1:
         raise UserError(f"an episode has at least 1 step, not {horizon}")
-    return spec.build(spec.dimensions, contexts, spec.horizon if horizon is None else horizon)
+    if not unseen:
+        return spec.build(spec.dimensions, contexts, horizon)
+    known = {dimension.name: dimension for dimension in spec.unseen}
+    if lost := [key for key in unseen if key not in known]:
+        raise unknown(f"dynamics of {name}", lost[0], known or ["none"])
+    contexts = check_contexts(spec.dimensions, contexts)
+    columns = [contexts, *(np.full((len(contexts), 1), value) for value in unseen.values())]
+    return spec.build((*spec.dimensions, *(known[key] for key in unseen)), np.hstack(columns), horizon)

@@ -1,0 +1,230 @@
+"""Return over the context plane (R1): tables that `dmash evaluate --grid` makes of checkpoints, and their pictures.
+
+A map lies beside the checkpoint it is of, `runs/ENV/ARM/seed-S.map.csv`, and names it by checksum: it is data, like a
+raw run, and not made again with the figures, because the last bits of a rollout depend on the machine.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from dmash_core.benchmark.contexts import distance_outside, outer_grid
+from dmash_core.benchmark.suite import context_sets, get_spec
+from dmash_core.checkpoint import crc32
+from dmash_core.errors import UserError
+from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, Driver, EvalSettings
+from dmash_core.figures import _arm_order, _styled, arm_style, save
+from dmash_core.runs import provenance
+from dmash_core.statistics import episode_interval, mean_interval
+from dmash_core.training import load_policy
+
+COLUMNS = ["env", "arm", "seed", "steps", "checkpoint", "commit", "distance", "rollouts", "mean", "sd"]
+COLOURS, HALO = "viridis", [withStroke(linewidth=2.4, foreground="black")]
+
+
+def map_path(checkpoint: str | Path) -> Path:
+    """`seed-S.map.csv` beside `seed-S.safetensors`."""
+    return Path(checkpoint).with_suffix(".map.csv")
+
+
+def evaluate_map(
+    checkpoint: str | Path,
+    points: int,
+    rollouts: int,
+    settings: EvalSettings = PROTOCOL,
+    seed: int | None = None,
+    batch: int = 2000,
+) -> pd.DataFrame:
+    """Returns of a finished run's networks over `outer_grid`: a row for each context.
+
+    Columns: the context's dimensions by name; `distance` from the training box (`distance_outside`); mean and standard
+    deviation over `rollouts` episodes; and what was evaluated. `seed` is that of the initial states, by default the
+    run's own. At most about `batch` environments run at a time; the initial states do not depend on it.
+    """
+    agent, meta = load_policy(checkpoint)
+    spec, seed = get_spec(meta["config"]["env"]), meta["seed"] if seed is None else seed
+    contexts = outer_grid(spec.dimensions, points)
+    returns, size = [], max(1, batch // rollouts)
+    for first in range(0, len(contexts), size):
+        driver = Driver(agent, spec.name, contexts[None, first : first + size], rollouts, settings)
+        words = range(first * rollouts, first * rollouts + driver.batch)
+        episode = driver.episode([(seed, EVALUATION_STREAM, meta["steps"], i) for i in words])
+        returns.append(episode.reshape(-1, rollouts))
+    returns, commit = np.concatenate(returns), provenance()["git_commit"]
+    table = pd.DataFrame(contexts, columns=[dimension.name for dimension in spec.dimensions])
+    about = {"env": spec.name, "arm": meta["arm"], "seed": meta["seed"], "steps": meta["steps"], "rollouts": rollouts}
+    about |= {"checkpoint": crc32(Path(checkpoint)), "commit": (commit or "unknown")[:8]}
+    table = table.assign(distance=distance_outside(spec.dimensions, contexts), **about)
+    return table.assign(mean=returns.mean(axis=1), sd=returns.std(axis=1, ddof=1) if rollouts > 1 else np.nan)
+
+
+def write_map(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table of `evaluate_map`; UserError where the place cannot be written."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    except OSError as error:
+        raise UserError(f"cannot write the map {path}: {error.strerror or error}") from error
+
+
+def read_maps(root: str | Path) -> tuple[pd.DataFrame, list[str]]:
+    """All maps under `root`, one below the other, and a sentence for each that cannot be used.
+
+    A map that is not of the checkpoint beside it is left out; one without a checkpoint beside it is taken.
+    """
+    tables, bad = [], []
+    for path in sorted(Path(root).glob("*/*/seed-*.map.csv")):
+        try:
+            table = pd.read_csv(path, dtype={"checkpoint": str, "commit": str})
+        except (ValueError, OSError) as error:
+            bad.append(f"{path}: not a table ({error})")
+            continue
+        checkpoint = path.with_name(path.name.replace(".map.csv", ".safetensors"))
+        if lost := [column for column in COLUMNS if column not in table.columns]:
+            bad.append(f"{path}: it lacks the column {lost[0]}")
+        elif (path.parts[-3], path.parts[-2]) != (table["env"][0], table["arm"][0]):
+            bad.append(f"{path}: it is of {table['env'][0]}/{table['arm'][0]}, which disagrees with its path")
+        elif checkpoint.exists() and crc32(checkpoint) != table["checkpoint"][0]:
+            bad.append(f"{path}: it is not of {checkpoint.name} as it is now: dmash evaluate {checkpoint} --grid again")
+        else:
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS), bad
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Borders (M + 1,) of the cells around sorted grid values (M,): half-way, the outermost at the value itself."""
+    return np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
+
+
+def _panel(ax, env: str, cells: pd.DataFrame, top: float):
+    """One arm's map: colour is the return, the box the training ranges, dots the training contexts. Returns the mesh.
+
+    A discrete second dimension is a strip for each of its values, with the return drawn as a curve from 0 to `top` too.
+    """
+    x, y = get_spec(env).dimensions
+    flat, xs, ys = y.values is not None, np.unique(cells[x.name]), np.unique(cells[y.name])
+    grid = cells.pivot(index=y.name, columns=x.name, values="mean").to_numpy()
+    rows = 1.15 * np.arange(len(ys)) if flat else ys  # strips with a gap between them
+    low, high = (rows[0], rows[-1] + 1) if flat else y.train
+    look = {"cmap": COLOURS, "vmin": 0, "vmax": top, "rasterized": True}
+    if flat:
+        for bottom, strip in zip(rows, grid, strict=True):
+            mesh = ax.pcolormesh(_edges(xs), [bottom, bottom + 1], strip[None], **look)
+            ax.plot(xs, bottom + strip / top, color="white", linewidth=1.1, path_effects=HALO)
+        ax.set_yticks(rows + 0.5, [f"{value:+g}".replace("-", "−") for value in ys])
+        ax.tick_params(axis="y", length=0)
+    else:
+        mesh = ax.pcolormesh(_edges(xs), _edges(ys), grid, **look)
+        ax.set_yticks([*y.outer, *y.train, 0])
+    box = Rectangle(
+        (x.train[0], low), x.train[1] - x.train[0], high - low, fill=False, edgecolor="white", linewidth=1.2
+    )
+    ax.add_patch(box).set_path_effects(HALO)
+    train = context_sets(env)["train"]
+    at = np.searchsorted(ys, train[:, 1]) * 1.15 + 0.12 if flat else train[:, 1]
+    ax.plot(train[:, 0], at, "o", color="white", markersize=2.6, markeredgecolor="black", markeredgewidth=0.6)
+    ax.set(xlim=(xs[0], xs[-1]), ylim=(rows[0], rows[-1] + flat), xticks=[*x.outer, *x.train, np.mean(x.train)])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    return mesh
+
+
+def _curve(env: str, cells: pd.DataFrame) -> pd.DataFrame:
+    """One arm's return against distance from the training box: columns distance, mean, low, high.
+
+    With one continuous dimension the distance has a sign, below or above its range, and every value of the grid is a
+    point; with two, points are bins a tenth of a range wide. The interval is over seeds (Student's t); one seed has
+    that of its episodes, which says nothing about other trainings.
+    """
+    continuous = [dimension for dimension in get_spec(env).dimensions if dimension.values is None]
+    distance, middle = cells["distance"].to_numpy(), np.mean(continuous[0].train)
+    if len(continuous) == 1:
+        distance = np.where(cells[continuous[0].name] < middle, -distance, distance)
+    bins = distance.round(6) if len(continuous) == 1 else np.ceil(10 * distance)
+    rows = []
+    for _, part in cells.assign(distance=distance).groupby(bins):
+        if part["seed"].nunique() > 1:
+            interval = mean_interval(part.groupby("seed")["mean"].mean())
+        else:
+            interval = episode_interval(part["mean"], part["sd"], part["rollouts"].iloc[0])
+        rows.append((part["distance"].mean(), *interval))
+    return pd.DataFrame(rows, columns=["distance", "mean", "low", "high"])
+
+
+def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
+    """`heights` moved as little as a walk from below needs, until neighbours are `gap` apart: places for labels."""
+    places = heights.astype(float)
+    order = np.argsort(heights, kind="stable")
+    for below, above in zip(order, order[1:], strict=False):
+        places[above] = max(places[above], places[below] + gap)
+    return places
+
+
+@_styled
+def context_map(maps: pd.DataFrame, env: str) -> tuple[Figure, pd.DataFrame]:
+    """Return over the context plane of `env`, a panel for each arm in `maps` (`read_maps`), mean over seeds; and below
+    return against the distance from the training box. The figure and the rows it is drawn from; UserError for none.
+    """
+    table = maps[maps["env"] == env].dropna(axis=1, how="all")
+    if table.empty:
+        raise UserError(f"there are no maps of {env} to draw")
+    x, y = get_spec(env).dimensions
+    top, arms = get_spec(env).score_high, sorted(table["arm"].unique(), key=_arm_order)
+    flat = y.values is not None
+    columns, height = 3, 0.8 if flat else 1.6
+    lines = -(-len(arms) // columns)
+    fig = Figure(figsize=(7.0, 0.65 + lines * (height + 0.35) + 2.2))
+    upper, lower = fig.subfigures(2, 1, height_ratios=[0.65 + lines * (height + 0.35), 2.2])
+    panels = upper.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    ax, curves = lower.subplots(), {}
+    for arm, panel in zip(arms, panels, strict=False):
+        cells, style = table[table["arm"] == arm], arm_style(arm)
+        mesh = _panel(panel, env, cells.groupby([x.name, y.name], as_index=False)["mean"].mean(), top)
+        inside = cells["distance"] == 0
+        panel.set_title(style.name, loc="left", color=style.color, fontweight="bold")
+        means = f"{cells.loc[inside, 'mean'].mean():.0f} in, {cells.loc[~inside, 'mean'].mean():.0f} out"
+        panel.set_title(means, loc="right", fontsize=7)
+        curve = curves[arm] = _curve(env, cells)
+        ax.plot(curve["distance"], curve["mean"], color=style.color, linestyle=style.line)
+        ax.fill_between(curve["distance"], curve["low"], curve["high"], color=style.color, alpha=0.2, linewidth=0)
+    ends = np.array([curve["mean"].iloc[-1] for curve in curves.values()])
+    for (arm, curve), end, place in zip(curves.items(), ends, _apart(ends, 0.075 * top), strict=True):
+        style, last = arm_style(arm), curve["distance"].iloc[-1]
+        ax.annotate(style.name, (last, end), (1.02, place / top), textcoords="axes fraction", color=style.color,
+                    va="center", fontsize=7)  # fmt: skip
+    for panel in panels[len(arms) :]:
+        panel.set_visible(False)
+    for panel in panels[max(0, len(arms) - columns) : len(arms)]:
+        panel.set_xlabel(x.name)
+        panel.tick_params(labelbottom=True)
+    for panel in panels[::columns]:
+        panel.set_ylabel(y.name)
+    upper.colorbar(mesh, ax=list(panels), label=f"return (0 to {top:g})", shrink=0.8, pad=0.01)
+    signed = curve["distance"].min() < 0
+    ax.set(ylabel="return", ylim=(0, top), xlim=(curve["distance"].min(), curve["distance"].max()))
+    ax.set_xlabel(f"{x.name} below (-) or above (+)" if signed else "distance from")
+    ax.set_xlabel(f"{ax.get_xlabel()} the training range, in widths of it")
+    seeds, steps = sorted(table["seed"].unique()), table["steps"].unique()
+    over = "over seeds" if len(seeds) > 1 else "over episodes, which says nothing about other trainings"
+    said = f"{' or '.join(f'{n:,}' for n in steps)} steps, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    ax.set_title(f"{said}, {table['rollouts'].min()} episodes a context; 95 % interval {over}", loc="left", fontsize=7)
+    marks = "box: training range, inside and outside of which the mean return is given; dots: training contexts"
+    upper.suptitle(marks + "; curves: the return again" * flat, x=0.01, ha="left", fontsize=7)
+    return fig, table
+
+
+def draw_maps(root: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
+    """`context-map-ENV` as PDF, PNG and CSV for each environment that has maps under `root`; the paths, also said."""
+    maps, bad = read_maps(root)
+    for reason in bad:
+        print(f"left out: {reason}")
+    written = []
+    for env in sorted(maps["env"].unique()):
+        written += save(*context_map(maps, env), f"context-map-{env}", out_dir)
+    for path in written:
+        print(f"wrote {path}")
+    return written
