@@ -227,7 +227,7 @@ class RecurrentAgent(Learner):
         and are constants themselves.
         """
         states = self.states(batch)
-        state, after = states[:, :, :-1].flatten(1, 2), states[:, :, 1:].flatten(1, 2).detach()
+        state, after = states[:, :, :-1].flatten(1, 2), states[:, :, 1:].flatten(1, 2)
         action = batch.action.flatten(1, 2).unsqueeze(2)
         critics = list(self.modules["critic"].parameters())
         mean, log_std = self.policy(self.modules["actor"], state)
