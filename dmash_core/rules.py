@@ -24,7 +24,7 @@ import pandas as pd
 from dmash_core import embeddings, statistics, theory
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
-from dmash_core.figures import ARMS, arm_style
+from dmash_core.figures import SLUGS, arm_style
 from dmash_core.methods import Method, get_method
 from dmash_core.regret import worst_case_regret
 from dmash_core.runs import Run, scan
@@ -38,7 +38,6 @@ GROUPS = {
     "Overlap": tuple(env for env, spec in SUITE.items() if spec.overlapping),
     "Non-overlap": tuple(env for env, spec in SUITE.items() if not spec.overlapping),
 }
-SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
 HALF = 0.5
 """Share of the claim's steps from which on an order of arms is decided."""
 BOOTSTRAP_SEEDS, T_SEEDS = 5, 3
