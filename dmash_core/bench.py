@@ -28,8 +28,9 @@ TESTS = Path(__file__).parent.parent / "tests"
 COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 
 
-def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], rounds: int = 5) -> list[dict]:
-    """One row for each arm, each measured in a process of its own, since memory peaks are a process's.
+def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **options) -> list[dict]:
+    """One row for each arm, each measured in a process of its own, since memory peaks are a process's: to be called
+    from a process that is smaller than they are. ``options`` are those of ``measure_arm``.
 
     ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
     warm-up (its share), replay and update. outside_update: the share of a step that is not the update.
@@ -41,8 +42,8 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], ro
     rows = []
     say(f"{'arm':14}" + "".join(f"{c:>16}" for c in COLUMNS))
     for arm, method in methods.items():
-        options = json.dumps(asdict(method)), str(rounds), str(time.time())
-        command = [sys.executable, "-m", "dmash_core.bench", env, arm, *options]
+        given = (json.dumps(x) for x in (asdict(method), options | {"launched": time.time()}))
+        command = [sys.executable, "-m", "dmash_core.bench", env, arm, *given]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"measuring {arm} failed:\n{done.stderr}")
@@ -244,6 +245,5 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
 
 
 if __name__ == "__main__":
-    env_, arm_, method_, rounds_, launched_ = sys.argv[1:]
-    row_ = measure_arm(env_, arm_, Method(**json.loads(method_)), int(rounds_), launched=float(launched_))
-    print(json.dumps(row_))
+    env_, arm_, method_, options_ = sys.argv[1:]
+    print(json.dumps(measure_arm(env_, arm_, Method(**json.loads(method_)), **json.loads(options_))))

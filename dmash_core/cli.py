@@ -184,6 +184,26 @@ def _notebooks(argv: list[str]) -> None:
     tyro.cli(notebooks, prog="dmash notebooks", args=argv)
 
 
+def _report(argv: list[str]) -> None:
+    from dmash_core.report import build
+
+    def report(
+        out: Path = Path("build/report"),
+        claims: Path = Path("build/claims.json"),
+        notebooks: Path = Path("build/notebooks"),
+    ):
+        """Build the report site from the checked claims and the executed notebooks; it is read without a network.
+
+        Args:
+            out: folder of the site.
+            claims: what `dmash claims` wrote.
+            notebooks: folder of executed notebooks.
+        """
+        print(build(out, claims, notebooks))
+
+    tyro.cli(report, prog="dmash report", args=argv)
+
+
 def _smoke(argv: list[str]) -> None:
     from dmash_core.benchmark.suite import SUITE
     from dmash_core.methods import MAIN_ARMS, METHODS
@@ -341,13 +361,76 @@ def _runs(argv: list[str]) -> None:
     tyro.extras.subcommand_cli_from_dict({"list": list_, "verify": verify}, prog="dmash runs", args=argv)
 
 
+def _claims(argv: list[str]) -> None:
+    from dmash_core.claims import (
+        NOT_CHECKED,
+        ROOT,
+        check,
+        check_all,
+        describe,
+        get_claim,
+        load_claims,
+        missing_cells,
+        readme_table,
+        with_table,
+    )
+    from dmash_core.rules import Evidence
+    from dmash_core.sweep import Sweep
+
+    def claims(
+        id: str | None = None,
+        runs: Path = Path("runs"),
+        out: Path = Path("build/claims.json"),
+        train: bool = False,
+        jobs: int = 1,
+        readme: bool = False,
+    ):
+        """Check one claim of the paper, or all of them, from proofs, tests and the raw runs that are there.
+
+        One claim: its rule, what was published and measured, the verdict and the reason. Exit status 0 when it was
+        checked, whatever the verdict, and 3 when it could not be. All claims: a line each, details in a JSON file.
+
+        Args:
+            id: the claim, for instance T9; without it all of them.
+            runs: folder of raw runs.
+            out: file for the verdicts of all claims, which the report reads.
+            train: first train the runs that the claim needs and that are missing, with everything that costs.
+            jobs: runs trained at a time.
+            readme: write the table of headline claims into README.md.
+        """
+        if id is None:
+            if train:
+                raise UserError("--train belongs to a claim: name it with --id (dmash sweep trains the whole grid)")
+            known, verdicts = load_claims(), check_all(runs, out)
+            for verdict in verdicts:
+                head = verdict.headline
+                published = f"published {head.published}; " if head.published else ""
+                print(f"{verdict.id:5} {verdict.verdict:12} {published}measured {head.measured or 'no number'}")
+            if readme:
+                path = ROOT / "README.md"
+                path.write_text(with_table(path.read_text(), readme_table(verdicts, known)))
+            return
+        claim, evidence = get_claim(id), Evidence(runs)
+        if train and (cells := missing_cells(claim, evidence)):
+            Sweep(cells, runs, jobs).run()
+            evidence = Evidence(runs)
+        verdict = check(claim, evidence)
+        print(describe(claim, verdict))
+        if verdict.verdict == NOT_CHECKED:
+            sys.exit(3)
+
+    tyro.cli(claims, prog="dmash claims", args=argv)
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (_train, "train a block of seeds of one arm on one environment"),
     "sweep": (_sweep, "train the cells of a grid, on one machine or many"),
     "runs": (_runs, "list raw runs, or verify them"),
     "evaluate": (_evaluate, "evaluate the networks of a finished run on the three context sets or a grid"),
+    "claims": (_claims, "check one claim of the paper, or all of them"),
     "figures": (_figures, "draw every figure and table again from the raw runs"),
     "notebooks": (_notebooks, "execute notebooks"),
+    "report": (_report, "build the report site"),
     "smoke": (_smoke, "every arm on every environment for a few steps"),
     "bench": (_bench, "measure speed and memory"),
 }

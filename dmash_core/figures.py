@@ -6,7 +6,7 @@ from the same runs.
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dmash_core.benchmark.suite import get_spec
+from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.runs import SPLITS, Run, load_returns, scan
-from dmash_core.statistics import aer, mean_interval
+from dmash_core.statistics import aer, iqm_interval, mean_interval, normalise
 
 STYLE = Path(__file__).with_name("style.mplstyle")
+PUBLISHED = Path(__file__).parents[1] / "published.csv"
+SETS = (*SPLITS, "aggregated")  # the three context sets, and the mean of an agent's three AERs
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,23 @@ ARMS = {
     "dma-star-sh": ArmStyle("DMA*-SH", "#D55E00", "-", "o"),
     "dma-sh": ArmStyle("DMA-SH", "#E69F00", _DASHDOT, "p"),
     "dma-star-h": ArmStyle("DMA*-H", "#009E73", "-", "h"),
-    "dma-star-h-rl": ArmStyle("DMA*-H (RL only)", "#56B4E9", _DASH, "H"),
-    "dma-star-sh-dynamics": ArmStyle("DMA*-SH, dynamics only", "#CC79A7", "-", "1"),
-    "dma-star-sh-policy": ArmStyle("DMA*-SH, policy only", "#8C7A00", "-", "2"),
-    "dma-star-sh-critic": ArmStyle("DMA*-SH, critics only", "#56B4E9", "-", "3"),
+    "dma-star-h-rl-only": ArmStyle("DMA*-H, RL only", "#56B4E9", _DASH, "H"),
+    "dma-star-sh-critic": ArmStyle("DMA*-SH, critic not detached", "#CC79A7", "-", "1"),
+    "dma-star-sh-actor": ArmStyle("DMA*-SH, actor not detached", "#8C7A00", "-", "2"),
+    "dma-star-sh-both": ArmStyle("DMA*-SH, neither detached", "#000000", "-", "3"),
+    "pearl": ArmStyle("PEARL", "#0072B2", _DASHDOT, "d"),
+    "varibad": ArmStyle("VariBAD", "#CC79A7", _DOT, "8"),
+    "amago-transformer": ArmStyle("Amago, Transformer (our compact version)", "#8C7A00", _DASH, "X"),
+    "dma-star-sh-inverse": ArmStyle("DMA*-SH, inverse dynamics", "#0072B2", _DASHDOT, "<"),
+    "dma-star-sh-reward": ArmStyle("DMA*-SH, reward prediction", "#009E73", _DASHDOT, ">"),
+    "da-inferred": ArmStyle("DA with an inferred code", "#CC79A7", _DASHDOT, "s"),
+    "dma-star-causal": ArmStyle("DMA*, window before target", "#0072B2", _DOT, "<"),
+    "dma-star-sh-causal": ArmStyle("DMA*-SH, window before target", "#D55E00", _DASH, "o"),
+    "dma-star-sh-only-dynamics": ArmStyle("DMA*-SH, dynamics only", "#0072B2", _DOT, "v"),
+    "dma-star-sh-only-actor": ArmStyle("DMA*-SH, actor only", "#009E73", _DOT, "v"),
+    "dma-star-sh-only-critic": ArmStyle("DMA*-SH, critics only", "#CC79A7", _DOT, "v"),
+    "dma-star-sh-only-dynamics-actor": ArmStyle("DMA*-SH, dynamics and actor only", "#56B4E9", _DOT, "v"),
+    "dma-star-sh-only-dynamics-critic": ArmStyle("DMA*-SH, dynamics and critics only", "#8C7A00", _DOT, "v"),
 }
 _ORDER = list(ARMS)
 
@@ -236,17 +251,16 @@ def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str]
 
     Each row is taken at the last step that all its seeds have, and says that step and how many seeds there are; where
     seeds are of different lengths the note says so. Every env x arm of those given or found in `runs` is in the table:
-    one without runs has 0 seeds, an empty AER, and the note "missing". An arm with changed options is in it only where
-    it has runs.
+    one without runs has 0 seeds, an empty AER, and the note "missing". An arm with changed options that is not in
+    `arms` is in it only where it has runs.
     """
     scores = aer(load_returns(list(runs)))
-    envs = [*dict.fromkeys([*envs, *sorted(scores["env"].unique())])]
-    arms = sorted({*arms, *scores["arm"].unique()}, key=_arm_order)
+    envs, asked = [*dict.fromkeys([*envs, *sorted(scores["env"].unique())])], set(arms)
     rows = []
     for env in envs:
-        for arm in arms:
+        for arm in sorted({*asked, *scores["arm"].unique()}, key=_arm_order):
             both = scores[(scores["env"] == env) & (scores["arm"] == arm)]
-            if both.empty and "+" in arm:
+            if both.empty and "+" in arm and arm not in asked:
                 continue
             for split in SPLITS:
                 cell, key = both[both["split"] == split], {"env": env, "arm": arm, "split": split}
@@ -282,35 +296,320 @@ def aer_markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _ends(scores: pd.DataFrame, per: Sequence[str] = ("env", "arm")) -> pd.DataFrame:
+    """The rows of `scores` (env, arm, seed, step, split, ...) at the last step that all seeds of a group have.
+
+    Groups are equal in `per`: by arm, or, with ("env",), all arms together, so that they are compared at equal steps.
+    Adds `end`, each seed's own last step. A group whose seeds have no step in common is left out.
+    """
+    parts = []
+    for _, group in scores.groupby(list(per)):
+        steps = [part["step"].unique() for _, part in group.groupby(["arm", "seed"])]
+        if len(common := functools.reduce(np.intersect1d, steps)):
+            end = group.groupby(["arm", "seed"])["step"].transform("max")
+            parts.append(group.assign(end=end)[group["step"] == common[-1]])
+    return pd.concat(parts, ignore_index=True) if parts else scores.assign(end=scores["step"]).iloc[:0]
+
+
+def _scored(ends: pd.DataFrame) -> pd.DataFrame:
+    """`ends` of AERs with rows of the split "aggregated", the mean of an agent's three sets, and with `score`, the AER
+    min-max scaled by the bounds of its environment."""
+    mean = ends.groupby(["env", "arm", "seed", "step", "end"], as_index=False)["aer"].mean()
+    table = pd.concat([ends.astype({"split": str}), mean.assign(split="aggregated")], ignore_index=True)
+    specs = table["env"].map(get_spec)
+    low, high = (np.array([getattr(s, bound) for s in specs], float) for bound in ("score_low", "score_high"))
+    return table.assign(score=normalise(table["aer"], low, high))
+
+
+def _wide(cell: pd.DataFrame, value: str) -> tuple[np.ndarray, dict]:
+    """One arm's `value` as (runs x tasks), of the seeds that every environment of `cell` has; and what to say of it."""
+    wide = cell.pivot(index="seed", columns="env", values=value)
+    whole, steps = wide.dropna(), sorted(cell["step"].unique())
+    notes = [] if len(whole) == len(wide) else [f"{len(wide) - len(whole)} seeds lack an environment"]
+    if (longer := cell["end"] > cell["step"]).any():
+        notes.append(f"some seeds go on to {_kilo(cell['end'][longer].max())}")
+    reach = " to ".join(_kilo(step) for step in dict.fromkeys([steps[0], steps[-1]]))
+    said = {"over": ", ".join(wide.columns), "step": reach, "seeds": len(whole), "note": "; ".join(notes)}
+    return whole.to_numpy(), said
+
+
+def groups(envs: Iterable[str]) -> dict[str, list[str]]:
+    """All, Overlap, Non-overlap -> those of `envs` in the benchmark's table; ODE-k beside ODE is in none of them."""
+    known = [env for env in SUITE if env in set(envs)]
+    kinds = {"Overlap": True, "Non-overlap": False}
+    return {"All": known} | {kind: [env for env in known if SUITE[env].overlapping is so] for kind, so in kinds.items()}
+
+
+_SCORE_COLUMNS = ["env", "arm", "split", "over", "step", "seeds", "value", "low", "high", "note"]
+
+
+def score_table(
+    runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str] = (), reps: int = 2_000
+) -> pd.DataFrame:
+    """IQM over seeds with its 95 % bootstrap interval, as in the paper's tables 2, 6, 7 and 8.
+
+    A row for each environment, in its own units, and for each of `groups`, min-max scaled; x arm x set (`SETS`).
+    Columns env (or group), arm, split, over (environments), step, seeds, value, low, high, note. A group is taken over
+    the environments that the arm has runs of, which `over` names: only rows over the same ones can be compared.
+    What has no runs has 0 seeds, no value, and the note "missing".
+    """
+    ends = _scored(_ends(aer(load_returns(list(runs)))))
+    envs = [*dict.fromkeys([*envs, *sorted(ends["env"].unique())])]
+    arms = sorted({*arms, *ends["arm"].unique()}, key=_arm_order)
+    rows = []
+    for env, members, value in [
+        *[(env, [env], "aer") for env in envs], *[(name, members, "score") for name, members in groups(envs).items()]
+    ]:  # fmt: skip
+        for arm in arms:
+            for split in SETS:
+                cell = ends[(ends["arm"] == arm) & (ends["split"] == split) & ends["env"].isin(members)]
+                row = {"env": env, "arm": arm, "split": split, "seeds": 0, "note": "missing"}
+                if len(cell):
+                    scores, said = _wide(cell, value)
+                    row |= said
+                    if len(scores):
+                        row |= dict(zip(("value", "low", "high"), iqm_interval(scores, reps), strict=True))
+                rows.append(row)
+    table = pd.DataFrame(rows, columns=_SCORE_COLUMNS)
+    return table.astype(dict.fromkeys(["value", "low", "high"], float))
+
+
+def published_scores(metrics: Sequence[str] = ("AER", "AER/100", "normalised AER")) -> pd.DataFrame:
+    """Published values of these metrics: columns split, env, arm (our slug), published, id (in published.csv).
+
+    Relative gains, "A vs B", are kept under the arm B.
+    """
+    table = pd.read_csv(PUBLISHED)
+    table = table[table["metric"].isin(metrics)]
+    slugs = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
+    scale = np.where(table["metric"] == "AER/100", 100.0, 1.0)
+    arm = table["arm"].str.split(" vs ").str[-1].map(slugs)
+    table = table.assign(arm=arm, published=(table["value"] * scale).round(6))
+    return table[table["table"] != "Abstract"][["split", "env", "arm", "published", "id"]]  # which repeats table 9
+
+
+def score_markdown(table: pd.DataFrame, split: str, gains: bool = False) -> str:
+    """`score_table` (or, with `gains`, `pair_table` by `relative_gain`) in one set, for reading: the published value,
+    with its id in published.csv, beside ours. Arms of an environment that have neither share one line."""
+    published = published_scores(("relative gain %",)) if gains else published_scores()
+    table = table[table["split"] == split].merge(published, "left", ["split", "env", "arm"])
+    lines = [
+        f"| environment | {'over ' * gains}arm | steps | seeds | ours{', %' * gains} | published | note |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for env, rows in table.groupby("env", sort=False):
+        aggregate = env in groups(())
+        digits = 3 if aggregate and not gains else 1
+        empty = rows["value"].isna() & rows["published"].isna()
+        for row in rows[~empty].itertuples():
+            interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if np.isfinite(row.low) else ""
+            ours = "missing" if np.isnan(row.value) else f"{row.value:.{digits}f}{interval}"
+            paper = "not at hand" if np.isnan(row.published) else f"{row.published:g} ({row.id})"
+            name, steps = arm_style(row.arm).name.replace("*", r"\*"), "" if pd.isna(row.step) else row.step
+            over = f"over {row.over}" if aggregate and not pd.isna(row.over) else ""
+            note = "; ".join(filter(None, [over, "" if row.note == "missing" else row.note]))
+            lines.append(f"| {env} | {name} | {steps} | {row.seeds} | {ours} | {paper} | {note} |")
+        if empty.any():
+            names = ", ".join(arm_style(arm).name.replace("*", r"\*") for arm in rows["arm"][empty])
+            lines.append(f"| {env} | {'every arm' if empty.all() else names} | | 0 | missing | not at hand | |")
+    return "\n".join(lines) + "\n"
+
+
+def pair_table(
+    runs: Sequence[Run],
+    reference: str,
+    arms: Sequence[str],
+    measure: Callable[[np.ndarray, np.ndarray], tuple[float, float, float]],
+    kinds: Sequence[str] = ("All",),
+) -> pd.DataFrame:
+    """`measure` of the arm `reference` against each of `arms`: a row for each of `kinds` (of `groups`) x arm x set.
+
+    `measure` takes two (runs x tasks) matrices of scaled scores, as `statistics.probability_of_improvement` and
+    `statistics.relative_gain` do. Columns as `score_table`'s: over the environments that both arms have runs of, each
+    at the last step that all seeds of both have. `seeds` is the smaller of the two numbers.
+    """
+    scores, rows = aer(load_returns(list(runs))), []
+    for arm in arms:
+        pair = scores[scores["arm"].isin([reference, arm])]
+        pair = _scored(_ends(pair[pair.groupby("env")["arm"].transform("nunique") == 2], per=("env",)))
+        for kind in kinds:
+            cells = pair[pair["env"].isin(groups(pair["env"])[kind])]
+            for split in SETS:
+                row = {"env": kind, "arm": arm, "split": split, "seeds": 0, "note": "missing"}
+                cell = cells[cells["split"] == split]
+                if len(cell):
+                    (x, _), (y, said) = (_wide(cell[cell["arm"] == one], "score") for one in (reference, arm))
+                    row |= said | {"seeds": min(len(x), len(y))}
+                    if row["seeds"]:
+                        row |= dict(zip(("value", "low", "high"), measure(x, y), strict=True))
+                rows.append(row)
+    return pd.DataFrame(rows, columns=_SCORE_COLUMNS).astype(dict.fromkeys(["value", "low", "high"], float))
+
+
 @_styled
-def aer_figure(table: pd.DataFrame) -> Figure:
-    """`aer_table` as dots with intervals: a row of panels per environment, a panel per context set, a line per arm."""
+def interval_figure(
+    table: pd.DataFrame,
+    value: str = "aer",
+    label: str = "AER",
+    splits: Sequence[str] = SPLITS,
+    top: Callable[[str], float] = lambda env: get_spec(env).score_high,
+    reference: float | None = None,
+) -> Figure:
+    """`aer_table` or one like it as dots with intervals: a row of panels per environment, one per set, a line per arm.
+
+    `value` is the column that is drawn, from 0 to `top(env)`; `reference` draws a line across all panels.
+    """
     rows = {env: part for env, part in table.groupby("env", sort=False)}
     heights = [0.55 + 0.2 * part["arm"].nunique() for part in rows.values()]
     fig = Figure(figsize=(7.0, 0.3 + sum(heights)))
-    axes = fig.subplots(len(rows), len(SPLITS), sharex="row", sharey="row", squeeze=False, height_ratios=heights)
+    axes = fig.subplots(len(rows), len(splits), sharex="row", sharey="row", squeeze=False, height_ratios=heights)
     for (env, part), panels in zip(rows.items(), axes, strict=True):
-        top, labels, arms = get_spec(env).score_high, [], list(dict.fromkeys(part["arm"]))
-        for split, ax in zip(SPLITS, panels, strict=True):
+        limit, labels, arms = top(env), [], list(dict.fromkeys(part["arm"]))
+        for split, ax in zip(splits, panels, strict=True):
             for y, arm in enumerate(arms):
                 row = part[(part["arm"] == arm) & (part["split"] == split)].iloc[0]
                 style = arm_style(arm)
-                if split == SPLITS[0]:
-                    steps = "" if pd.isna(row["step"]) else f" ({_kilo(row['step'])}, n = {row['seeds']})"
-                    labels.append(style.name + steps)
-                if np.isnan(row["aer"]):
-                    ax.text(0.02 * top, y, "missing", color="#777777", style="italic", va="center", fontsize=6.5)
+                if split == splits[0]:
+                    steps = row["step"] if isinstance(row["step"], str) or pd.isna(row["step"]) else _kilo(row["step"])
+                    labels.append(style.name + ("" if pd.isna(steps) else f" ({steps}, n = {row['seeds']})"))
+                if np.isnan(row[value]):
+                    ax.text(0.02 * limit, y, "missing", color="#777777", style="italic", va="center", fontsize=6.5)
                     continue
                 ax.plot([row["low"], row["high"]], [y, y], color=style.color, solid_capstyle="butt")
                 point = dict(color=style.color, marker=style.marker, markersize=5)
-                ax.plot([row["aer"]], [y], linestyle="none", clip_on=False, **point)
-            ax.set(title=f"{env}, {split}", xlim=(0, top), ylim=(len(arms) - 0.5, -0.5))
+                ax.plot([row[value]], [y], linestyle="none", clip_on=False, **point)
+            if reference is not None:
+                ax.axvline(reference, color="#777777", linewidth=0.7, zorder=0)
+            ax.set(title=f"{env}, {split}", xlim=(0, limit), ylim=(len(arms) - 0.5, -0.5))
+            if len(splits) > 3:
+                ax.set_title(ax.get_title(), fontsize=7)
+                ax.set_xticks([0, limit / 2, limit])
             ax.set_yticks(range(len(arms)), labels)
             ax.tick_params(axis="y", length=0)
             ax.grid(axis="y", visible=False)
     for ax in axes[-1]:
-        ax.set_xlabel("AER")
+        ax.set_xlabel(label)
     return fig
+
+
+def context_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
+    """Return in each context instance of `env` at the end of the runs: mean over seeds with its 95 % interval.
+
+    Columns env, arm, split, context (index in its set), c0, c1, ... (the context), step, seeds, value, low, high; the
+    step is the last that all seeds of the arm have. UserError where the instances differ from seed to seed.
+    """
+    runs = [run for run in runs if run.meta["env"] == env]
+    if len({str(run.meta["contexts"]) for run in runs}) > 1:
+        raise UserError(f"the context instances of {env} are drawn for each seed, so they have no means over seeds")
+    returns = load_returns(runs)
+    keys = ["env", "arm", "split", "seed", "step", "context"]
+    returns = returns.groupby(keys, observed=True)["value"].mean().rename("aer").reset_index()
+    rows = []
+    for (arm, split, context, step), cell in _ends(returns).groupby(["arm", "split", "context", "step"], observed=True):
+        mean, low, high = mean_interval(cell["aer"])
+        where = {f"c{j}": c for j, c in enumerate(runs[0].meta["contexts"][split][context])}
+        key = {"env": env, "arm": arm, "split": split, "context": context, **where, "step": step}
+        rows.append({**key, "seeds": len(cell), "value": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+@_styled
+def context_figure(table: pd.DataFrame) -> Figure:
+    """`context_table` drawn: a row of panels per arm, a panel per set, a point per context instance.
+
+    Instances are sorted by their discrete dimension, if there is one, and then by the first; the axis below names them.
+    """
+    env, top = table["env"].iloc[0], get_spec(table["env"].iloc[0]).score_high
+    dimensions = get_spec(env).dimensions
+    columns = [f"c{j}" for j in range(len(dimensions))]
+    order = sorted(columns, key=lambda column: dimensions[int(column[1:])].values is None)
+    arms = sorted(table["arm"].unique(), key=_arm_order)
+    fig = Figure(figsize=(7.0, 0.9 + 0.85 * len(arms)))
+    axes = fig.subplots(len(arms), len(SPLITS), sharex="col", sharey=True, squeeze=False)
+    for arm, panels in zip(arms, axes, strict=True):
+        style = arm_style(arm)
+        for split, ax in zip(SPLITS, panels, strict=True):
+            cell = table[(table["arm"] == arm) & (table["split"] == split)].sort_values(order)
+            x = range(len(cell))
+            ax.vlines(x, cell["low"], cell["high"], color=style.color, linewidth=1)
+            ax.plot(x, cell["value"], linestyle="none", color=style.color, marker=style.marker, clip_on=False)
+            ax.set(ylim=(0, top), xlim=(-0.7, len(cell) - 0.3))
+            ax.set_xticks(x, [", ".join(f"{c:.3g}" for c in row) for row in cell[columns].to_numpy()])
+            ax.tick_params(axis="x", rotation=90, labelsize=4.5)
+        said = f"{_kilo(cell['step'].iloc[0])} steps, n = {cell['seeds'].iloc[0]}"
+        panels[0].set_title(f"{style.name} ({said})", loc="left", fontsize=7)
+    for split, ax in zip(SPLITS, axes[-1], strict=True):
+        ax.set_xlabel(f"{split}: {', '.join(dimension.name for dimension in dimensions)}")
+    fig.supylabel(f"{env}: return (0 to {top:g})", fontsize=8)
+    return fig
+
+
+def sweep_table(runs: Sequence[Run], points: Sequence[tuple[str, object, str, str]]) -> pd.DataFrame:
+    """AER along a sweep: for each point (line, x, env, arm) the rows of `aer_table`, with columns line and x before."""
+    points = pd.DataFrame(points, columns=["line", "x", "env", "arm"])
+    cells = set(zip(points["env"], points["arm"], strict=True))
+    runs = [run for run in runs if (run.meta["env"], run.meta["arm"]) in cells]
+    return points.merge(aer_table(runs, points["env"].unique(), points["arm"].unique()), on=["env", "arm"])
+
+
+@_styled
+def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
+    """`sweep_table` drawn: a panel per set, a line per `line` (an arm) over the values x in the order of the table.
+
+    Points without runs are called missing at the foot of the panel; the legend says steps and seeds.
+    """
+    xs = list(dict.fromkeys(table["x"]))
+    fig = Figure(figsize=(7.0, 2.7))
+    axes, handles = fig.subplots(1, len(SPLITS), sharey=True), []
+    for line, part in table.groupby("line", sort=False):
+        style, there = arm_style(line), part.dropna(subset="aer")
+        look = {"color": style.color, "linestyle": style.line, "marker": style.marker}
+        for split, ax in zip(SPLITS, axes, strict=True):
+            curve = part[part["split"] == split]
+            x = np.array([xs.index(value) for value in curve["x"]], dtype=float)
+            ax.plot(x, curve["aer"], **look, clip_on=False)
+            ax.vlines(x, curve["low"], curve["high"], color=style.color, linewidth=1)
+        if len(there):
+            steps = " to ".join(dict.fromkeys([_kilo(there["step"].min()), _kilo(there["step"].max())]))
+            seeds = " to ".join(dict.fromkeys([str(there["seeds"].min()), str(there["seeds"].max())]))
+            handles.append(Line2D([], [], **look, label=f"{style.name} ({steps} steps, n = {seeds})"))
+    lost = table.groupby("x", sort=False)["aer"].apply(lambda values: values.isna().all())
+    for split, ax in zip(SPLITS, axes, strict=True):
+        for value in lost.index[lost]:
+            ax.text(xs.index(value), 0.02 * top, "missing", color="#777777", style="italic", rotation=90, fontsize=6,
+                    ha="center", va="bottom")  # fmt: skip
+        ax.set(title=split, xlabel=xlabel, ylim=(0, top), xlim=(-0.5, len(xs) - 0.5))
+        ax.set_xticks(range(len(xs)), [f"{value:g}" if isinstance(value, float) else str(value) for value in xs])
+    axes[0].set_ylabel(f"AER (0 to {top:g})")
+    if handles:
+        fig.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3)
+    return fig
+
+
+@_styled
+def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
+    """What a claim compares: ours (dot, 95 % interval) and the published value (open diamond), a line per comparison.
+
+    `findings` are those of build/claims.json; those that measured nothing are left to the table. A panel for each unit
+    and power of ten.
+    """
+    columns = ["what", "verdict", "published", "published_id", "value", "low", "high", "unit", "seeds"]
+    table = pd.DataFrame([{key: one[key] for key in columns} for one in findings if one["value"] is not None])
+    paper = pd.to_numeric(table["published"], errors="coerce")
+    size = np.log10(np.maximum(table["value"].abs(), paper.abs().fillna(0)).clip(lower=100)).astype(int)
+    parts = [part for _, part in table.assign(paper=paper).groupby([table["unit"], size], sort=False)]
+    heights = [0.5 + 0.19 * len(part) for part in parts]
+    fig = Figure(figsize=(7.0, 0.2 + sum(heights)))
+    axes = fig.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, ax in zip(parts, axes, strict=True):
+        y = np.arange(len(part))
+        ax.hlines(y, part["low"].astype(float), part["high"].astype(float), color="#0072B2")
+        ax.plot(part["value"], y, "o", color="#0072B2", label="ours, 95 % interval")
+        ax.plot(part["paper"], y, "D", color="#D55E00", fillstyle="none", markersize=6, label="published")
+        ax.set_yticks(y, part["what"] + " (" + part["verdict"] + ")", fontsize=6)
+        ax.set(ylim=(len(part) - 0.5, -0.5), xlabel=part["unit"].iloc[0])
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return fig, table
 
 
 def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
@@ -328,7 +627,7 @@ def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") ->
     for env in sorted({run.meta["env"] for run in runs}):
         written += save(*learning_curves(runs, env), f"learning-curves-{env}", out_dir)
     table = aer_table(runs)
-    written += save(aer_figure(table), table, "aer", out_dir)
+    written += save(interval_figure(table), table, "aer", out_dir)
     written.append(Path(out_dir) / "aer.md")
     written[-1].write_text(aer_markdown(table))
     for path in written:

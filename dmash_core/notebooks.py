@@ -11,7 +11,11 @@ from dmash_core.errors import UserError, unknown
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 # Where a notebook reads raw runs and writes figures: relative to the root, wherever the notebook was started.
-PROFILES = {"recorded": ("runs", "figures"), "smoke": ("build/smoke/runs", "build/smoke/figures")}
+# (figures/ itself is drawn by `dmash figures` alone.)
+PROFILES = {
+    "recorded": ("runs", "build/notebooks/figures"),
+    "smoke": ("build/smoke/runs", "build/smoke/notebooks/figures"),
+}
 
 
 def folders(profile: str, runs_dir: str | None = None, figures_dir: str | None = None) -> tuple[Path, Path]:

@@ -77,7 +77,7 @@ def test_an_arm_looks_the_same_everywhere():
 def test_aer_table_says_steps_seeds_and_what_is_missing(some):
     table = figures.aer_table(runs.scan(some)[0], envs=["DI-Perm"], arms=["da"])
     text = figures.aer_markdown(table)
-    shown = [text.get_text() for ax in figures.aer_figure(table).axes for text in ax.texts]
+    shown = [text.get_text() for ax in figures.interval_figure(table).axes for text in ax.texts]
     assert shown == ["missing"] * int(table["aer"].isna().sum()) and len(shown) > 0
     table = table.set_index(["env", "arm", "split"]).sort_index()
     row = table.loc["DI", "dma-star-sh", "train"]
@@ -101,6 +101,98 @@ def test_seeds_without_a_common_step_are_not_mixed(tmp_path):
     assert (table["note"] == "seeds have no evaluated step in common").all() and table["aer"].isna().all()
     fig, table = figures.learning_curves(found, "DI")
     assert table.empty and "no step in common" in fig.legends[0].get_texts()[0].get_text()
+
+
+def cell(table, *key):
+    (row,) = table.set_index(["env", "arm", "split"]).loc[[key]].to_dict("records")
+    return row
+
+
+def test_score_table_by_hand(some):
+    put(some, env="DI-Friction", arm="dr", level=45)
+    put(some, env="DI-Friction", arm="dr", seed=1, level=55)
+    table = figures.score_table(runs.scan(some)[0], ["Cartpole"], ["da"], reps=50)
+    row = cell(table, "DI", "dma-star-sh", "train")  # in the environment's units, at the step that all seeds have
+    assert (row["step"], row["seeds"], row["note"]) == ("10", 3, "some seeds go on to 15")
+    assert row["value"] == pytest.approx(np.mean([21, 31, 51])) and row["low"] < 31 < row["high"]
+    # DR: DI has seed 0 alone, DI-Friction two: the aggregate is of seed 0. Step 10, shifts 1, 2, 3: the mean adds 2.
+    row = cell(table, "All", "dr", "aggregated")
+    assert (row["over"], row["step"], row["seeds"]) == ("DI, DI-Friction, ODE", "10 to 20", 1)
+    assert row["note"] == "1 seeds lack an environment" and np.isnan(row["low"])
+    assert row["value"] == pytest.approx(np.mean([(5 + 12) / 100, (45 + 12) / 100, (5 + 22) / 200]))
+    row = cell(table, "Overlap", "dr", "eval-in")
+    assert (row["over"], row["seeds"]) == ("DI-Friction", 2) and row["value"] == pytest.approx((57 + 67) / 200)
+    for key in (("Cartpole", "dr"), ("DI", "da"), ("Overlap", "dma-star-sh")):
+        row = cell(table, *key, "train")
+        assert row["seeds"] == 0 and np.isnan(row["value"]) and row["note"] == "missing"
+    text = figures.score_markdown(table, "train")
+    assert (
+        r"| DI | DMA\*-SH | 10 | 3 | 34.3 [" in text
+        and "| Cartpole | every arm | | 0 | missing | not at hand | |" in text
+    )
+    assert "| All | DR | 10 to 20 | 1 |" in text and "| 0.56 (N-3) | over DI, DI-Friction, ODE; 1 seeds" in text
+
+
+def test_published_values_stand_beside_the_arm_they_are_of():
+    table = figures.published_scores().set_index(["split", "env", "arm"])
+    assert table.index.is_unique and not table["published"].isna().any()
+    assert table.loc[("aggregated", "WalkerGym", "amago"), ["published", "id"]].tolist() == [3924, "T2-16"]
+    assert table.loc[("eval-in", "DI-Friction", "dma-star-sh"), "published"] == 71  # published as 0.71 of 100
+    gains = figures.published_scores(("relative gain %",)).set_index(["split", "env", "arm"])
+    assert gains.loc[("eval-out", "All", "concat"), ["published", "id"]].tolist() == [11.5, "T9-11"]
+
+
+def test_pairs_are_compared_at_equal_steps(tmp_path):
+    for seed in range(2):
+        put(tmp_path, arm="dma-star-sh", seed=seed, steps=20, level=30)
+        put(tmp_path, arm="dr", seed=seed, steps=10, level=20)
+        put(tmp_path, env="ODE", arm="dma-star-sh", seed=seed, level=30)
+    seen = []
+
+    def measure(x, y):
+        seen.append((x.tolist(), y.tolist()))
+        return 0.5, 0.4, 0.6
+
+    table = figures.pair_table(runs.scan(tmp_path)[0], "dma-star-sh", ["dr", "da"], measure, ("All", "Overlap"))
+    row = cell(table, "All", "dr", "train")
+    assert (row["over"], row["step"], row["seeds"], row["value"]) == ("DI", "10", 2, 0.5)
+    np.testing.assert_allclose(seen[0], ([[0.41], [0.41]], [[0.31], [0.31]]))
+    for key in (("All", "da", "train"), ("Overlap", "dr", "train")):
+        assert cell(table, *key)["note"] == "missing" and np.isnan(cell(table, *key)["value"])
+
+
+def test_context_table_by_hand(some):
+    found = runs.scan(some)[0]
+    table = figures.context_table(found, "DI")
+    got = table[(table["arm"] == "dma-star-sh") & (table["split"] == "train") & (table["context"] == 1)].iloc[0]
+    assert (got["c0"], got["c1"], got["step"], got["seeds"]) == (1.0, -1.0, 10, 3)
+    np.testing.assert_allclose(got[["value", "low", "high"]].astype(float), mean_interval([21, 31, 51]))
+    axes = figures.context_figure(table).axes
+    assert len(axes) == 3 * table["arm"].nunique() and axes[0].get_ylim() == (0, 100)
+    other = found[0].meta | {"contexts": {split: [[9.0, 9.0]] for split in runs.SPLITS}}
+    with pytest.raises(UserError, match="drawn for each seed"):
+        figures.context_table([*found, runs.Run(found[0].path, other, found[0].frame)], "DI")
+
+
+def test_a_sweep_keeps_the_place_of_what_is_missing(some):
+    points = [
+        ("dma-star-sh", x, "DI", f"dma-star-sh{arm}") for x, arm in ((0.0, "+masking=0.0"), (0.2, "+masking=0.2"))
+    ]
+    table = figures.sweep_table(runs.scan(some)[0], [*points, ("dma-star-sh", 0.4, "DI", "dma-star-sh")])
+    assert list(dict.fromkeys(table["x"])) == [0.0, 0.2, 0.4]
+    train = table[table["split"] == "train"].set_index("x")["aer"]
+    assert np.isnan(train[0.0]) and train[0.2] == 12 and train[0.4] == pytest.approx(np.mean([21, 31, 51]))
+    ax = figures.sweep_figure(table, "masking", 100).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["missing"]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), train)
+
+
+def test_findings_are_drawn_with_the_published_value():
+    common = {"verdict": "undecided", "published_id": "", "low": None, "high": None, "unit": "AER", "seeds": 1}
+    rows = [("a", 31.0, "40"), ("b", None, "50"), ("c", 3000.0, "3258")]
+    fig, table = figures.finding_figure([common | {"what": w, "value": v, "published": p} for w, v, p in rows])
+    assert table["what"].tolist() == ["a", "c"] and len(fig.axes) == 2  # scales apart by a power of ten
+    assert [line.get_xdata().tolist() for line in fig.axes[1].lines] == [[3000.0], [3258.0]]
 
 
 def contents(folder):

@@ -112,7 +112,7 @@ def test_execute_all_runs_each_under_the_profile_and_says_so(tmp_path, monkeypat
 
 
 def test_folders():
-    assert notebooks.folders("recorded") == (notebooks.ROOT / "runs", notebooks.ROOT / "figures")
+    assert notebooks.folders("recorded") == (notebooks.ROOT / "runs", notebooks.ROOT / "build/notebooks/figures")
     assert notebooks.folders("smoke", figures_dir="/tmp/x")[1].as_posix() == "/tmp/x"
     assert notebooks.ROOT / "build" in notebooks.folders("smoke")[0].parents
 

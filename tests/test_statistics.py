@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from rliable import metrics
+from scipy.stats import ttest_ind
 
 from dmash_core import statistics
 
@@ -73,6 +75,14 @@ def test_probability_of_improvement_by_hand():
     assert statistics.probability_of_improvement(x + 1, x, reps=50) == (1.0, 1.0, 1.0)
 
 
+def test_probability_of_improvement_is_rliables():
+    rng = np.random.default_rng(5)
+    for n, m, tasks in ((1, 1, 1), (3, 5, 1), (4, 4, 6), (10, 7, 3)):
+        x, y = rng.integers(0, 4, size=(n, tasks)), rng.integers(0, 4, size=(m, tasks))  # with many ties
+        ours = statistics.probability_of_improvement(x, y, reps=2)[0]
+        assert ours == pytest.approx(metrics.probability_of_improvement(x, y))
+
+
 def test_shuffled_labels_give_about_one_half():
     rng = np.random.default_rng(2)
     better, worse = rng.normal(1, 1, size=(10, 14)), rng.normal(0, 1, size=(10, 14))
@@ -82,6 +92,40 @@ def test_shuffled_labels_give_about_one_half():
         mixed = rng.permuted(both, axis=0)
         found.append(statistics.probability_of_improvement(mixed[:10], mixed[10:], reps=2)[0])
     assert abs(np.mean(found) - 0.5) < 0.03 and np.std(found) > 0
+
+
+def test_relative_gain_by_hand():
+    # one task, five runs: the interquartile means are those of the middle three, 6 and 4
+    x, y = np.array([[0.0, 5, 6, 7, 90]]).T, np.array([[1.0, 3, 4, 5, 6]]).T
+    gain, low, high = statistics.relative_gain(x, y, reps=500)
+    assert gain == pytest.approx(50) and low < 50 < high
+    assert statistics.relative_gain(2 * x, 2 * y, reps=50)[0] == pytest.approx(50)  # a ratio has no unit
+    assert statistics.relative_gain([[3.0]], [[2.0]])[0] == pytest.approx(50)
+    assert np.isnan(statistics.relative_gain([[3.0]], [[0.0]])).all()
+
+
+def test_difference_is_welchs_for_one_task():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(2, 1, size=(5, 1)), rng.normal(0, 3, size=(3, 1))
+    ours, scipys = statistics.difference_interval(x, y), ttest_ind(x[:, 0], y[:, 0], equal_var=False)
+    assert ours[0] == pytest.approx(x.mean() - y.mean())
+    assert ours[1:] == pytest.approx(tuple(scipys.confidence_interval()))
+    # the same task twice is one task with twice the degrees of freedom and half the variance
+    twice = statistics.difference_interval(np.tile(x, 2), np.tile(y, 2))
+    assert twice[0] == pytest.approx(ours[0]) and twice[2] - twice[1] < (ours[2] - ours[1]) / np.sqrt(2)
+    assert statistics.difference_interval([[1.0]], [[0.0], [0.5]])[0] == 0.75
+    assert np.isnan(statistics.difference_interval([[1.0]], [[0.0], [0.5]])[1:]).all()
+    assert statistics.difference_interval([[1.0], [1.0]], [[0.0], [0.0]]) == (1, 1, 1)
+
+
+def test_difference_covers_the_truth_about_95_times_in_100():
+    """Three seeds, four tasks whose levels and spreads differ a lot: where a bootstrap would cover far less."""
+    rng, scale, hits = np.random.default_rng(4), np.array([1.0, 2, 5, 10]), 0
+    for _ in range(1000):
+        x, y = (level + scale * rng.normal(size=(3, 4)) for level in (7.0, 5.0))
+        _, low, high = statistics.difference_interval(x, y)
+        hits += low <= 2 <= high
+    assert 0.93 < hits / 1000 < 0.98
 
 
 def test_wrong_shapes_are_refused():

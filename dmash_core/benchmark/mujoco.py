@@ -47,8 +47,8 @@ class MujocoEnv(BatchedEnv):
             self.fields[name] = self.sims.expand(name)
             self.fields[name][:] = values[which]
         self.sims.set_const()  # for the scalars that follow from the fields, such as the solver's mean inertia
-        self.qpos, self.qvel, self._ctrl, self._state, self._warmstart, self._warnings = (
-            self.sims.bind(name) for name in ("qpos", "qvel", "ctrl", "state", "qacc_warmstart", "warning")
+        self.qpos, self.qvel, self._ctrl, self._state, self._warnings = (
+            self.sims.bind(name) for name in ("qpos", "qvel", "ctrl", "state", "warning")
         )
         for name in self.reads:
             setattr(self, name, self.sims.bind(name))
@@ -106,13 +106,11 @@ class MujocoEnv(BatchedEnv):
 
     def _refresh(self) -> None:
         """Derived quantities of the present state: mj_step leaves those of one simulator step before. Nothing that is
-        read depends on constraint forces, so they are left out; and the solver's next start is kept as it was."""
+        read depends on constraint forces, so they are left out."""
         if self.reads:
-            warmstart = self._warmstart.copy()
             self._disabled ^= _CONSTRAINT
             self.sims.forward()
             self._disabled ^= _CONSTRAINT
-            self._warmstart[:] = warmstart
 
     def _check(self) -> None:
         """Raise Diverged after a warning of the simulator: by then it has put the state back to its default."""
