@@ -215,8 +215,9 @@ class RecurrentAgent(Learner):
         self.modules["input"].update(torch.cat([batch.obs, batch.previous], dim=-1).flatten(1, 2))
         losses, logs = self.losses(batch)
         self._descend(losses["actor"] + CRITIC_WEIGHT * losses["critic"])
-        for name, target in self.targets.items():
-            torch._foreach_lerp_(list(target.parameters()), list(self.modules[name].parameters()), TARGET_TAU)
+        with torch.no_grad():  # or the targets' graph grows with every update
+            for name, target in self.targets.items():
+                torch._foreach_lerp_(list(target.parameters()), list(self.modules[name].parameters()), TARGET_TAU)
         return {f"{name}_loss": loss.detach() for name, loss in losses.items()} | logs
 
     def losses(self, batch: Sequences) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
