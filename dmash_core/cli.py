@@ -25,6 +25,11 @@ def parse_seeds(words: tuple[str, ...]) -> list[int]:
     return seeds
 
 
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _train(argv: list[str]) -> None:
     from dmash_core.agent import SACSettings
     from dmash_core.benchmark.suite import get_spec
@@ -53,8 +58,10 @@ def _train(argv: list[str]) -> None:
         """Folder of raw runs."""
         device: str = "cpu"
         """cpu or cuda."""
-        threads: int = 1
-        """CPU threads; the bits of a run may depend on it."""
+        tf32: bool = False
+        """Let the GPU multiply in TF32: faster, and no longer float32."""
+        threads: int | None = None
+        """CPU threads, on which the bits of a run may depend; 1 by default, all cores for the environments of a GPU."""
         random_steps: int = defaults["random_steps"]
         """Vector steps of random actions before learning."""
         per_context: int = defaults["per_context"]
@@ -71,12 +78,14 @@ def _train(argv: list[str]) -> None:
         sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
 
     args = tyro.cli(Train, prog="dmash train", args=argv)
-    if args.threads < 1:
-        raise UserError(f"threads must be at least 1, not {args.threads}")
+    threads = (1 if args.device == "cpu" else _cores()) if args.threads is None else args.threads
+    if threads < 1:
+        raise UserError(f"threads must be at least 1, not {threads}")
     get_spec(args.env)
-    configure_cpu(args.threads)
-    shared = {f.name: getattr(args, f.name) for f in fields(TrainSettings)}
-    trainer = Trainer(TrainSettings(**shared), parse_seeds(args.seeds), args.steps, args.out, args.device)
+    configure_cpu(threads)
+    settings = TrainSettings(**{f.name: getattr(args, f.name) for f in fields(TrainSettings)})
+    seeds = parse_seeds(args.seeds)
+    trainer = Trainer(settings, seeds, args.steps, args.out, args.device, tf32=args.tf32)
     for path in trainer.run():
         print(path)
 
@@ -242,7 +251,7 @@ def _sweep(argv: list[str]) -> None:
             grid: the file of profiles.
         """
         cells, launch = load_profile(profile, grid), None
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = _cores()
         if status:
             result = Folder(out).status(cells)
             for (env, arm), speed in result.speeds.items():

@@ -35,8 +35,9 @@ class Driver:
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
         """(N * B, ...) from the environment to (N, B, ...) on the agent's device, float32."""
-        tensor = torch.as_tensor(array, dtype=torch.float32, device=self.agent.device)
-        return tensor.unflatten(0, (self.n, self.batch))
+        tensor = torch.as_tensor(array, dtype=torch.float32)
+        # queued: a plain copy would wait for the update that a GPU is still at
+        return tensor.to(self.agent.device, non_blocking=True).unflatten(0, (self.n, self.batch))
 
     def reset(self, seed: Sequence | None = None) -> None:
         self.obs = self.tensor(self.env.reset(seed=seed)[0])
@@ -62,9 +63,15 @@ class Driver:
         action, self._advanced = self.agent.act(self.obs, self.history, self.memory, noise)
         return action
 
-    def step(self, action: torch.Tensor) -> tuple[np.ndarray, bool]:
-        """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended."""
-        obs, reward, _, truncated, _ = self.env.step(action.flatten(0, 1).cpu().numpy())
+    def step(self, action: torch.Tensor, meanwhile: Callable[[], None] = lambda: None) -> tuple[np.ndarray, bool]:
+        """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended.
+
+        ``meanwhile`` is called once the actions have left the device: what it launches there runs beside the
+        environments.
+        """
+        actions = action.flatten(0, 1).cpu().numpy()
+        meanwhile()
+        obs, reward, _, truncated, _ = self.env.step(actions)
         obs = self.tensor(obs)
         self.history.append(self.obs, action, obs, self.tensor(reward))
         self.memory = self._advanced
