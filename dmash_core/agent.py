@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from dmash_core.methods import Method
 from dmash_core.networks.encoder import Encoder
 from dmash_core.networks.hypernetwork import AdapterWeights, Hypernetwork, adapt
-from dmash_core.networks.layers import MLP
+from dmash_core.networks.layers import MLP, Lead
 from dmash_core.replay import Batch, Layout
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
@@ -58,6 +58,10 @@ class Code(NamedTuple):
 
     vector: Tensor | None  # (N, G, d): the true context, or z with G = B
     omega: AdapterWeights | None  # of the shared hypernetwork, G = B
+
+    def detach(self) -> "Code":
+        """The same code as a constant, of an arm that infers one."""
+        return Code(self.vector.detach(), self.omega and AdapterWeights(*(t.detach() for t in self.omega)))
 
 
 def stream(seed: int, *purpose: int) -> int:
@@ -121,7 +125,7 @@ class Agent(Learner):
         n, d_s, d_a = self.n, layout.n_obs, layout.n_act
         generators = [torch.Generator().manual_seed(stream(seed, 0)) for seed in seeds]
         lead, twin = (n,), (n, 2)
-        n_code = {"none": 0, "true": n_context, "inferred": method.embedding}[method.context]
+        n_code = {"none": 0, "true": n_context, "inferred": self._code_size()}[method.context]
         self.context_range = None if context_range is None else context_range.to(self.device)
         # lead, inputs and outputs of each network; the "dynamics" model is whatever the objective predicts
         networks = {"actor": (lead, d_s, 2 * d_a), "critic": (twin, d_s + d_a, 1)}
@@ -134,7 +138,7 @@ class Agent(Learner):
             if name == "dynamics":  # generators are drawn from in this order
                 modules["encoder"] = self._encoder(generators)
             n_in += 0 if method.adapts(name) else n_code
-            modules[name] = MLP(leading, n_in, n_out, method.width, generators)
+            modules[name] = self._network(name, leading, n_in, n_out, generators)
         if method.context == "inferred" and "encoder" not in modules:
             modules["encoder"] = self._encoder(generators)
         sizes = (n_code, method.hypernetwork_width, method.width, method.bottleneck)
@@ -163,6 +167,14 @@ class Agent(Learner):
         }
         self.optimizers["alpha"] = torch.optim.Adam([self.log_alpha], lr=self.sac.alpha_lr)
         self._omega_buffers: tuple[Tensor, Tensor] | None = None
+
+    def _code_size(self) -> int:
+        return self.method.embedding
+
+    def _network(
+        self, name: str, lead: Lead, n_in: int, n_out: int, generators: Sequence[torch.Generator]
+    ) -> nn.Module:
+        return MLP(lead, n_in, n_out, self.method.width, generators)
 
     def _encoder(self, generators: Sequence[torch.Generator]) -> Encoder:
         method, gaussian = self.method, self.method.posterior == "gaussian"
@@ -348,7 +360,8 @@ class Agent(Learner):
     def update_actor(self, batch: Batch, code: Code, noise: Tensor) -> dict[str, Tensor]:
         """The actor's step, then the temperature's towards entropy d_a; moves the actor and log alpha."""
         alpha = self.log_alpha.exp()
-        loss, entropy = self.actor_loss(batch.obs, code, code, noise)
+        value_code = code.detach() if self.method.undetached == "policy" else code
+        loss, entropy = self.actor_loss(batch.obs, code, value_code, noise)
         self._descend("actor", loss)
         # d/d log alpha of -alpha (log pi + target entropy), with target entropy -d_a
         self.log_alpha.grad = alpha * (entropy + self.layout.n_act)

@@ -1,28 +1,38 @@
 """Speed and memory of the arms on this machine, beside a straightforward twin, in one run (``dmash bench``)."""
 
+import datetime
+import itertools
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
+import gymnasium
+import numpy as np
 import torch
 
+from dmash_core.agent import Agent
+from dmash_core.benchmark.suite import context_sets, get_spec, make_batch
+from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
-from dmash_core.runs import read_run, run_path
+from dmash_core.runs import provenance, read_run, run_path
 from dmash_core.sweep import Cell, Sweep
 from dmash_core.training import Trainer, TrainSettings, configure_cpu
 
 TESTS = Path(__file__).parent.parent / "tests"
+TARGET = 300.0  # updates a second
 COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 
 
-def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) -> list[dict]:
+def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], rounds: int = 5) -> list[dict]:
     """One row for each arm, each measured in a process of its own, since memory peaks are a process's.
 
     ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
@@ -35,13 +45,25 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None]) ->
     rows = []
     say(f"{'arm':14}" + "".join(f"{c:>16}" for c in COLUMNS))
     for arm, method in methods.items():
-        command = [sys.executable, "-m", "dmash_core.bench", env, arm, json.dumps(asdict(method)), str(time.time())]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"measuring {arm} failed:\n{done.stderr}")
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        rows.append(_apart(measure_arm, env, arm, method, rounds, launched=time.time()))
         say(f"{arm:14}" + "".join(f"{'-' if rows[-1][c] is None else rows[-1][c]:>16}" for c in COLUMNS))
     return rows
+
+
+def step_times(methods: dict[str, Method], env: str, rounds: int = 3) -> dict[str, list[float]]:
+    """Seconds of a training step of each arm, one value a round: whole episodes of one arm after the other, in one
+    process with one thread. Ratios within a round mean something on a busy machine too."""
+    configure_cpu(1)
+    times: dict[str, list[float]] = {arm: [] for arm in methods}
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {arm: _past_random_phase(_trainer(env, arm, method, folder)) for arm, method in methods.items()}
+        for trainer in trainers.values():
+            trainer._train_step()  # allocates what later steps reuse
+            trainer.step = trainer.settings.random_steps
+        for _ in range(rounds):
+            for arm, trainer in trainers.items():
+                times[arm].append(_seconds(trainer._train_step, trainer.agent.layout.horizon))
+    return times
 
 
 def measure_workers(jobs: int, say: Callable[[str], None], steps: int = 2000) -> dict:
@@ -68,8 +90,128 @@ def measure_workers(jobs: int, say: Callable[[str], None], steps: int = 2000) ->
     return row | {k: v for k, v in metas[0].items() if k in ("machine", "git_commit", "finished")}
 
 
+def measure_gpu(
+    methods: dict[str, Method],
+    windows: Sequence[int],
+    blocks: Sequence[int],
+    say: Callable[[str], None],
+    device: str = "cuda",
+    updates: int = 1000,
+) -> dict:
+    """Blocks of seeds: rows of ``measure_block`` for each arm, K and number of seeds, the straightforward twin first;
+    and rows of ``measure_wait`` for each arm, ten seeds, on DI and Cartpole. Each measured in a process of its own.
+
+    Where the target is missed, TARGET updates a second of ten seeds of DMA*-SH at K = 24, its row has a profile.
+    """
+    rows: dict[str, list] = {"updates": [], "waits": []}
+    for (arm, method), window in itertools.product(methods.items(), windows):
+        for n in (None, *blocks):
+            target = TARGET if (arm, window, n) == ("dma-star-sh", 24, 10) else 0.0
+            options = dict(device=device, updates=updates, target=target)
+            if not (row := _apart(measure_block, arm, replace(method, window=window), n, **options)):
+                continue
+            rows["updates"].append(row)
+            say(
+                f"{arm:18} K {window:3} {row['learner']} {row['seeds']:2} seeds {row['updates_per_s']:8.1f} updates/s "
+                f"{row['seed_updates_per_s']:8.1f} seed-updates/s, peak {row['peak_mib']} MiB"
+            )
+            if "profile" in row:
+                say(f"the target of {target:.0f} updates/s is missed:\n{row['profile']}")
+    for env, (arm, method) in itertools.product(("DI", "Cartpole"), methods.items()):
+        rows["waits"].append(row := _apart(measure_wait, env, arm, method, device=device))
+        say(f"{env:9} {arm:18} {row['ms_per_step']:8.2f} ms a step, of which {row['waits']:.0%} wait for environments")
+    return rows
+
+
+def measure_block(
+    arm: str, method: Method, n: int | None, device: str = "cuda", updates: int = 1000, target: float = 0.0
+) -> dict:
+    """Updates a second of ``n`` seeds on DI, or (None) of the straightforward twin of one seed; peak memory on the GPU,
+    a full replay included. A profile of the kernels is added where they are fewer than ``target``. Empty where there is
+    no twin."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _past_random_phase(_trainer("DI", arm, method, folder, range(n or 1), device))
+        if (learner := _twin(trainer.agent) if n is None else trainer.agent) is None:
+            return {}
+        batches = [trainer.sample(passes) for passes in (1, 3)]
+
+        def run(times: int) -> None:
+            for _ in range(times):
+                for batch in batches:
+                    logs = learner.update(batch, trainer.driver.contexts)
+            logs["critic_loss"].sum().item()  # a GPU is done only now
+
+        run(3)
+        speed = 1.0 / (_seconds(lambda: run(updates // 2), 1) / (updates // 2) / 2)
+        row = {"arm": arm, "window": method.window, "seeds": n or 1, "learner": "twin" if n is None else "ours"}
+        row |= {"updates_per_s": round(speed, 1), "seed_updates_per_s": round(speed * (n or 1), 1)}
+        row["peak_mib"] = torch.cuda.max_memory_reserved() >> 20 if device == "cuda" else None
+        if speed < target:
+            with torch.profiler.profile() as profile:
+                run(5)
+            row["profile"] = profile.key_averages().table(sort_by="self_device_time_total", row_limit=15)
+        return row | _origin(trainer)
+
+
+def measure_wait(
+    env: str, arm: str, method: Method, n: int = 10, device: str = "cuda", episodes: int = 3, **options
+) -> dict:
+    """Milliseconds of a training step of ``n`` seeds, everything included, and the share that waits for environments:
+    what is saved where they return at once what they returned in an episode before. Simulators use all cores."""
+    configure_cpu(len(os.sched_getaffinity(0)))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _past_random_phase(_trainer(env, arm, method, folder, range(n), device, **options))
+
+        def episode():
+            for _ in range(trainer.agent.layout.horizon):
+                trainer._train_step()
+
+        episode()
+        real = _seconds(episode, episodes)
+        vector = trainer.driver.env
+        returned = {name: _recorded(vector, name) for name in ("reset", "step")}
+        episode()
+        for name, results in returned.items():
+            setattr(vector, name, partial(_next, itertools.cycle(results)))
+        saved = 1.0 - _seconds(episode, episodes) / real
+    row = {"env": env, "arm": arm, "window": trainer.agent.layout.window, "seeds": n, "waits": round(saved, 3)}
+    return row | {"ms_per_step": round(1e3 * real / trainer.agent.layout.horizon, 3)} | _origin(trainer)
+
+
+def _recorded(owner, name: str) -> list:
+    """A list of all that a method of ``owner`` returns from now on."""
+    returned, method = [], getattr(owner, name)
+
+    def recording(*arguments, **options):
+        returned.append(method(*arguments, **options))
+        return returned[-1]
+
+    setattr(owner, name, recording)
+    return returned
+
+
+def _next(results: Iterator, *_, **__):
+    return next(results)
+
+
+def _apart(function: Callable[..., dict], *arguments, **options) -> dict:
+    """What a function of this module returns in a process of its own."""
+    words = json.dumps([arguments, options], default=asdict)
+    command = [sys.executable, "-m", "dmash_core.bench", function.__name__, words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{function.__name__} failed for {words}:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _origin(trainer: Trainer) -> dict:
+    return {k: v for k, v in trainer.origin.items() if k in ("machine", "versions", "git_commit")} | {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat()
+    }
+
+
 def _twin(agent):
-    if not (TESTS / "twin.py").exists():
+    if type(agent) is not Agent or not (TESTS / "twin.py").exists():
         return None
     sys.path.insert(0, str(TESTS))
     from twin import Twin
@@ -84,6 +226,19 @@ def _seconds(call: Callable, times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
+def _trainer(env, arm, method, folder: str, seeds: Sequence[int] = (0,), device: str = "cpu", **options) -> Trainer:
+    return Trainer(TrainSettings(env, arm, method, **options), seeds, out=folder, device=device, progress=False)
+
+
+def _past_random_phase(trainer: Trainer) -> Trainer:
+    """The trainer where learning starts, its replay full of noise."""
+    trainer.replay.rows.normal_()
+    trainer.replay.added = trainer.replay.slots
+    trainer.driver.reset(0)
+    trainer.step = trainer.settings.random_steps
+    return trainer
+
+
 def measure_arm(
     env: str, arm: str, method: Method, rounds: int = 5, updates: int = 10, launched: float | None = None
 ) -> dict:
@@ -91,14 +246,11 @@ def measure_arm(
     launched = time.time() if launched is None else launched
     matmul = configure_cpu(1)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(TrainSettings(env, arm, method), [0], out=folder, progress=False)
+        trainer = _trainer(env, arm, method, folder)
         start = time.time() - launched
-        agent, replay, layout = trainer.agent, trainer.replay, trainer.agent.layout
-        replay.rows.normal_()
-        replay.added = replay.slots
-        trainer.driver.reset(0)
-        trainer.step = trainer.settings.random_steps
-        twin = _twin(agent) if method.recurrence == "none" else None
+        _past_random_phase(trainer)
+        agent, layout = trainer.agent, trainer.agent.layout
+        twin = _twin(agent)
         # two updates, one of them with the actor's: the mixture of training
         batches = [trainer.sample(passes) for passes in (1, 3)]
 
@@ -131,6 +283,7 @@ def measure_arm(
         "env": env,
         "arm": arm,
         "window": layout.window,
+        "parameters": sum(p.numel() for p in agent.modules.parameters()),
         "ms_per_update": round(1e3 * median(ours), 2),
         "ms_per_step": round(1e3 * median(steps), 2),
         "outside_update": round(median(shares), 3),
@@ -143,6 +296,73 @@ def measure_arm(
     }
 
 
+DM_CONTROL = {
+    "Cartpole": ("cartpole", "balance"),
+    "Cheetah": ("cheetah", "run"),
+    "Reacher-E": ("reacher", "easy"),
+    "BallInCup": ("ball_in_cup", "catch"),
+    "Walker": ("walker", "walk"),
+}
+
+
+class _DMControl(gymnasium.Env):
+    """One environment of dm_control as Gymnasium's vector environments want it."""
+
+    def __init__(self, env: str):
+        from dm_control import suite
+
+        spec = get_spec(env)
+        self.env = suite.load(*DM_CONTROL[env])
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (spec.obs_dim,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.act_dim,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return self._flat(self.env.reset()), {}
+
+    def step(self, action):
+        time_step = self.env.step(action)
+        return self._flat(time_step), time_step.reward, False, time_step.last(), {}
+
+    def _flat(self, time_step) -> np.ndarray:
+        return np.concatenate([np.ravel(part) for part in time_step.observation.values()], dtype=np.float32)
+
+
+def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int = 1000) -> list[dict]:
+    """One row for each task of dm_control: control steps a second in the 20 training contexts, reset and observations
+    included, on one thread and on all cores, beside a Gymnasium SyncVectorEnv of 20 of dm_control's own environments.
+
+    Medians over `rounds` episodes of `steps` steps, taking turns. ratio_one_thread and ratio_all_cores are of wall
+    time; ratio_cpu, of one thread, is of CPU time, which other work on the machine changes less. load: the runnable
+    processes per core at the end.
+    """
+    cores, origin, rows = len(os.sched_getaffinity(0)), provenance(), []
+    columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores", "ratio_cpu")
+    say(f"{'env':12}" + "".join(f"{c:>18}" for c in columns))
+    for env in DM_CONTROL:
+        contexts, batches, before = context_sets(env)["train"], [], BatchedEnv.threads
+        for BatchedEnv.threads in (1, cores):
+            batches.append(make_batch(env, contexts, steps))
+        BatchedEnv.threads = before
+        batches.append(gymnasium.vector.SyncVectorEnv([lambda env=env: _DMControl(env)] * len(contexts)))
+        actions = np.random.default_rng(0).uniform(-1, 1, (steps, *batches[0].action_space.shape)).astype(np.float32)
+        seconds = np.empty((rounds, 3, 2))  # wall and CPU
+        for index in np.ndindex(rounds, 3):
+            began = time.perf_counter(), time.process_time()
+            batches[index[1]].reset(seed=0)
+            for action in actions:
+                batches[index[1]].step(action)
+            seconds[index] = time.perf_counter() - began[0], time.process_time() - began[1]
+        speeds = np.rint(np.median(steps * len(contexts) / seconds[..., 0], axis=0)).astype(int).tolist()
+        ratios = np.median(seconds[:, 2:] / seconds, axis=0).round(1)
+        values = (*speeds, *ratios[:2, 0].tolist(), float(ratios[0, 1]))
+        row = {"env": env, **dict(zip(columns, values, strict=True)), "cores": cores}
+        rows.append(row | {"load": round(os.getloadavg()[0] / os.cpu_count(), 1)})
+        rows[-1] |= {key: origin[key] for key in ("git_commit", "machine")}
+        say(f"{env:12}" + "".join(f"{row[c]:>18}" for c in columns))
+    return rows
+
+
 if __name__ == "__main__":
-    env_, arm_, method_, launched_ = sys.argv[1:]
-    print(json.dumps(measure_arm(env_, arm_, Method(**json.loads(method_)), launched=float(launched_))))
+    arguments_, options_ = json.loads(sys.argv[2])
+    arguments_ = [Method(**a) if isinstance(a, dict) else a for a in arguments_]
+    print(json.dumps(globals()[sys.argv[1]](*arguments_, **options_)))

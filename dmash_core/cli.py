@@ -193,31 +193,51 @@ def _smoke(argv: list[str]) -> None:
 
 
 def _bench(argv: list[str]) -> None:
-    from dmash_core.bench import measure, measure_workers
+    from dmash_core.bench import measure, measure_environments, measure_gpu, measure_workers
     from dmash_core.methods import MAIN_ARMS, get_method
+    from dmash_core.training import check_device
 
     def bench(
         arms: tuple[str, ...] = MAIN_ARMS,
         env: str = "DI",
         window: int | None = None,
+        environments: bool = False,
         workers: int | None = None,
+        device: str = "cpu",
+        blocks: tuple[int, ...] = (1, 5, 10, 20),
+        out: Path | None = None,
         json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     ):
-        """Measure speed and memory of each arm on this machine, one thread, beside a straightforward twin.
+        """Measure speed and memory of each arm on this machine, beside a straightforward twin: one seed and one thread
+        on the CPU, or blocks of seeds on a GPU.
 
         Args:
             arms: which arms.
             env: environment whose sizes are used.
             window: K; the environment's by default.
+            environments: measure instead the environments, beside dm_control's own in a SyncVectorEnv.
             workers: measure instead how many times as fast a sweep with so many workers is as one with one worker;
                 for a machine that does nothing else.
+            device: cpu or cuda. On cuda: DI, K = 24 and 128 unless window says one; waits for environments on DI and
+                Cartpole.
+            blocks: on cuda, the numbers of seeds.
+            out: also write the measurements there, as JSON.
             json_: print JSON only.
         """
         say = (lambda line: None) if json_ else print
         if workers is not None and workers < 2:
             raise UserError(f"workers must be at least 2, not {workers}")
+        check_device(device)
         methods = {arm: replace(get_method(arm), window=window) for arm in arms}
-        rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
+        if environments:
+            rows = measure_environments(say)
+        elif device == "cuda":
+            rows = measure_gpu(methods, (24, 128) if window is None else (window,), blocks, say)
+        else:
+            rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(rows, indent=2) + "\n")
         if json_:
             print(json.dumps(rows, indent=2))
 

@@ -113,7 +113,7 @@ def codes(driver: Driver, seeds: Sequence[int], step: int = 0, windows: int = WI
     for seed in seeds:
         generator = torch.Generator().manual_seed(stream(seed, DIAGNOSTICS_STREAM, step))
         pair = torch.rand(c, pairs, generator=generator).topk(windows).indices
-        subset = random_positions(torch.rand(c, windows, layout.window, generator=generator))
+        subset = random_positions(torch.rand(c, windows, layout.window, generator=generator), layout.whole)
         keep = torch.rand(*subset.shape, 3, generator=generator) >= agent.method.masking
         noise = torch.randn(c, windows, agent.method.embedding, generator=generator)
         draws.append((pair, subset, keep.float(), noise))

@@ -1,6 +1,6 @@
 """The exceptions for a user's mistake and for an interruption, and the sentence that names the nearest valid word."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -9,7 +9,14 @@ class UserError(ValueError):
 
 
 class Diverged(UserError):
-    """A loss, a parameter or the physics of an environment stopped being finite: the run has failed."""
+    """A loss, a parameter or the physics of an environment stopped being finite: the run has failed.
+
+    ``seeds`` are those of a block whose numbers did, where that is known.
+    """
+
+    def __init__(self, message: str, seeds: Sequence[int] = ()):
+        super().__init__(message)
+        self.seeds = list(seeds)
 
 
 class Interrupted(Exception):

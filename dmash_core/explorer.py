@@ -9,7 +9,6 @@ from pathlib import Path
 
 import matplotlib.style
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -50,24 +49,17 @@ class Samples:
 def learned_samples(path: str | Path, rollouts: int = 16, windows: int = 8) -> Samples:
     """Codes of a trained DI agent (a ``seed-*.safetensors``) acting in the 20 contexts that it was trained on.
 
-    After the warm-up of an evaluation, `windows` codes are taken from each of `rollouts` episodes of every context.
+    After the warm-up of an evaluation, `windows` codes an episode are taken from `rollouts` episodes of every context.
     Raises UserError where the file does not hold the networks of a finished run.
     """
-    from dmash_core.evaluation import Driver
+    from dmash_core.embeddings import rollout_codes
     from dmash_core.training import block_contexts, load_policy
 
     agent, meta = load_policy(path)
-    contexts = block_contexts("DI", [meta["seed"]])["train"]
-    driver = Driver(agent, "DI", contexts, repeats=rollouts)
-    driver.warm_up([(meta["seed"], 6, i) for i in range(driver.batch)])
-    codes, every = [], agent.layout.horizon // windows
-    for step in range(every * windows):
-        if step % every == 0:
-            codes.append(agent.code(driver.history.window(), driver.contexts).vector[0])
-        driver.step(driver.mean_action())
-    z = torch.cat(codes).double().cpu().numpy()
-    label = np.tile(np.repeat(np.arange(contexts.shape[1]), rollouts), windows)
-    return Samples(z, label, contexts[0, :, 1], contexts[0, :, 0])
+    contexts = block_contexts("DI", [meta["seed"]])["train"][0]
+    z = rollout_codes(agent, "DI", contexts, meta["seed"], rollouts, rollouts * windows)[""]
+    label = np.repeat(np.arange(len(contexts)), z.shape[1])
+    return Samples(z.reshape(len(label), -1), label, contexts[:, 1], contexts[:, 0])
 
 
 @dataclass(frozen=True)

@@ -199,27 +199,27 @@ def diagnostic_curves(
     arm with its 95 % interval over seeds. What has no runs is called missing in its panel."""
     fig = Figure(figsize=(max(4.2, 0.6 + 2.2 * len(envs)), 0.7 + 1.5 * len(metrics) + 0.17 * math.ceil(len(arms) / 3)))
     axes = fig.subplots(len(metrics), len(envs), squeeze=False, sharex="col")
-    for (metric, label), line in zip(metrics.items(), axes, strict=True):
-        for env, ax in zip(envs, line, strict=True):
-            missing = []
+    for (metric, label), panels in zip(metrics.items(), axes, strict=True):
+        for env, ax in zip(envs, panels, strict=True):
+            cell, missing = table[(table["metric"] == metric) & (table["env"] == env)], []
             for arm in arms:
-                curve = table[(table["metric"] == metric) & (table["env"] == env) & (table["arm"] == arm)]
-                style, x = arm_style(arm), curve["step"] / 1000
+                curve, style = cell[cell["arm"] == arm], arm_style(arm)
                 if curve.empty:
                     missing.append(style.name)
                     continue
-                look = {"color": style.color, "linestyle": style.line, "marker": style.marker}
+                x, look = curve["step"] / 1000, {"color": style.color, "linestyle": style.line, "marker": style.marker}
                 ax.plot(x, curve["value"], **look, markevery=max(1, len(x) // 8))
                 ax.fill_between(x, curve["low"], curve["high"], color=style.color, alpha=0.13, linewidth=0.4)
             if missing:
                 said = "missing: " + ("all" if len(missing) == len(arms) else ", ".join(missing))
                 ax.text(0.03, 0.97, said, transform=ax.transAxes, va="top", color="#777777", style="italic", fontsize=6)
-            ax.set(
-                yscale=scale,
-                title=env if line is axes[0] else "",
-                xlabel="steps (thousands)" if line is axes[-1] else "",
-            )
-        line[0].set_ylabel(label)
+            ax.set_yscale(scale)
+            if scale == "linear" and (cell["value"] >= 0).all():
+                ax.set_ylim(bottom=0)  # whatever the interval of two seeds says
+        panels[0].set_ylabel(label)
+    for env, top, foot in zip(envs, axes[0], axes[-1], strict=True):
+        top.set_title(env)
+        foot.set_xlabel("training steps (thousands)")
     seeds, handles = table.groupby("arm")["seeds"].agg(["min", "max"]), []
     for arm in arms:
         if arm in seeds.index:

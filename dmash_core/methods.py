@@ -25,10 +25,12 @@ class Method:
     objective: Literal["dynamics", "inverse", "reward", "none"] = "dynamics"
     """What trains the encoder and a shared hypernetwork: predicting s' - s from (s, a), a from (s, s' - s), or r from
     (s, a); or nothing but the undetached losses."""
-    undetached: Literal["none", "critic", "actor", "both"] = "none"
-    """Losses that also flow through z and omega into the encoder and the shared hypernetwork."""
-    posterior: Literal["point", "gaussian"] = "point"
-    """Gaussian: z is sampled in training, the mean is used when acting, and the KL to N(0, I) is charged."""
+    undetached: Literal["none", "critic", "actor", "both", "policy"] = "none"
+    """Losses that also flow through z and omega into the encoder and the shared hypernetwork; the actor's through the
+    actor and through the critics that judge it, but for "policy": through the actor only."""
+    posterior: Literal["point", "gaussian", "sequence"] = "point"
+    """Gaussian: z is sampled in training, the mean is used when acting, and the KL to N(0, I) is charged. Sequence is
+    VariBAD's: a Gaussian after each transition of the window, trained by its ELBO; mean and log-variance enter."""
     beta: float = 0.4
     """Weight of that KL."""
     kl: Literal["multiply", "add"] = "multiply"
@@ -99,7 +101,7 @@ class Method:
             "posterior, objective and undetached are about an inferred context and need context='inferred'",
         )
         yield (
-            self.objective == "none" and (self.undetached in ("none", "actor") or shared),
+            self.objective == "none" and (self.undetached not in ("critic", "both") or shared),
             "without an objective the encoder has to be trained by the critic's loss: undetached must be critic or "
             "both, and the hypernetwork not shared",
         )
@@ -114,6 +116,13 @@ class Method:
         yield (
             self.recurrence == "transformer" and self.width % 16 != 0,
             f"the Transformer's eight heads need a width that is a multiple of 16, not {self.width}",
+        )
+        yield (
+            self.posterior == "sequence"
+            and (self.entry, self.objective, self.undetached, self.masking, self.input_norm, self.output_norm)
+            != ("concat", "dynamics", "none", 0.0, "none", "none"),
+            "the posterior 'sequence' (arm varibad) is for concatenation, the dynamics objective and detached losses, "
+            "without masks and norms",
         )
         yield self.scale_context and self.context != "true", "scale_context is about the true context (concat, da)"
 
@@ -130,7 +139,9 @@ class Method:
         """Whether the encoder and a shared hypernetwork are trained by a loss ("dynamics", "actor" or "critic")."""
         if self.context != "inferred":
             return False
-        return self.objective != "none" if loss == "dynamics" else self.undetached in (loss, "both")
+        if loss == "dynamics":
+            return self.objective != "none"
+        return self.undetached in {"critic": ("critic", "both"), "actor": ("actor", "both", "policy")}[loss]
 
 
 _DMA_STAR = Method(masking=0.2, input_norm="avgl1", output_norm="simnorm")
@@ -152,9 +163,13 @@ METHODS: dict[str, Method] = {
     "dma-star-sh-critic": replace(_SH, undetached="critic"),
     "dma-star-sh-actor": replace(_SH, undetached="actor"),
     "dma-star-sh-both": replace(_SH, undetached="both"),
+    # not in the paper: is it the actor's gradient that harms, or the way that it takes through the critics?
+    "dma-star-sh-policy": replace(_SH, undetached="policy"),
     # Figures 16 to 18
     "amago": Method(context="none", entry="none", recurrence="gru", bootstrap_at_time_limit=True),
     "amago-transformer": Method(context="none", entry="none", recurrence="transformer", bootstrap_at_time_limit=True),
+    "varibad": Method(posterior="sequence", embedding=10, beta=1.0),
+    "varibad-0.1": Method(posterior="sequence", embedding=10, beta=0.1),
     "pearl": Method(objective="none", undetached="critic", posterior="gaussian", kl="add"),
     # What the paper leaves open: other objectives, the inferred code in a Decision Adapter, no look at the target
     "dma-star-sh-inverse": replace(_SH, objective="inverse"),

@@ -22,6 +22,8 @@ class Layout:
     n_act: int
     window: int
     horizon: int
+    whole: bool = False
+    """Encoders read all K transitions of a window in time order, rather than a subset."""
 
     @property
     def row(self) -> int:
@@ -54,7 +56,7 @@ class Batch:
     noise: Tensor  # (N, P, B, d_a), standard normal: next action of the critic's target, then each actor update
     windows: Tensor | None  # (N, 1 + P, B, k, 2 d_s + d_a): for dynamics, critic, and each actor update
     keep: Tensor | None  # (N, 1 + P, B, k, 3), the masks that go with the windows
-    code_noise: Tensor | None = None  # (N, 1 + P, B, 8), standard normal, for a Gaussian z
+    code_noise: Tensor | None = None  # standard normal: (N, 1 + P, B, 8) for a Gaussian z, (N, C, K, 10) for VariBAD's
 
 
 class Replay:
@@ -95,7 +97,7 @@ class Replay:
         if uniforms is not None:
             # the window's last row is the transition itself, as in the release, or the one before it
             first = position - layout.window + (0 if method.window_before_target else 1)
-            windows = layout.encoder_input(flat[first[:, None, :, None] + random_positions(uniforms)])
+            windows = layout.encoder_input(flat[first[:, None, :, None] + random_positions(uniforms, layout.whole)])
         return Batch(obs, action, next_obs, reward, at_limit, noise, windows, keep, code_noise)
 
     def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int, method: Method):
@@ -107,11 +109,14 @@ class Replay:
         uniforms = keep = code_noise = None
         if method.context == "inferred":
             uniforms = torch.rand(1 + passes, batch, layout.window, generator=generator, device=device)
-            k = len(evaluation_positions(layout.window))
+            k = len(evaluation_positions(layout.window, layout.whole))
             keep = torch.rand(1 + passes, batch, k, 3, generator=generator, device=device)
             keep = (keep >= method.masking).float()
         if method.posterior == "gaussian":
             code_noise = torch.randn(1 + passes, batch, method.embedding, generator=generator, device=device)
+        if method.posterior == "sequence":
+            contexts = self.rows.shape[1]
+            code_noise = torch.randn(contexts, layout.window, method.embedding, generator=generator, device=device)
         return episode, t, noise, uniforms, keep, code_noise
 
 
@@ -124,7 +129,7 @@ class History:
     def __init__(self, layout: Layout, n_seeds: int, batch: int, device: torch.device):
         self.layout = layout
         self.rows = torch.zeros(n_seeds, batch, 2 * layout.window + layout.horizon, layout.row, device=device)
-        self.positions = torch.as_tensor(evaluation_positions(layout.window), device=device)
+        self.positions = torch.as_tensor(evaluation_positions(layout.window, layout.whole), device=device)
         self.now = layout.window
 
     def start_warm_up(self) -> None:
@@ -155,7 +160,7 @@ class History:
         return torch.zeros_like(previous) if self.layout.begins(self.time) else previous
 
     def window(self) -> Tensor:
-        """What the encoder reads when acting: k evenly spaced rows, in time order, (N, B, k, 2 d_s + d_a)."""
+        """What the encoder reads when acting: k rows, evenly spaced or all, in time order, (N, B, k, 2 d_s + d_a)."""
         rows = self.rows.index_select(2, self.positions + (self.now - self.layout.window))
         return self.layout.encoder_input(rows)
 

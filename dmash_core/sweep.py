@@ -430,9 +430,13 @@ class Folder:
             return None
 
     def forgive(self, cells: Sequence[Cell]) -> None:
-        """Let what failed be tried again."""
+        """Let what failed be tried again; what a run that diverged left goes, since it says that the cell is done."""
+        from dmash_core.runs import run_path
+
         for cell in cells:
             cell.place(self.out, "failed").with_suffix(".json").unlink(missing_ok=True)
+            if "diverged" in (self.raw(cell) or ()):
+                run_path(self.out, *cell.key).unlink(missing_ok=True)
 
     def progress(self, cell: Cell) -> tuple[int, float]:
         """(step, seconds) of the newest checkpoint that can be read."""
@@ -465,7 +469,9 @@ class Folder:
                 for group in ((cell.env, cell.label), cell.label):
                     before = measured.get(group, (0, 0.0))
                     measured[group] = (before[0] + learned, before[1] + took)
-            if meta:
+            if meta and "diverged" in meta:
+                status.failed.append((cell, meta["diverged"]["reason"]))
+            elif meta:
                 status.done.append(cell)
             elif reason := self.failure(cell):
                 status.failed.append((cell, reason))

@@ -29,7 +29,7 @@ from dmash_core.errors import Diverged, Interrupted, UserError, unknown
 from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.graphs import use_graphs
 from dmash_core.methods import Method, get_method, label
-from dmash_core.recurrent import RecurrentAgent, Sequences, sample_sequences
+from dmash_core.recurrent import RecurrentAgent, Sequences, VariBAD, sample_sequences
 from dmash_core.replay import Batch, Layout, Replay
 from dmash_core.runs import SPLITS, BadRun, provenance, read_run, run_path, write_run
 
@@ -99,11 +99,13 @@ def make_agent(
 ) -> Agent | RecurrentAgent:
     """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
     spec = get_spec(env)
-    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon)
+    whole = method.posterior == "sequence"
+    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon, whole)
     if method.recurrence != "none":
         return RecurrentAgent(method, layout, seeds, device)
     ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
-    return Agent(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
+    build = VariBAD if whole else Agent
+    return build(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
 
 
 def configure_cpu(threads: int) -> str:
@@ -211,6 +213,16 @@ class Trainer:
         """
         if not self.seeds:
             return self.paths
+        try:
+            self._run()
+        except Diverged as error:
+            if self.returns:
+                self._write(error)
+            raise
+        self._write()
+        return self.paths
+
+    def _run(self) -> None:
         check_writable(self.out)
         loaded = self.checkpoints.load(say=tqdm.write)
         if loaded:
@@ -232,8 +244,6 @@ class Trainer:
                     self.stop_signal,
                 ) from None
         self._check_finite()
-        self._write()
-        return self.paths
 
     def _loop(self, bar: tqdm) -> None:
         settings, saved = self.settings, self.step
@@ -322,8 +332,9 @@ class Trainer:
                 seeds = [s for s, ok in zip(self.seeds, finite.tolist(), strict=True) if not ok]
                 raise Diverged(
                     f"{self.settings.env} {self.settings.label}: {name} is not finite at step {self.step} for seed "
-                    f"{', '.join(map(str, seeds))}; no raw run was written, the last good checkpoint is kept in "
-                    f"{self.checkpoints.folder}"
+                    f"{', '.join(map(str, seeds))}; its raw run has the evaluations before, if any, the last good "
+                    f"checkpoint is kept in {self.checkpoints.folder}",
+                    seeds,
                 )
 
     def _on_signal(self, number: int, frame) -> None:
@@ -411,16 +422,21 @@ class Trainer:
         self.step, self.counts, self.diagnostics = meta["step"], meta["counts"], meta["diagnostics"]
         self.wall_time, self.started = meta["wall_time_s"], meta["started"]
 
-    def _write(self) -> None:
-        """The raw run and the final networks of each seed; then the checkpoints are not needed any more."""
+    def _write(self, diverged: Diverged | None = None) -> None:
+        """The raw run and the final networks of each seed; then the checkpoints are not needed any more.
+
+        Of a run that diverged the evaluations before are what there is, and the metadata say so. It has no networks.
+        """
         settings = self.settings
         for i, seed in enumerate(self.seeds):
+            if diverged and seed not in diverged.seeds:
+                continue
             path = run_path(self.out, settings.env, settings.label, seed)
             meta = {
                 "env": settings.env,
                 "arm": settings.label,
                 "seed": seed,
-                "steps": self.steps,
+                "steps": len(self.returns) * settings.eval_every if diverged else self.steps,
                 "config": settings.config(),
                 "contexts": {split: self.contexts[split][i].tolist() for split in SPLITS},
                 "env_steps": self.driver.env_steps * self.driver.batch,
@@ -430,11 +446,14 @@ class Trainer:
                 "finished": _now(),
                 **self.origin,
             }
-            policy = {"env": settings.env, "arm": settings.label, "seed": seed, "steps": self.steps}
-            policy |= {"config": meta["config"], "git_commit": self.origin["git_commit"]}
-            write_tensors(path.with_suffix(".safetensors"), self.agent.policy_state(i), policy)
+            if diverged:
+                meta["diverged"] = {"step": self.step, "reason": str(diverged).partition(";")[0]}
+            else:
+                policy = {"env": settings.env, "arm": settings.label, "seed": seed, "steps": self.steps}
+                policy |= {"config": meta["config"], "git_commit": self.origin["git_commit"]}
+                write_tensors(path.with_suffix(".safetensors"), self.agent.policy_state(i), policy)
             write_run(path, self._frame(i), meta)
-        if self.checkpoints.folder.exists():
+        if not diverged and self.checkpoints.folder.exists():
             self.checkpoints.clear()
 
     def _frame(self, index: int) -> pd.DataFrame:
@@ -454,7 +473,7 @@ class Trainer:
         )
         rows = [
             {"step": (e + 1) * every, "metric": name, "split": split or None, "value": values[index]}
-            for e, means in enumerate(self.diagnostics)
+            for e, means in enumerate(self.diagnostics[: len(returns)])
             for key, values in means.items()
             for name, _, split in [key.partition("@")]
         ]
@@ -475,9 +494,9 @@ def load_policy(path: str | Path) -> tuple[Agent, dict]:
 
 
 def fulfils(meta: dict, settings: TrainSettings, steps: int, path: Path) -> bool:
-    """Whether the raw run with this metadata is long enough; UserError where it was made with other settings."""
+    """Whether the raw run with this metadata is long enough, or diverged; UserError where its settings are others."""
     same_config(meta["config"], settings.config(), path)
-    return meta["steps"] >= steps
+    return meta["steps"] >= steps or "diverged" in meta
 
 
 def same_config(found: dict, wanted: dict, where: Path) -> None:

@@ -12,7 +12,7 @@ from dmash_core.networks.hypernetwork import Hypernetwork, adapt
 from dmash_core.replay import Batch, Layout, Replay
 
 LAYOUT = Layout(n_obs=4, n_act=2, window=24, horizon=30)
-ARMS = [arm for arm in METHODS if METHODS[arm].recurrence == "none"]
+ARMS = [arm for arm in METHODS if METHODS[arm].recurrence == "none" and METHODS[arm].posterior != "sequence"]
 
 
 def make(arm, seeds=(0,), **options):
@@ -60,6 +60,7 @@ ROUTING = {  # dynamics update, critic update, actor update
     "dma-star-sh-critic": ("E H d", "c E H", "a"),
     "dma-star-sh-actor": ("E H d", "c", "a E H"),
     "dma-star-sh-both": ("E H d", "c E H", "a E H"),
+    "dma-star-sh-policy": ("E H d", "c", "a E H"),
     "pearl": ("", "c E", "a"),
     "dma-star-sh-inverse": ("E H d", "c", "a"),
     "dma-star-sh-reward": ("E H d", "c", "a"),

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from scipy.stats import kstest
 
-from dmash_core.benchmark import SETS, SUITE, ContextDimension, context_sets, get_spec, make_batch
+from dmash_core.benchmark import SETS, SUITE, ContextDimension, context_sets, get_spec, make_batch, overview
 from dmash_core.benchmark.contexts import build_context_sets, check_disjoint
 from dmash_core.errors import UserError
 
@@ -377,6 +377,14 @@ def test_table():
         assert [d.default for d in get_spec(name).dimensions] == {
             "DI": [1, 1], "DI-Friction": [1, 1], "DI-Perm": [1, 0], "ODE": [0, 0], "ODE-3": [0, 0, 0]
         }[name]  # fmt: skip
+
+
+def test_overview():
+    rows = {row["environment"]: list(row.values())[1:] for row in overview()}
+    assert list(rows) == [*NAMES[:4], "ODE-k", *MUJOCO]
+    contexts = "gravity 9.81, [8, 12], [1, 20]; length 0.3, [0.24, 0.36], [0.1, 0.5]"
+    assert rows["BallInCup"] == ["dm_control ball_in_cup catch", 8, 2, contexts, "O", 1000, 128, 200_000, 1000]
+    assert rows["DI"][3].endswith("; inversion in {-1, 1}") and rows["ODE"][0] == "own"
 
 
 # ---- episodes, streams, snapshots ----------------------------------------------------------------------------------

@@ -1,17 +1,19 @@
 """Diagnostics: estimators against known values, windows against the agent's own, and training left as it was."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import digamma
 
-from dmash_core import embeddings, training
+from dmash_core import embeddings, figures, training
 from dmash_core.benchmark.suite import context_sets
 from dmash_core.embeddings import by_mode, codes, cosines, diagnose, informativeness, measures, modes, shadow_gradients
 from dmash_core.evaluation import Driver
 from dmash_core.methods import METHODS, replace
 from dmash_core.replay import Replay, random_positions
-from dmash_core.runs import SPLITS, read_run
+from dmash_core.runs import SPLITS, Run, read_run
+from dmash_core.statistics import mean_interval
 from dmash_core.training import Trainer, TrainSettings, make_agent
 
 INFERRED = [arm for arm, method in METHODS.items() if method.context == "inferred"]
@@ -173,7 +175,7 @@ def test_evaluation_mode_codes_are_those_acted_on(arm):
 def test_training_mode_codes_by_a_straightforward_twin(arm, monkeypatch):
     """Random steps, masks and noise of the same draws, window by window."""
     agent, driver, _ = evaluated(arm, seeds=(3,))
-    monkeypatch.setattr(embeddings, "random_positions", lambda u: drawn.append(random_positions(u)) or drawn[-1])
+    monkeypatch.setattr(embeddings, "random_positions", lambda *a: drawn.append(random_positions(*a)) or drawn[-1])
     drawn = []
     z = codes(driver, [3], step=7, windows=5)["_train_mode"]
     generator = torch.Generator().manual_seed(embeddings.stream(3, embeddings.DIAGNOSTICS_STREAM, 7))
@@ -308,3 +310,32 @@ def test_the_raw_run_says_of_which_set_a_measure_is(tmp_path):
 def test_arms_without_an_inferred_code_have_no_embeddings(arm, tmp_path):
     _, paths = run(tmp_path, arm, seeds=(0,))
     assert not {"embedding_windows", "shadow_both"} & set(read_run(paths[0]).frame["metric"])
+
+
+# ------------------------------------------------------------------ over training
+
+
+def logged(arm, seed, rows):
+    """A run with the rows (step, metric, split, value)."""
+    frame = pd.DataFrame(rows, columns=["step", "metric", "split", "value"])
+    return Run(None, {"env": "DI", "arm": arm, "seed": seed}, frame)
+
+
+def test_diagnostic_table_and_curves():
+    rows = [(s, "overlap", split, v) for split, v in (("train", 0.25), ("eval-in", 9.0)) for s in (10, 20)]
+    runs = [
+        logged("dma", 0, [*rows, (10, "shadow_both", None, 4.0)]),
+        logged(
+            "dma", 1, [(10, "overlap", "train", 0.75), (20, "overlap", "train", 0.5), (30, "overlap", "train", 1.0)]
+        ),
+        logged("dma-star", 0, [(10, "return", "train", 1.0)]),
+    ]
+    table = figures.diagnostic_table(runs, ["overlap"])
+    assert table[["arm", "step", "seeds", "value"]].to_numpy().tolist() == [["dma", 10, 2, 0.5], ["dma", 20, 2, 0.375]]
+    assert tuple(table[["low", "high"]].iloc[0]) == mean_interval([0.25, 0.75])[1:]
+    assert figures.diagnostic_table(runs, ["overlap", "shadow_both"], None)["value"].tolist() == [4.0]
+    fig = figures.diagnostic_curves(table, {"overlap": "Overlap"}, ["DI"], ["dma", "dma-star"])
+    (line,) = fig.axes[0].lines
+    assert line.get_xydata().tolist() == [[0.01, 0.5], [0.02, 0.375]]
+    assert [text.get_text() for text in fig.axes[0].texts] == ["missing: DMA*"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["DMA (n = 2)"]

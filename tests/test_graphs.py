@@ -1,4 +1,4 @@
-"""What a CPU can say of the GPU path: no update does what a CUDA graph could not repeat, and a capture leaves no trace."""
+"""What a CPU can say of the GPU path: updates do nothing that a graph cannot repeat, and a capture leaves no trace."""
 
 import copy
 
@@ -17,11 +17,11 @@ SEEDS = (3, 8)
 ARMS = ("dr", "dma-star-sh", "dma-pearl", "pearl", "amago")
 
 
-def make(arm):
-    """A small block, and a function that draws it a batch of P passes."""
-    method = replace(METHODS[arm], width=16, hypernetwork_width=8, bottleneck=4, window=10)
-    agent = make_agent("DI", method, SEEDS)
-    replay = Replay(agent.layout, len(SEEDS), 2, 200, agent.device)
+def make(arm, device="cpu", width=16):
+    """A small block, a function that draws it a batch of P passes on the CPU, and contexts there."""
+    method = replace(METHODS[arm], width=width, hypernetwork_width=8, bottleneck=4, window=10)
+    agent = make_agent("DI", method, SEEDS, device=device)
+    replay = Replay(agent.layout, len(SEEDS), 2, 200, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     replay.rows.normal_(generator=generator)
     replay.added = replay.slots

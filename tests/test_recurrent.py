@@ -1,4 +1,4 @@
-"""The in-context arms: sequences, memory, statistics and losses, each against a plain twin; routing; resuming."""
+"""The in-context arms and VariBAD: sequences, memory, statistics and losses against plain twins; routing; resuming."""
 
 import copy
 import math
@@ -15,8 +15,8 @@ from dmash_core.evaluation import Driver
 from dmash_core.methods import METHODS, replace
 from dmash_core.networks.layers import GRU
 from dmash_core.networks.sequence import HEADS, Statistics, Transformer
-from dmash_core.recurrent import GAMMAS, RecurrentAgent, sample_sequences, squashed_log_prob, values
-from dmash_core.replay import Layout, Replay
+from dmash_core.recurrent import GAMMAS, RecurrentAgent, VariBAD, sample_sequences, squashed_log_prob, values
+from dmash_core.replay import History, Layout, Replay
 from dmash_core.runs import read_run
 from dmash_core.training import Trainer, TrainSettings, block_contexts, make_agent
 
@@ -374,6 +374,113 @@ def test_log_density_against_torch_distributions():
     assert torch.equal(ends, squashed_log_prob(mean, log_std, torch.full_like(mean, 0.99)))
 
 
+# ---------------------------------------------------------------- VariBAD
+
+
+def varibad(seeds=(0,), k=6, beta=1.0):
+    method = replace(METHODS["varibad"], width=32, beta=beta)
+    return VariBAD(method, Layout(n_obs=3, n_act=2, window=k, horizon=10, whole=True), 2, seeds)
+
+
+def varibad_batch(agent, passes=3):
+    replay = random_replay(agent.n, agent.layout)
+    return replay.sample(generators(range(agent.n)), 4, passes, agent.method)
+
+
+def test_varibad_reads_the_whole_window_in_order():
+    agent = varibad()
+    batch, replay, k = varibad_batch(agent), random_replay(1, agent.layout), agent.layout.window
+    assert batch.windows.shape == (1, 4, 16, k, 8) and batch.code_noise.shape == (1, 4, k, 10)
+    episode, t = (torch.randint(e, (16,), generator=g) for g in generators((0,)) for e in (3, 10))
+    for i in range(16):
+        last = k + int(t[i])
+        rows = agent.layout.encoder_input(replay.rows[0, i // 4, episode[i], last - k + 1 : last + 1])
+        assert torch.equal(batch.windows[0, 0, i], rows) and torch.equal(batch.windows[0, 3, i], rows)
+    history = History(agent.layout, 1, 1, agent.device)
+    assert history.positions.tolist() == list(range(k))
+
+
+def test_varibad_elbo_against_a_loop():
+    """Posterior by posterior and transition by transition, the KL by torch.distributions; float64."""
+    agent = varibad()
+    agent.modules.double()
+    batch = varibad_batch(agent)
+    windows, noise = batch.windows[:, 0, ::4].double(), batch.code_noise.double()
+    error, kl = agent.elbo(windows, noise)
+    posteriors = agent.modules["encoder"].posteriors(windows)
+    k, decoder = agent.layout.window, agent.modules["dynamics"]
+    layers = decoder.first, decoder.second, decoder.head
+    for b in range(4):
+        prior = distributions.Normal(torch.zeros(10).double(), torch.ones(10).double())
+        for t in range(k):
+            mean, log_variance = posteriors[0, b, t].chunk(2)
+            posterior = distributions.Normal(mean, log_variance.exp().sqrt())
+            assert torch.allclose(kl[0, b, t], distributions.kl_divergence(posterior, prior).sum())
+            prior, z = posterior, mean + posterior.scale * noise[0, b, t]
+            for j in range(k):
+                s, a, difference = windows[0, b, j].split([3, 2, 3])
+                x = torch.cat([s, a, z])
+                for layer in layers:
+                    x = x @ layer.weight[0] + layer.bias[0, 0]
+                    x = torch.relu(x) if layer is not decoder.head else x
+                assert torch.allclose(error[0, b, t, j], (x - (s + difference)).square().mean())
+
+
+def test_varibad_posterior_is_causal_and_the_last_one_enters():
+    agent = varibad()
+    windows = varibad_batch(agent).windows[:, 0]
+    before = agent.modules["encoder"].posteriors(windows)
+    for t in range(1, agent.layout.window):
+        changed = windows.clone()
+        changed[:, :, t] += 1.0
+        after = agent.modules["encoder"].posteriors(changed)
+        assert torch.equal(after[:, :, :t], before[:, :, :t]) and not torch.allclose(after[:, :, t], before[:, :, t])
+    assert torch.equal(agent.code(windows, None).vector, before[:, :, -1])
+
+
+def test_varibad_each_update_moves_exactly_what_it_may():
+    agent = varibad(seeds=(0, 1))
+    batch, contexts = varibad_batch(agent), torch.zeros(2, 4, 2)
+    z = agent.embed(batch, slice(1, None))[0].detach().unflatten(1, (3, -1))
+    updates = {
+        "dynamics": lambda: agent.update_dynamics(batch),
+        "critic": lambda: agent.update_critic(batch, agent._constant_code(z[:, 0], contexts), batch.noise[:, 0]),
+        "actor": lambda: agent.update_actor(batch, agent._constant_code(z[:, 1], contexts), batch.noise[:, 1]),
+    }
+    expected = {"dynamics": {"encoder", "dynamics"}, "critic": {"critic"}, "actor": {"actor"}}
+    for name, update in updates.items():
+        before = {k: v.clone() for k, v in agent.modules.state_dict().items()}
+        update()
+        moved = {k for k, v in agent.modules.state_dict().items() if not torch.equal(v, before[k])}
+        assert moved == {k for k in before if k.split(".")[0] in expected[name]}, name
+    assert agent.optimizers["dynamics"].param_groups[0]["lr"] == 1e-3
+    norms = torch.stack([p.grad.flatten(1).norm(dim=1) for p in agent.groups["dynamics"]]).norm(dim=0)
+    assert (norms <= 1.0 + 1e-5).all()
+
+
+def test_varibad_a_seed_alone_is_the_same_seed_in_a_block():
+    block, alone = varibad(seeds=(3, 4)), varibad(seeds=(4,))
+    replay, single = random_replay(2, block.layout), random_replay(1, block.layout)
+    many, lone = generators((0, 1)), generators((1,))
+    for passes in (3, 1):
+        batches = replay.sample(many, 4, passes, block.method), single.sample(lone, 4, passes, alone.method)
+        together = block.update(batches[0], torch.zeros(2, 4, 2))
+        for name, value in alone.update(batches[1], torch.zeros(1, 4, 2)).items():
+            assert torch.allclose(together[name][1], value[0], rtol=1e-5), name
+
+
+def test_varibad_learns_to_decode_and_beta_matters():
+    """On one batch the error of all pairs falls; with the larger weight the posteriors stay nearer each other."""
+    kl = {}
+    for beta in (0.1, 10.0):
+        agent = varibad(beta=beta)
+        batch = varibad_batch(agent)
+        logs = [agent.update_dynamics(batch) for _ in range(150)]
+        assert logs[-1]["dynamics_loss"] < 0.8 * logs[0]["dynamics_loss"]
+        kl[beta] = logs[-1]["kl"].item()
+    assert kl[10.0] < 0.5 * kl[0.1]
+
+
 # ---------------------------------------------------------------- optimiser, exploration, whole runs
 
 
@@ -447,7 +554,7 @@ def train(out, arm, cuts=(), seeds=(0, 1)):
     return [read_run(path).meta["digest"] for path in Trainer(settings, seeds, 300, out, progress=False).run()]
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", [*ARMS, "varibad"])
 def test_resumed_run_equals_undisturbed_run(arm, tmp_path):
     """Stopped while nothing is learned yet, at an episode's border, and in the midst of a scored episode."""
     assert train(tmp_path / "cut", arm, cuts=(37, 200, 263)) == train(tmp_path / "whole", arm)
@@ -460,3 +567,5 @@ def test_impossible_options():
         replace(METHODS["amago"], bootstrap_at_time_limit=False)
     with pytest.raises(UserError, match="multiple of 16"):
         replace(METHODS["amago-transformer"], width=40)
+    with pytest.raises(UserError, match="without masks and norms"):
+        replace(METHODS["varibad"], masking=0.2)

@@ -271,7 +271,11 @@ def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, wh
     with pytest.raises(Diverged, match=r"not finite at step 2\d\d for seed 1;"):
         trainer.run()
     assert [p.name.split(".")[0] for p in trainer.checkpoints.paths()] == ["step-000000150"]
-    assert not list(tmp_path.rglob("*.parquet"))
+    (path,) = tmp_path.rglob("*.parquet")  # of the seed that diverged: what was measured before
+    run = read_run(path)
+    assert run.meta["seed"] == 1 and run.meta["steps"] == 150 and 210 <= run.meta["diverged"]["step"] < 300
+    assert set(run.frame["step"]) == {150} and "not finite" in run.meta["diverged"]["reason"]
+    assert not Trainer(settings(), [1], 450, tmp_path, progress=False).seeds  # it is not trained for ever
 
 
 def test_other_settings_over_the_same_folder_are_refused(tmp_path):
@@ -353,7 +357,7 @@ class PointReach(BatchedEnv):
         self.x = physics["x"]
 
 
-@pytest.mark.parametrize("arm", [*MAIN_ARMS, "dma-star-h", "pearl", "amago", "amago-transformer"])
+@pytest.mark.parametrize("arm", [*MAIN_ARMS, "dma-star-h", "pearl", "varibad", "amago", "amago-transformer"])
 def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     """One context, 500 updates; a random policy returns about 10, the best one 19.5."""
     dimension = ContextDimension("size", 1.0, (0.5, 1.5), (0.1, 2.0))

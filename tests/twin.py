@@ -117,9 +117,9 @@ class Twin:
         if "critic_hypernetwork" in source:
             both = source["critic_hypernetwork"]
             parts["critic_hypernetwork"] = nn.ModuleList(TwinHypernetwork(both, i) for i in (0, 1))
-        self.parts = nn.ModuleDict(parts)
+        self.parts = nn.ModuleDict(parts).to(agent.device)
         self.targets = nn.ModuleDict({k: copy.deepcopy(v) for k, v in parts.items() if k.startswith("critic")})
-        self.log_alpha = nn.Parameter(torch.zeros(()))
+        self.log_alpha = nn.Parameter(torch.zeros((), device=agent.device))
         self.grads: dict[nn.Parameter, torch.Tensor] = {}  # what each optimiser used last
 
         def adam(lr, *names):
@@ -127,7 +127,7 @@ class Twin:
             return torch.optim.Adam(params, lr=lr) if params else None
 
         live, inferring = self.method.undetached, ("encoder", "hypernetwork")
-        self.live = {"critic": live in ("critic", "both"), "actor": live in ("actor", "both")}
+        self.live = {"critic": live in ("critic", "both"), "actor": live in ("actor", "both", "policy")}
         if "dynamics" in parts:
             self.opt_dynamics = adam(self.sac.dynamics_lr, *inferring, "dynamics", "dynamics_hypernetwork")
         self.opt_actor = adam(self.sac.actor_lr, "actor", "actor_hypernetwork", *inferring * self.live["actor"])
@@ -217,6 +217,8 @@ class Twin:
             code, omega = detached((code, omega))
         obs = batch.obs[0]
         action, log_prob = self.sample(obs, code, omega, batch.noise[0, j])
+        if self.method.undetached == "policy":
+            code, omega = detached((code, omega))
         q = torch.min(*(self.q(self.parts, i, obs, action, code, omega) for i in (0, 1)))
         loss = (self.log_alpha.exp().detach() * log_prob - q).mean()
         self.step(self.opt_actor, loss)

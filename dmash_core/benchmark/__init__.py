@@ -2,7 +2,7 @@
 
 from dmash_core.benchmark.contexts import SETS, ContextDimension
 from dmash_core.benchmark.registration import register_all
-from dmash_core.benchmark.suite import SUITE, EnvSpec, context_sets, get_spec, make_batch
+from dmash_core.benchmark.suite import SUITE, EnvSpec, context_sets, get_spec, make_batch, overview
 from dmash_core.benchmark.vector import BatchedEnv
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "context_sets",
     "get_spec",
     "make_batch",
+    "overview",
 ]
 
 register_all()

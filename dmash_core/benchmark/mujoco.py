@@ -198,6 +198,6 @@ def _renderer(model: mujoco.MjModel) -> mujoco.Renderer:
             for name in [name for name in sys.modules if name.partition(".")[0] == "OpenGL"]:
                 del sys.modules[name]  # it has chosen a platform, and would keep to it
     raise UserError(
-        "there is no picture without EGL or OSMesa: on Debian and Ubuntu, apt-get install libegl1 libegl-mesa0, or "
-        "libosmesa6 (MUJOCO_GL=egl or osmesa chooses one)"
+        "there is no picture without EGL or OSMesa: on Debian and Ubuntu, apt-get install libosmesa6, or libegl1 "
+        "libegl-mesa0 libgl1 libgl1-mesa-dri"
     )

@@ -35,6 +35,7 @@ class EnvSpec:
     act_dim: int
     build: Callable[[tuple[ContextDimension, ...], np.ndarray, int], BatchedEnv]
     score_low: float = 0.0
+    source: str = "own"
 
     @property
     def context_dim(self) -> int:
@@ -67,6 +68,7 @@ def _ode(name: str, k: int) -> EnvSpec:
 
 def _mujoco(
     name: str,
+    source: str,
     family: str,
     dimensions: tuple[ContextDimension, ContextDimension],
     steps: int,
@@ -79,7 +81,8 @@ def _mujoco(
         return getattr(import_module(f"dmash_core.benchmark.{module}"), family)(*args)
 
     overlapping = dimensions[1].values is None
-    return EnvSpec(name, dimensions, overlapping, 1000, 128, steps, score_high, obs_dim, act_dim, build)
+    sizes = (1000, 128, steps, score_high, obs_dim, act_dim)
+    return EnvSpec(name, dimensions, overlapping, *sizes, build, source=source)
 
 
 _SPECS = [
@@ -87,16 +90,16 @@ _SPECS = [
     _double_integrator("DI-Friction", FRICTION, overlapping=True),
     _double_integrator("DI-Perm", SWAP, overlapping=False),
     _ode("ODE", 2),
-    _mujoco("Cartpole", "Cartpole", (POLE_LENGTH, INVERSION), 100_000, 5, 1),
-    _mujoco("Cheetah", "Cheetah", (LEG_LENGTH, INVERSION), 200_000, 17, 6),
-    _mujoco("Reacher-E", "ReacherEasy", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
-    _mujoco("Reacher-H", "ReacherHard", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
-    _mujoco("Reacher-H-Perm", "ReacherHard", (ARM_LENGTH, SWAP), 200_000, 6, 2),
-    _mujoco("BallInCup", "BallInCup", (CUP_GRAVITY, STRING_LENGTH), 200_000, 8, 2),
-    _mujoco("Walker", "Walker", (GRAVITY, STRENGTH), 200_000, 24, 6),
+    _mujoco("Cartpole", "dm_control cartpole balance", "Cartpole", (POLE_LENGTH, INVERSION), 100_000, 5, 1),
+    _mujoco("Cheetah", "dm_control cheetah run", "Cheetah", (LEG_LENGTH, INVERSION), 200_000, 17, 6),
+    _mujoco("Reacher-E", "dm_control reacher easy", "ReacherEasy", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
+    _mujoco("Reacher-H", "dm_control reacher hard", "ReacherHard", (ARM_LENGTH, INVERSION), 200_000, 6, 2),
+    _mujoco("Reacher-H-Perm", "dm_control reacher hard", "ReacherHard", (ARM_LENGTH, SWAP), 200_000, 6, 2),
+    _mujoco("BallInCup", "dm_control ball_in_cup catch", "BallInCup", (CUP_GRAVITY, STRING_LENGTH), 200_000, 8, 2),
+    _mujoco("Walker", "dm_control walker walk", "Walker", (GRAVITY, STRENGTH), 200_000, 24, 6),
     # The upper bounds of these two are this project's choice: the paper's are not in the sources at hand.
-    _mujoco("WalkerGym", "Walker2d", (GRAVITY, STRENGTH), 500_000, 17, 6, "gym_mujoco", 4000.0),
-    _mujoco("HopperGym", "Hopper", (GRAVITY, STRENGTH), 500_000, 11, 3, "gym_mujoco", 4000.0),
+    _mujoco("WalkerGym", "Gymnasium Walker2d-v5", "Walker2d", (GRAVITY, STRENGTH), 500_000, 17, 6, "gym_mujoco", 4e3),
+    _mujoco("HopperGym", "Gymnasium Hopper-v5", "Hopper", (GRAVITY, STRENGTH), 500_000, 11, 3, "gym_mujoco", 4e3),
 ]
 SUITE: dict[str, EnvSpec] = {spec.name: spec for spec in _SPECS}
 
@@ -119,6 +122,34 @@ def context_sets(name: str, seed: int = 0) -> dict[str, np.ndarray]:
     `seed`, the run's seed, matters only with more than two dimensions (ODE-k, k > 2). Raises UserError.
     """
     return build_context_sets(get_spec(name).dimensions, seed)
+
+
+def overview() -> list[dict[str, str | int | float]]:
+    """Table T1 of the paper: a row of text and numbers for each environment, ODE-k for k = 1, ..., 20 in one."""
+
+    def text(d: ContextDimension) -> str:
+        if d.values is not None:
+            return f"{d.name} in {{{', '.join(f'{value:g}' for value in d.values)}}}"
+        return f"{d.name} {d.default:g}, [{d.train[0]:g}, {d.train[1]:g}], [{d.outer[0]:g}, {d.outer[1]:g}]"
+
+    contexts = "contexts: default, training range, outer range"
+    rows = [
+        {
+            "environment": spec.name,
+            "source": spec.source,
+            "observation": spec.obs_dim,
+            "action": spec.act_dim,
+            contexts: "; ".join(text(d) for d in spec.dimensions),
+            "class": "O" if spec.overlapping else "N",
+            "steps": spec.horizon,
+            "K": spec.window,
+            "gradient steps": spec.gradient_steps,
+            "highest score": spec.score_high,
+        }
+        for spec in SUITE.values()
+    ]
+    k = rows[3] | {"environment": "ODE-k", contexts: "c0, ..., c(k-1) as in ODE"}
+    return [*rows[:4], k, *rows[4:]]
 
 
 def make_batch(name: str, contexts: np.ndarray, horizon: int | None = None) -> BatchedEnv:

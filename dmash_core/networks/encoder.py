@@ -15,16 +15,20 @@ def subset_size(window: int, fraction: float = 0.2) -> int:
     return max(1, int(fraction * window))
 
 
-def evaluation_positions(window: int) -> np.ndarray:
+def evaluation_positions(window: int, whole: bool = False) -> np.ndarray:
     """The k positions read when acting and at evaluation: evenly spaced over the window, in time order, int (k,)."""
+    if whole:
+        return np.arange(window)
     return np.linspace(0, window - 1, subset_size(window)).astype(np.int64)
 
 
-def random_positions(uniforms: Tensor) -> Tensor:
+def random_positions(uniforms: Tensor, whole: bool = False) -> Tensor:
     """k distinct positions of a window, in random order, from independent uniforms (..., K): (..., k), int64.
 
     The k largest of K independent uniforms are a uniformly random subset, and their order is uniformly random too.
     """
+    if whole:
+        return torch.arange(uniforms.shape[-1], device=uniforms.device).expand(uniforms.shape)
     return uniforms.topk(subset_size(uniforms.shape[-1]), dim=-1).indices
 
 

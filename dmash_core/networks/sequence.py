@@ -149,6 +149,48 @@ class Transformer(nn.Module):
         return self.norm(x), memory
 
 
+class PosteriorEncoder(nn.Module):
+    """VariBAD's: a GRU over embeddings of a and s' tells, after each transition of a window, a Gaussian of the context.
+
+    Windows are rows [s, a, s' - s] in time order, (N, B, K, 2 d_s + d_a).
+    """
+
+    def __init__(self, n_seeds: int, n_obs: int, n_act: int, n_code: int, generators: Sequence[torch.Generator]):
+        super().__init__()
+        lead = (n_seeds,)
+        self.sizes = [n_obs, n_act, n_obs]
+        self.action, self.state = Linear(lead, n_act, 32, generators), Linear(lead, n_obs, 32, generators)
+        self.gru = GRU(n_seeds, 64, 128, 1, generators)
+        self.heads = Linear(lead, 128, 2 * n_code, generators)
+
+    def posteriors(self, windows: Tensor) -> Tensor:
+        """Mean and log-variance side by side after each transition, (N, B, K, 2 n_code)."""
+        s, a, difference = windows.flatten(1, 2).split(self.sizes, dim=-1)
+        x = torch.relu(torch.cat([self.action(a), self.state(s + difference)], dim=-1))
+        n, b, k = windows.shape[:3]
+        states, _ = self.gru(x.unflatten(1, (b, k)), x.new_zeros(n, 1, b, 128))
+        return self.heads(states.flatten(1, 2)).unflatten(1, (b, k))
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Mean and log-variance after the last transition, (N, B, 2 n_code)."""
+        return self.posteriors(windows)[:, :, -1]
+
+
+class Decoder(nn.Module):
+    """VariBAD's dynamics model: [s, a, z] -> 256 -> 128 -> s', for every pair of a code and a transition."""
+
+    def __init__(self, n_seeds: int, n_in: int, n_obs: int, generators: Sequence[torch.Generator]):
+        super().__init__()
+        sizes = (n_in, 256, 128, n_obs)
+        self.first, self.second, self.head = (Linear((n_seeds,), a, b, generators) for a, b in pairwise(sizes))
+
+    def forward(self, steps: Tensor, z: Tensor) -> Tensor:
+        """s' (N, B, Z, J, d_s) of J steps [s, a] (N, B, J, d_s + d_a) under each of Z codes (N, B, Z, n_code)."""
+        w_step, w_code = self.first.weight.unsqueeze(1).split([steps.shape[-1], z.shape[-1]], dim=2)
+        x = torch.relu((z @ w_code).unsqueeze(3) + (steps @ w_step + self.first.bias.unsqueeze(1)).unsqueeze(2))
+        return self.head(torch.relu(self.second(x.flatten(1, 3)))).unflatten(1, x.shape[1:4])
+
+
 def _heads(x: Tensor) -> Tensor:
     """(N, B, L, width) to (N, B, heads, L, width / heads)."""
     return x.unflatten(-1, (HEADS, -1)).transpose(-3, -2)
