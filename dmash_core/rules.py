@@ -570,7 +570,7 @@ def _regret(env: str) -> float:
 
 
 def check_efficiency(check: dict, claim, evidence: Evidence) -> list[Finding]:
-    """A.7: parameters of all trained modules, counted in every environment; speed and memory on DI: benchmarks/*.json."""
+    """A.7: parameters of all trained modules, counted everywhere; speed and memory on DI: benchmarks/*.json."""
     return [_efficiency(published_values()[id_]) for id_ in claim.published]
 
 
