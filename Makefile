@@ -15,7 +15,7 @@ export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults claim claims report test-gpu lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -74,6 +74,21 @@ runs: setup ## work on the grid of training runs: PROFILE=first|paper HOURS=2 JO
 
 faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
 	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
+
+claim: setup ## check one claim of the paper: ID=T9; TRAIN=1 trains what it needs first (exit 0 checked, 3 not, 2 unknown id)
+	$(DMASH) claims --id $(ID) --runs $(RUNS) $(if $(TRAIN),--train)
+
+claims: setup ## the verdict on every claim from the committed raw runs, into build/claims.json (5 min, 2 GB)
+	$(DMASH) claims --runs $(RUNS)
+
+report: setup ## a web site of claims, notebooks and proofs in build/report, read without a network (needs notebooks and claims first, made if absent)
+	test -f build/claims.json || $(MAKE) claims
+	ls build/notebooks/*.ipynb >/dev/null 2>&1 || $(MAKE) notebooks
+	$(DMASH) report --out build/report
+
+test-gpu: setup ## on a CUDA machine: tests of the GPU path, then updates a second, memory and waits into build/gpu.json
+	$(BIN)/python -m pytest tests/test_gpu.py -rs
+	$(DMASH) bench --device cuda --out build/gpu.json
 
 lock: ## write requirements.lock from the packages that are installed
 	(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > requirements.lock.new
