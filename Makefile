@@ -75,11 +75,11 @@ runs: setup ## work on the grid of training runs: PROFILE=first|paper HOURS=2 JO
 faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
 	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
 
-claim: setup ## check one claim of the paper: ID=T9; TRAIN=1 trains what it needs first (exit 0 checked, 3 not, 2 unknown id)
-	$(DMASH) claims --id $(ID) --runs $(RUNS) $(if $(TRAIN),--train)
+claim: setup ## check one claim of the paper: ID=T9 (seconds to 2 min, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
+	$(DMASH) claims --id $(or $(ID),$(error say which claim, for instance: make claim ID=T9)) --runs $(RUNS) $(if $(TRAIN),--train --jobs $(or $(JOBS),1))
 
-claims: setup ## the verdict on every claim from the committed raw runs, into build/claims.json (5 min, 2 GB)
-	$(DMASH) claims --runs $(RUNS)
+claims: setup ## the verdict on every claim, into build/claims.json (5 min, 1 GB; proofs need coqc)
+	$(DMASH) claims --runs $(RUNS) --out build/claims.json
 
 report: setup ## a web site of claims, notebooks and proofs in build/report, read without a network (needs notebooks and claims first, made if absent)
 	test -f build/claims.json || $(MAKE) claims

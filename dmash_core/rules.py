@@ -169,6 +169,7 @@ class Scores:
     lacking: list[str]
     share: float
     """The smallest share of the claim's steps."""
+    metric: str = "return"
 
     def alone(self) -> str:
         """What has to stand behind a number over a part of the environments."""
@@ -177,7 +178,8 @@ class Scores:
     def open(self, seeds: int, share: float) -> tuple[str, str] | None:
         """Verdict and reason where these runs cannot decide with at least so many seeds and steps; else None."""
         if self.lacking:
-            return NOT_CHECKED, f"there are no usable runs of {'; '.join(self.lacking)}"
+            that = "" if self.metric == "return" else f" that log {self.metric}"
+            return NOT_CHECKED, f"there are no usable runs{that} of {'; '.join(self.lacking)}"
         if self.share < share:
             return UNDECIDED, f"trained {100 * self.share:.0f} % of the steps, {100 * share:.0f} % are needed"
         if self.seeds < seeds:
@@ -224,7 +226,7 @@ def scores(
             evidence.used |= {run.path for run in runs[arm]}
     n = {arm: min(map(len, columns[arm])) for arm in columns}
     matrices = {arm: np.stack([column[: n[arm]] for column in columns[arm]], axis=1) for arm in columns}
-    return Scores(matrices, steps, min(n.values(), default=0), lacking, share)
+    return Scores(matrices, steps, min(n.values(), default=0), lacking, share, metric)
 
 
 # ---------------------------------------------------------------- checks on raw runs
@@ -570,7 +572,11 @@ def _regret(env: str) -> float:
 
 
 def check_efficiency(check: dict, claim, evidence: Evidence) -> list[Finding]:
+<<<<<<< HEAD
     """A.7: parameters of all trained modules, counted everywhere; speed and memory on DI: benchmarks/*.json."""
+=======
+    """A.7: parameters of all trained modules, counted everywhere; speed and memory on DI from benchmarks/*.json."""
+>>>>>>> claims
     return [_efficiency(published_values()[id_]) for id_ in claim.published]
 
 
