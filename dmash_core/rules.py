@@ -572,11 +572,7 @@ def _regret(env: str) -> float:
 
 
 def check_efficiency(check: dict, claim, evidence: Evidence) -> list[Finding]:
-<<<<<<< HEAD
     """A.7: parameters of all trained modules, counted everywhere; speed and memory on DI: benchmarks/*.json."""
-=======
-    """A.7: parameters of all trained modules, counted everywhere; speed and memory on DI from benchmarks/*.json."""
->>>>>>> claims
     return [_efficiency(published_values()[id_]) for id_ in claim.published]
 
 
