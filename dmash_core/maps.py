@@ -169,10 +169,11 @@ def context_map(maps: pd.DataFrame, env: str) -> tuple[Figure, pd.DataFrame]:
     """Return over the context plane of `env`, a panel for each arm in `maps` (`read_maps`), mean over seeds; and below
     return against the distance from the training box. The figure and the rows it is drawn from; UserError for none.
     """
-    table = maps[maps["env"] == env].dropna(axis=1, how="all")
+    table = maps[maps["env"] == env]
     if table.empty:
         raise UserError(f"there are no maps of {env} to draw")
     x, y = get_spec(env).dimensions
+    table = table[[x.name, y.name, *COLUMNS]]  # without the dimensions of other environments
     top, arms = get_spec(env).score_high, sorted(table["arm"].unique(), key=_arm_order)
     flat = y.values is not None
     columns, height = 3, 0.8 if flat else 1.6

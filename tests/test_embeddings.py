@@ -339,3 +339,15 @@ def test_diagnostic_table_and_curves():
     assert line.get_xydata().tolist() == [[0.01, 0.5], [0.02, 0.375]]
     assert [text.get_text() for text in fig.axes[0].texts] == ["missing: DMA*"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["DMA (n = 2)"]
+
+
+def test_decodability_is_linear_and_held_out():
+    rng, line = np.random.default_rng(0), np.linspace(0, 1, 20)
+    c, noise = np.stack([line, rng.permutation(line)], axis=1), rng.standard_normal((20, 50, 2))
+    straight = embeddings.decodability(c[:, None] @ np.array([[1.0, 2.0], [0.0, 1.0]]) + 1e-3 * noise, c)
+    assert straight == pytest.approx(1, abs=1e-3)
+    wound = np.stack([np.cos(4 * np.pi * line), np.sin(4 * np.pi * line)], axis=1)[:, None] + 1e-3 * noise
+    assert embeddings.decodability(wound, c[:, :1]) < 0.2
+    assert embeddings.decodability(noise, c).max() < 0  # nothing is found where nothing is
+    one_hot = np.eye(20)[:, None] + 1e-6 * rng.standard_normal((20, 50, 20))
+    assert embeddings.decodability(one_hot, c).max() < 0.1  # names each context, lies along none

@@ -314,5 +314,7 @@ def test_the_same_maps_give_the_same_pictures(tmp_path, capsys):
     assert "left out:" in capsys.readouterr().out
     figure, table = maps.context_map(maps.read_maps(tmp_path / "runs")[0], "DI")
     assert set(table["arm"]) == {"dma", "dma-star-sh"} and "c0" not in table
+    lone = made_up("DI", [0]).assign(sd=np.nan, rollouts=1)  # one episode has no spread, and no interval
+    assert maps.context_map(lone, "DI")[1]["sd"].isna().all()
     strips = figure.subfigs[0].axes[0].collections
     assert [tuple(strip.get_clim()) for strip in strips] == [(0, 100), (0, 100)]  # one scale, 0 to the highest return

@@ -135,3 +135,19 @@ def test_wrong_shapes_are_refused():
         statistics.iqm_interval([[1.0, np.nan], [1.0, 1.0]])
     with pytest.raises(ValueError, match="same tasks"):
         statistics.probability_of_improvement(np.ones((3, 2)), np.ones((3, 4)))
+
+
+def test_episode_interval_holds_contexts_fixed():
+    mean, low, high = statistics.episode_interval([10, 90], [3, 4], 25)
+    assert (mean, high - mean) == (50, pytest.approx(1.959964 * (9 / 25 + 16 / 25) ** 0.5 / 2))
+    assert mean - low == pytest.approx(high - mean)  # contexts that differ by 80 do not widen it
+    rng = np.random.default_rng(0)
+    found = [statistics.episode_interval(r.mean(axis=1), r.std(axis=1, ddof=1), 20)
+             for r in rng.normal([[10.0], [90.0]], [[3.0], [4.0]], (2000, 2, 20))]  # fmt: skip
+    assert 0.93 < np.mean([low < 50 < high for _, low, high in found]) < 0.97
+
+
+def test_ranks_with_one_environment_left_out():
+    scores = pd.DataFrame({"DI": [0.9, 0.5, 0.1], "ODE": [0.2, 0.3, 0.1], "Walker": [0.5, 0.6, 0.7]}, ["a", "b", "c"])
+    ranks = statistics.leave_one_out(scores)
+    assert ranks.to_dict("list") == {"all": [1, 2, 3], "DI": [3, 1, 2], "ODE": [1, 2, 3], "Walker": [1, 2, 3]}

@@ -43,7 +43,7 @@ class Statistics(nn.Module):
 
     def normalise(self, rows: Tensor) -> Tensor:
         """Rows (N, R, d) with mean 0 and deviation 1; entries that hardly vary are only centred."""
-        scale = torch.where(self.var > 1e-4, self.std, 1.0)
+        scale = self.std.masked_fill(self.var <= 1e-4, 1.0)
         return (rows - self.mean.unsqueeze(1)) / scale.unsqueeze(1)
 
 
