@@ -56,7 +56,6 @@ ARMS = {
     "dma-star-sh-policy": ArmStyle("DMA*-SH, actor's own adapter not detached", "#0072B2", "-", "4"),
     "pearl": ArmStyle("PEARL", "#0072B2", _DASHDOT, "d"),
     "varibad": ArmStyle("VariBAD", "#CC79A7", _DOT, "8"),
-    "varibad-0.1": ArmStyle("VariBAD, beta 0.1", "#009E73", _DOT, "8"),
     "amago-transformer": ArmStyle("Amago, Transformer (our compact version)", "#8C7A00", _DASH, "X"),
     "dma-star-sh-inverse": ArmStyle("DMA*-SH, inverse dynamics", "#0072B2", _DASHDOT, "<"),
     "dma-star-sh-reward": ArmStyle("DMA*-SH, reward prediction", "#009E73", _DASHDOT, ">"),
