@@ -235,7 +235,7 @@ def _past_random_phase(trainer: Trainer) -> Trainer:
     """The trainer where learning starts, its replay full of noise."""
     trainer.replay.rows.normal_()
     trainer.replay.added = trainer.replay.slots
-    trainer.driver.reset(0)
+    trainer.driver.reset([(0, i) for i in range(trainer.driver.n * trainer.driver.batch)])
     trainer.step = trainer.settings.random_steps
     return trainer
 
