@@ -15,7 +15,7 @@ export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults claim claims report test-gpu lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -45,7 +45,7 @@ reproduce-recorded: setup
 reproduce-smoke: setup
 	$(DMASH) smoke --out build/smoke/runs
 	$(DMASH) figures --runs build/smoke/runs --out build/smoke/figures
-	$(DMASH) notebooks --profile smoke
+	$(DMASH) notebooks --profile smoke --out build/smoke/notebooks
 
 reproduce-paper: setup
 	$(DMASH) sweep --profile paper
@@ -74,6 +74,20 @@ runs: setup ## work on the grid of training runs: PROFILE=first|paper HOURS=2 JO
 
 faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
 	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
+
+claim: setup ## check one claim of the paper: ID=T9 (seconds to 2 min, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
+	$(DMASH) claims --id $(or $(ID),$(error say which claim, for instance: make claim ID=T9)) --runs $(RUNS) $(if $(TRAIN),--train --jobs $(or $(JOBS),1))
+
+claims: setup ## the verdict on every claim, into build/claims.json (5 min, 1 GB; proofs need coqc)
+	$(DMASH) claims --runs $(RUNS) --out build/claims.json
+
+report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (10 min, 2 GB)
+	$(DMASH) notebooks --profile recorded
+	$(DMASH) report --out build/report
+
+test-gpu: setup ## on a CUDA machine: tests of the GPU path, then updates a second, memory and waits into build/gpu.json
+	$(BIN)/python -m pytest tests/test_gpu.py -rs
+	$(DMASH) bench --device cuda --out build/gpu.json
 
 lock: ## write requirements.lock from the packages that are installed
 	(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > requirements.lock.new

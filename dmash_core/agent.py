@@ -75,6 +75,7 @@ class Learner:
     modules: nn.ModuleDict
     targets: nn.ModuleDict
     optimizers: dict[str, torch.optim.Optimizer]
+    device: torch.device
 
     def state(self) -> dict[str, Tensor]:
         """All tensors of the agents: parameters, target copies and the optimisers' moments."""
@@ -342,7 +343,8 @@ class Agent(Learner):
         q = self.values(self.modules, batch.obs, batch.action, code)
         loss = (q - target.unsqueeze(1)).square().mean(dim=2).sum(dim=1)
         self._descend("critic", self._charge(loss, kl if self.method.objective == "none" else None))
-        torch._foreach_lerp_(list(self.targets.parameters()), self._followed, self.sac.tau)
+        with torch.no_grad():  # or the targets' graph grows with every update
+            torch._foreach_lerp_(list(self.targets.parameters()), self._followed, self.sac.tau)
         logs = {"critic_loss": loss.detach(), "q": q.detach().mean(dim=(1, 2))}
         return logs if kl is None else logs | {"kl": kl.detach()}
 

@@ -1,5 +1,7 @@
 """Speed and memory of the arms on this machine, beside a straightforward twin, in one run (``dmash bench``)."""
 
+import datetime
+import itertools
 import json
 import os
 import resource
@@ -7,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +28,7 @@ from dmash_core.sweep import Cell, Sweep
 from dmash_core.training import Trainer, TrainSettings, configure_cpu
 
 TESTS = Path(__file__).parent.parent / "tests"
+TARGET = 300.0  # updates a second
 COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 
 
@@ -42,12 +46,7 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **
     rows = []
     say(f"{'arm':14}" + "".join(f"{c:>16}" for c in COLUMNS))
     for arm, method in methods.items():
-        given = (json.dumps(x) for x in (asdict(method), options | {"launched": time.time()}))
-        command = [sys.executable, "-m", "dmash_core.bench", env, arm, *given]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"measuring {arm} failed:\n{done.stderr}")
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        rows.append(_apart(measure_arm, env, arm, method, **options, launched=time.time()))
         say(f"{arm:14}" + "".join(f"{'-' if rows[-1][c] is None else rows[-1][c]:>16}" for c in COLUMNS))
     return rows
 
@@ -92,8 +91,128 @@ def measure_workers(jobs: int, say: Callable[[str], None], steps: int = 2000) ->
     return row | {k: v for k, v in metas[0].items() if k in ("machine", "git_commit", "finished")}
 
 
+def measure_gpu(
+    methods: dict[str, Method],
+    windows: Sequence[int],
+    blocks: Sequence[int],
+    say: Callable[[str], None],
+    device: str = "cuda",
+    updates: int = 1000,
+) -> dict:
+    """Blocks of seeds: rows of ``measure_block`` for each arm, K and number of seeds, the straightforward twin first;
+    and rows of ``measure_wait`` for each arm, ten seeds, on DI and Cartpole. Each measured in a process of its own.
+
+    Where the target is missed, TARGET updates a second of ten seeds of DMA*-SH at K = 24, its row has a profile.
+    """
+    rows: dict[str, list] = {"updates": [], "waits": []}
+    for (arm, method), window in itertools.product(methods.items(), windows):
+        for n in (None, *blocks):
+            target = TARGET if (arm, window, n) == ("dma-star-sh", 24, 10) else 0.0
+            options = dict(device=device, updates=updates, target=target)
+            if not (row := _apart(measure_block, arm, replace(method, window=window), n, **options)):
+                continue
+            rows["updates"].append(row)
+            say(
+                f"{arm:18} K {window:3} {row['learner']} {row['seeds']:2} seeds {row['updates_per_s']:8.1f} updates/s "
+                f"{row['seed_updates_per_s']:8.1f} seed-updates/s, peak {row['peak_mib']} MiB"
+            )
+            if "profile" in row:
+                say(f"the target of {target:.0f} updates/s is missed:\n{row['profile']}")
+    for env, (arm, method) in itertools.product(("DI", "Cartpole"), methods.items()):
+        rows["waits"].append(row := _apart(measure_wait, env, arm, method, device=device))
+        say(f"{env:9} {arm:18} {row['ms_per_step']:8.2f} ms a step, of which {row['waits']:.0%} wait for environments")
+    return rows
+
+
+def measure_block(
+    arm: str, method: Method, n: int | None, device: str = "cuda", updates: int = 1000, target: float = 0.0
+) -> dict:
+    """Updates a second of ``n`` seeds on DI, or (None) of the straightforward twin of one seed; peak memory on the GPU,
+    a full replay included. A profile of the kernels is added where they are fewer than ``target``. Empty where there is
+    no twin."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _past_random_phase(_trainer("DI", arm, method, folder, range(n or 1), device))
+        if (learner := _twin(trainer.agent) if n is None else trainer.agent) is None:
+            return {}
+        batches = [trainer.sample(passes) for passes in (1, 3)]
+
+        def run(times: int) -> None:
+            for _ in range(times):
+                for batch in batches:
+                    logs = learner.update(batch, trainer.driver.contexts)
+            logs["critic_loss"].sum().item()  # a GPU is done only now
+
+        run(3)
+        speed = 1.0 / (_seconds(lambda: run(updates // 2), 1) / (updates // 2) / 2)
+        row = {"arm": arm, "window": method.window, "seeds": n or 1, "learner": "twin" if n is None else "ours"}
+        row |= {"updates_per_s": round(speed, 1), "seed_updates_per_s": round(speed * (n or 1), 1)}
+        row["peak_mib"] = torch.cuda.max_memory_reserved() >> 20 if device == "cuda" else None
+        if speed < target:
+            with torch.profiler.profile() as profile:
+                run(5)
+            row["profile"] = profile.key_averages().table(sort_by="self_device_time_total", row_limit=15)
+        return row | _origin(trainer)
+
+
+def measure_wait(
+    env: str, arm: str, method: Method, n: int = 10, device: str = "cuda", episodes: int = 3, **options
+) -> dict:
+    """Milliseconds of a training step of ``n`` seeds, everything included, and the share that waits for environments:
+    what is saved where they return at once what they returned in an episode before. Simulators use all cores."""
+    configure_cpu(len(os.sched_getaffinity(0)))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _past_random_phase(_trainer(env, arm, method, folder, range(n), device, **options))
+
+        def episode():
+            for _ in range(trainer.agent.layout.horizon):
+                trainer._train_step()
+
+        episode()
+        real = _seconds(episode, episodes)
+        vector = trainer.driver.env
+        returned = {name: _recorded(vector, name) for name in ("reset", "step")}
+        episode()
+        for name, results in returned.items():
+            setattr(vector, name, partial(_next, itertools.cycle(results)))
+        saved = 1.0 - _seconds(episode, episodes) / real
+    row = {"env": env, "arm": arm, "window": trainer.agent.layout.window, "seeds": n, "waits": round(saved, 3)}
+    return row | {"ms_per_step": round(1e3 * real / trainer.agent.layout.horizon, 3)} | _origin(trainer)
+
+
+def _recorded(owner, name: str) -> list:
+    """A list of all that a method of ``owner`` returns from now on."""
+    returned, method = [], getattr(owner, name)
+
+    def recording(*arguments, **options):
+        returned.append(method(*arguments, **options))
+        return returned[-1]
+
+    setattr(owner, name, recording)
+    return returned
+
+
+def _next(results: Iterator, *_, **__):
+    return next(results)
+
+
+def _apart(function: Callable[..., dict], *arguments, **options) -> dict:
+    """What a function of this module returns in a process of its own."""
+    words = json.dumps([arguments, options], default=asdict)
+    command = [sys.executable, "-m", "dmash_core.bench", function.__name__, words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{function.__name__} failed for {words}:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _origin(trainer: Trainer) -> dict:
+    return {k: v for k, v in trainer.origin.items() if k in ("machine", "versions", "git_commit")} | {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat()
+    }
+
+
 def _twin(agent):
-    if not (TESTS / "twin.py").exists():
+    if type(agent) is not Agent or not (TESTS / "twin.py").exists():
         return None
     sys.path.insert(0, str(TESTS))
     from twin import Twin
@@ -108,8 +227,8 @@ def _seconds(call: Callable, times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
-def _trainer(env: str, arm: str, method: Method, folder: str) -> Trainer:
-    return Trainer(TrainSettings(env, arm, method), [0], out=folder, progress=False)
+def _trainer(env, arm, method, folder: str, seeds: Sequence[int] = (0,), device: str = "cpu", **options) -> Trainer:
+    return Trainer(TrainSettings(env, arm, method, **options), seeds, out=folder, device=device, progress=False)
 
 
 def _past_random_phase(trainer: Trainer) -> Trainer:
@@ -132,7 +251,7 @@ def measure_arm(
         start = time.time() - launched
         _past_random_phase(trainer)
         agent, layout = trainer.agent, trainer.agent.layout
-        twin = _twin(agent) if type(agent) is Agent else None
+        twin = _twin(agent)
         # two updates, one of them with the actor's: the mixture of training
         batches = [trainer.sample(passes) for passes in (1, 3)]
 
@@ -245,5 +364,6 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
 
 
 if __name__ == "__main__":
-    env_, arm_, method_, options_ = sys.argv[1:]
-    print(json.dumps(measure_arm(env_, arm_, Method(**json.loads(method_)), **json.loads(options_))))
+    arguments_, options_ = json.loads(sys.argv[2])
+    arguments_ = [Method(**a) if isinstance(a, dict) else a for a in arguments_]
+    print(json.dumps(globals()[sys.argv[1]](*arguments_, **options_)))

@@ -25,6 +25,11 @@ def parse_seeds(words: tuple[str, ...]) -> list[int]:
     return seeds
 
 
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _train(argv: list[str]) -> None:
     from dmash_core.agent import SACSettings
     from dmash_core.benchmark.suite import get_spec
@@ -53,8 +58,10 @@ def _train(argv: list[str]) -> None:
         """Folder of raw runs."""
         device: str = "cpu"
         """cpu or cuda."""
-        threads: int = 1
-        """CPU threads; the bits of a run may depend on it."""
+        tf32: bool = False
+        """Let the GPU multiply in TF32: faster, and no longer float32."""
+        threads: int | None = None
+        """CPU threads, on which the bits of a run may depend; 1 by default, all cores for the environments of a GPU."""
         random_steps: int = defaults["random_steps"]
         """Vector steps of random actions before learning."""
         per_context: int = defaults["per_context"]
@@ -71,12 +78,14 @@ def _train(argv: list[str]) -> None:
         sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
 
     args = tyro.cli(Train, prog="dmash train", args=argv)
-    if args.threads < 1:
-        raise UserError(f"threads must be at least 1, not {args.threads}")
+    threads = (1 if args.device == "cpu" else _cores()) if args.threads is None else args.threads
+    if threads < 1:
+        raise UserError(f"threads must be at least 1, not {threads}")
     get_spec(args.env)
-    configure_cpu(args.threads)
-    shared = {f.name: getattr(args, f.name) for f in fields(TrainSettings)}
-    trainer = Trainer(TrainSettings(**shared), parse_seeds(args.seeds), args.steps, args.out, args.device)
+    configure_cpu(threads)
+    settings = TrainSettings(**{f.name: getattr(args, f.name) for f in fields(TrainSettings)})
+    seeds = parse_seeds(args.seeds)
+    trainer = Trainer(settings, seeds, args.steps, args.out, args.device, tf32=args.tf32)
     for path in trainer.run():
         print(path)
 
@@ -227,8 +236,9 @@ def _smoke(argv: list[str]) -> None:
 
 
 def _bench(argv: list[str]) -> None:
-    from dmash_core.bench import measure, measure_environments, measure_workers
+    from dmash_core.bench import measure, measure_environments, measure_gpu, measure_workers
     from dmash_core.methods import MAIN_ARMS, get_method
+    from dmash_core.training import check_device
 
     def bench(
         arms: tuple[str, ...] = MAIN_ARMS,
@@ -236,9 +246,13 @@ def _bench(argv: list[str]) -> None:
         window: int | None = None,
         environments: bool = False,
         workers: int | None = None,
+        device: str = "cpu",
+        blocks: tuple[int, ...] = (1, 5, 10, 20),
+        out: Path | None = None,
         json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     ):
-        """Measure speed and memory of each arm on this machine, one thread, beside a straightforward twin.
+        """Measure speed and memory of each arm on this machine, beside a straightforward twin: one seed and one thread
+        on the CPU, or blocks of seeds on a GPU.
 
         Args:
             arms: which arms.
@@ -247,16 +261,26 @@ def _bench(argv: list[str]) -> None:
             environments: measure instead the environments, beside dm_control's own in a SyncVectorEnv.
             workers: measure instead how many times as fast a sweep with so many workers is as one with one worker;
                 for a machine that does nothing else.
+            device: cpu or cuda. On cuda: DI, K = 24 and 128 unless window says one; waits for environments on DI and
+                Cartpole.
+            blocks: on cuda, the numbers of seeds.
+            out: also write the measurements there, as JSON.
             json_: print JSON only.
         """
         say = (lambda line: None) if json_ else print
         if workers is not None and workers < 2:
             raise UserError(f"workers must be at least 2, not {workers}")
+        check_device(device)
         methods = {arm: replace(get_method(arm), window=window) for arm in arms}
         if environments:
             rows = measure_environments(say)
+        elif device == "cuda":
+            rows = measure_gpu(methods, (24, 128) if window is None else (window,), blocks, say)
         else:
             rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(rows, indent=2) + "\n")
         if json_:
             print(json.dumps(rows, indent=2))
 
@@ -290,7 +314,7 @@ def _sweep(argv: list[str]) -> None:
             grid: the file of profiles.
         """
         cells, launch = load_profile(profile, grid), None
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = _cores()
         if status:
             result = Folder(out).status(cells)
             for (env, arm), speed in result.speeds.items():

@@ -87,8 +87,9 @@ class Driver:
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
         """(N * B, ...) from the environment to (N, B, ...) on the agent's device, float32."""
-        tensor = torch.as_tensor(array, dtype=torch.float32, device=self.agent.device)
-        return tensor.unflatten(0, (self.n, self.batch))
+        tensor = torch.as_tensor(array, dtype=torch.float32)
+        # queued: a plain copy would wait for the update that a GPU is still at
+        return tensor.to(self.agent.device, non_blocking=True).unflatten(0, (self.n, self.batch))
 
     def reset(self, seed: Sequence | None = None) -> None:
         """A new episode; ``seed`` has a tuple for each environment, without it all random streams go on."""
@@ -133,11 +134,16 @@ class Driver:
         action, self._advanced = self.agent.act(self.obs, self.history, self.memory, noise)
         return action
 
-    def step(self, action: torch.Tensor) -> tuple[np.ndarray, bool]:
-        """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended."""
+    def step(self, action: torch.Tensor, meanwhile: Callable[[], None] = lambda: None) -> tuple[np.ndarray, bool]:
+        """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended.
+
+        ``meanwhile`` is called once the actions have left the device: what it launches there runs beside the
+        environments.
+        """
         self.pending.append(action)
-        sent = self._noisy(self.pending.pop(0), "action_noise").clamp(-1.0, 1.0)
-        obs, reward, _, truncated, _ = self.env.step(sent.flatten(0, 1).cpu().numpy())
+        sent = self._noisy(self.pending.pop(0), "action_noise").clamp(-1.0, 1.0).flatten(0, 1).cpu().numpy()
+        meanwhile()
+        obs, reward, _, truncated, _ = self.env.step(sent)
         obs = self._noisy(self.tensor(obs), "obs_noise")
         self.history.append(self.obs, action, obs, self.tensor(reward))
         self.memory = self._advanced

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
+from dmash_core.methods import MAIN_ARMS
 from dmash_core.runs import SPLITS, Run, load_returns, scan
 from dmash_core.statistics import aer, iqm_interval, mean_interval, normalise
 
@@ -52,6 +53,7 @@ ARMS = {
     "dma-star-sh-critic": ArmStyle("DMA*-SH, critic not detached", "#CC79A7", "-", "1"),
     "dma-star-sh-actor": ArmStyle("DMA*-SH, actor not detached", "#8C7A00", "-", "2"),
     "dma-star-sh-both": ArmStyle("DMA*-SH, neither detached", "#000000", "-", "3"),
+    "dma-star-sh-policy": ArmStyle("DMA*-SH, actor's own adapter not detached", "#0072B2", "-", "4"),
     "pearl": ArmStyle("PEARL", "#0072B2", _DASHDOT, "d"),
     "varibad": ArmStyle("VariBAD", "#CC79A7", _DOT, "8"),
     "amago-transformer": ArmStyle("Amago, Transformer (our compact version)", "#8C7A00", _DASH, "X"),
@@ -67,6 +69,9 @@ ARMS = {
     "dma-star-sh-only-dynamics-critic": ArmStyle("DMA*-SH, dynamics and critics only", "#8C7A00", _DOT, "v"),
 }
 _ORDER = list(ARMS)
+ARCHITECTURE = ("dma-star", "dma-star-sh", *_ORDER[_ORDER.index("dma-sh") : _ORDER.index("pearl")])  # Figure 15
+# The name of an arm in the paper -> its slug.
+SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
 
 
 def arm_style(label: str) -> ArmStyle:
@@ -174,6 +179,8 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
         reach = f"{_kilo(curve['step'].max())} steps" if len(curve) else "no step in common"
         if len(set(lengths[arm])) > 1 and len(curve):
             reach = f"the {reach} that all have"
+        if diverged := sum("diverged" in run.meta for run in runs if run.meta["env"] == env and run.meta["arm"] == arm):
+            reach += f", {diverged} diverged after"
         handles.append(Line2D([], [], **look, label=f"{style.name} ({count}, {reach})"))
     for split, ax in zip(SPLITS, axes, strict=True):
         ax.set(title=split, xlabel="training steps (thousands)", ylim=(0, top))
@@ -381,9 +388,8 @@ def published_scores(metrics: Sequence[str] = ("AER", "AER/100", "normalised AER
     """
     table = pd.read_csv(PUBLISHED)
     table = table[table["metric"].isin(metrics)]
-    slugs = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
     scale = np.where(table["metric"] == "AER/100", 100.0, 1.0)
-    arm = table["arm"].str.split(" vs ").str[-1].map(slugs)
+    arm = table["arm"].str.split(" vs ").str[-1].map(SLUGS)
     table = table.assign(arm=arm, published=(table["value"] * scale).round(6))
     return table[table["table"] != "Abstract"][["split", "env", "arm", "published", "id"]]  # which repeats table 9
 
@@ -595,7 +601,7 @@ def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
     """
     columns = ["what", "verdict", "published", "published_id", "value", "low", "high", "unit", "seeds"]
     table = pd.DataFrame([{key: one[key] for key in columns} for one in findings if one["value"] is not None])
-    paper = pd.to_numeric(table["published"], errors="coerce")
+    paper = pd.to_numeric(table["published"].str.removesuffix("%"), errors="coerce")  # NaN for a range, or words
     size = np.log10(np.maximum(table["value"].abs(), paper.abs().fillna(0)).clip(lower=100)).astype(int)
     parts = [part for _, part in table.assign(paper=paper).groupby([table["unit"], size], sort=False)]
     heights = [0.5 + 0.19 * len(part) for part in parts]
@@ -625,7 +631,12 @@ def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") ->
         return []
     written = []
     for env in sorted({run.meta["env"] for run in runs}):
-        written += save(*learning_curves(runs, env), f"learning-curves-{env}", out_dir)
+        arms = {run.meta["arm"] for run in runs if run.meta["env"] == env}
+        drawn = {"learning-curves": (MAIN_ARMS, arms), "architecture": (ARCHITECTURE, arms - {*MAIN_ARMS})}
+        for name, (chosen, new) in drawn.items():
+            if new & {*chosen}:
+                some = [run for run in runs if run.meta["env"] == env and run.meta["arm"] in chosen]
+                written += save(*learning_curves(some, env), f"{name}-{env}", out_dir)
     table = aer_table(runs)
     written += save(interval_figure(table), table, "aer", out_dir)
     written.append(Path(out_dir) / "aer.md")

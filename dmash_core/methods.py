@@ -169,7 +169,6 @@ METHODS: dict[str, Method] = {
     "amago": Method(context="none", entry="none", recurrence="gru", bootstrap_at_time_limit=True),
     "amago-transformer": Method(context="none", entry="none", recurrence="transformer", bootstrap_at_time_limit=True),
     "varibad": Method(posterior="sequence", embedding=10, beta=1.0),
-    "varibad-0.1": Method(posterior="sequence", embedding=10, beta=0.1),
     "pearl": Method(objective="none", undetached="critic", posterior="gaussian", kl="add"),
     # What the paper leaves open: other objectives, the inferred code in a Decision Adapter, no look at the target
     "dma-star-sh-inverse": replace(_SH, objective="inverse"),

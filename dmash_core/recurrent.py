@@ -29,6 +29,7 @@ import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -98,6 +99,16 @@ def sample_sequences(replay: Replay, generators: Sequence[torch.Generator]) -> S
     return Sequences(obs, previous, time, action, reward, 1.0 - begins[..., 1:].to(obs.dtype), noise, critics)
 
 
+@cache
+def _gammas(device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(GAMMAS, device=device, dtype=dtype)
+
+
+def gammas_like(x: Tensor) -> Tensor:
+    """GAMMAS where ``x`` is, copied there once: a CUDA graph cannot copy from the host."""
+    return _gammas(x.device, x.dtype)
+
+
 class Critics(nn.Module):
     """Four critics of [state, action, gamma], two hidden layers each; the values are those of ``values``."""
 
@@ -122,7 +133,7 @@ def values(critics: Sequence[Tensor], state: Tensor, action: Tensor) -> Tensor:
 def _values(critics: Sequence[Tensor], state: Tensor, action: Tensor) -> Tensor:
     w1, b1, w2, b2, w3, b3 = critics
     w_state, w_action, w_gamma = w1.split([state.shape[-1], action.shape[-1], 1], dim=2)
-    gammas = torch.log1p(1.0 / (1.0 - state.new_tensor(GAMMAS))).unsqueeze(1)
+    gammas = torch.log1p(1.0 / (1.0 - gammas_like(state))).unsqueeze(1)
     acted = action.clamp(-0.999, 0.999).flatten(1, 2).unsqueeze(1) @ w_action
     x = (state.unsqueeze(1) @ w_state + b1).unsqueeze(3) + acted.unflatten(2, action.shape[1:3])
     x = x + gammas * w_gamma.unsqueeze(2)
@@ -165,9 +176,8 @@ class RecurrentAgent(Learner):
         self.targets = nn.ModuleDict({name: deepcopy(self.modules[name]) for name in ("actor", "critic")})
         self.targets.requires_grad_(False)
         self.parameters = list(self.modules.parameters())
-        self.optimizers = {
-            "all": torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
-        }
+        rate = torch.tensor(LEARNING_RATE, device=self.device)
+        self.optimizers = {"all": torch.optim.AdamW(self.parameters, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)}
 
     # ---------------------------------------------------------------- acting
 
@@ -216,8 +226,9 @@ class RecurrentAgent(Learner):
         self.modules["input"].update(torch.cat([batch.obs, batch.previous], dim=-1).flatten(1, 2))
         losses, logs = self.losses(batch)
         self._descend(losses["actor"] + CRITIC_WEIGHT * losses["critic"])
-        for name, target in self.targets.items():
-            torch._foreach_lerp_(list(target.parameters()), list(self.modules[name].parameters()), TARGET_TAU)
+        with torch.no_grad():  # or the targets' graph grows with every update
+            for name, target in self.targets.items():
+                torch._foreach_lerp_(list(target.parameters()), list(self.modules[name].parameters()), TARGET_TAU)
         return {f"{name}_loss": loss.detach() for name, loss in losses.items()} | logs
 
     def losses(self, batch: Sequences) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -227,7 +238,7 @@ class RecurrentAgent(Learner):
         and are constants themselves.
         """
         states = self.states(batch)
-        state, after = states[:, :, :-1].flatten(1, 2), states[:, :, 1:].flatten(1, 2).detach()
+        state, after = states[:, :, :-1].flatten(1, 2), states[:, :, 1:].flatten(1, 2)
         action = batch.action.flatten(1, 2).unsqueeze(2)
         critics = list(self.modules["critic"].parameters())
         mean, log_std = self.policy(self.modules["actor"], state)
@@ -254,13 +265,14 @@ class RecurrentAgent(Learner):
         rows = torch.arange(self.n, device=self.device).unsqueeze(1)
         critics = [p[rows, batch.critics] for p in self.targets["critic"].parameters()]
         q = values(critics, after, torch.tanh(mean + log_std.exp() * batch.noise[:, 1])).amin(dim=1)
-        return REWARD_SCALE * batch.reward.flatten(1, 2).unsqueeze(-1) + q.new_tensor(GAMMAS) * q
+        return REWARD_SCALE * batch.reward.flatten(1, 2).unsqueeze(-1) + gammas_like(q) * q
 
     def _descend(self, loss: Tensor) -> None:
         """AdamW's step, the learning rate warmed up, the gradient of each seed clipped to norm 1."""
         set_clipped_grads(loss, self.parameters)
-        optimizer, updates = self.optimizers["all"], self.modules["input"].updates[0].item()
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, updates / RATE_WARM_UP)
+        optimizer, updates = self.optimizers["all"], self.modules["input"].updates[0, 0]
+        # a tensor on the device, since a CUDA graph would repeat a number
+        optimizer.param_groups[0]["lr"].copy_(LEARNING_RATE * (updates / RATE_WARM_UP).clamp(max=1.0))
         optimizer.step()
 
 

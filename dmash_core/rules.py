@@ -24,7 +24,7 @@ import pandas as pd
 from dmash_core import embeddings, statistics, theory
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
-from dmash_core.figures import ARMS, arm_style
+from dmash_core.figures import SLUGS, arm_style
 from dmash_core.methods import Method, get_method
 from dmash_core.regret import worst_case_regret
 from dmash_core.runs import Run, scan
@@ -38,7 +38,6 @@ GROUPS = {
     "Overlap": tuple(env for env, spec in SUITE.items() if spec.overlapping),
     "Non-overlap": tuple(env for env, spec in SUITE.items() if not spec.overlapping),
 }
-SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
 HALF = 0.5
 """Share of the claim's steps from which on an order of arms is decided."""
 BOOTSTRAP_SEEDS, T_SEEDS = 5, 3
@@ -170,6 +169,7 @@ class Scores:
     lacking: list[str]
     share: float
     """The smallest share of the claim's steps."""
+    metric: str = "return"
 
     def alone(self) -> str:
         """What has to stand behind a number over a part of the environments."""
@@ -178,7 +178,8 @@ class Scores:
     def open(self, seeds: int, share: float) -> tuple[str, str] | None:
         """Verdict and reason where these runs cannot decide with at least so many seeds and steps; else None."""
         if self.lacking:
-            return NOT_CHECKED, f"there are no usable runs of {'; '.join(self.lacking)}"
+            that = "" if self.metric == "return" else f" that log {self.metric}"
+            return NOT_CHECKED, f"there are no usable runs{that} of {'; '.join(self.lacking)}"
         if self.share < share:
             return UNDECIDED, f"trained {100 * self.share:.0f} % of the steps, {100 * share:.0f} % are needed"
         if self.seeds < seeds:
@@ -225,7 +226,7 @@ def scores(
             evidence.used |= {run.path for run in runs[arm]}
     n = {arm: min(map(len, columns[arm])) for arm in columns}
     matrices = {arm: np.stack([column[: n[arm]] for column in columns[arm]], axis=1) for arm in columns}
-    return Scores(matrices, steps, min(n.values(), default=0), lacking, share)
+    return Scores(matrices, steps, min(n.values(), default=0), lacking, share, metric)
 
 
 # ---------------------------------------------------------------- checks on raw runs
@@ -571,7 +572,7 @@ def _regret(env: str) -> float:
 
 
 def check_efficiency(check: dict, claim, evidence: Evidence) -> list[Finding]:
-    """A.7: parameters of all trained modules, counted in each environment; speed and memory from benchmarks/*.json."""
+    """A.7: parameters of all trained modules, counted everywhere; speed and memory on DI: benchmarks/*.json."""
     return [_efficiency(published_values()[id_]) for id_ in claim.published]
 
 
@@ -583,8 +584,9 @@ def _efficiency(row: dict) -> Finding:
         found = [100 * (_parameters(env, ours) / _parameters(env, other) - 1) for env in SUITE]
     else:
         files = [json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks").glob("*.json"))]
-        pairs = [[row[column] for arm in (ours, other) for row in rows if row["arm"] == arm] for rows in files]
-        ratios = [a / b for a, b in (pair for pair in pairs if len(pair) == 2)]
+        # a file may hold measurements of something else, such as the environments
+        measured = [{r["arm"]: r[column] for r in rows if column in r and r["env"] == "DI"} for rows in files]
+        ratios = [by_arm[ours] / by_arm[other] for by_arm in measured if {ours, other} <= by_arm.keys()]
         found = [100 * ((1 / r if metric == "training speed" else r) - 1) for r in ratios]
     common = {"what": f"{row['arm']}: {metric}", "published": f"{value:g} %", "published_id": row["id"], "unit": "%"}
     if not found:

@@ -25,8 +25,9 @@ from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.checkpoint import CheckpointFolder, read_tensors, write_tensors
 from dmash_core.embeddings import diagnose, shadow_gradients
-from dmash_core.errors import Diverged, Interrupted, UserError
+from dmash_core.errors import Diverged, Interrupted, UserError, unknown
 from dmash_core.evaluation import Driver, Evaluator
+from dmash_core.graphs import use_graphs
 from dmash_core.methods import Method, get_method, label
 from dmash_core.recurrent import RecurrentAgent, Sequences, VariBAD, sample_sequences
 from dmash_core.replay import Batch, Layout, Replay
@@ -127,6 +128,26 @@ def configure_cpu(threads: int) -> str:
     return setting.fp32_precision
 
 
+def check_device(device: str, tf32: bool = False) -> None:
+    """UserError where there is no such device, or none that knows TF32."""
+    if device not in ("cpu", "cuda"):
+        raise unknown("device", device, ("cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device 'cuda' needs a CUDA machine and PyTorch with CUDA; use --device cpu")
+    if tf32 and device == "cpu":
+        raise UserError("tf32 is a format of CUDA devices and needs --device cuda")
+
+
+def configure_cuda(tf32: bool) -> None:
+    """Float32 products in full precision, unless ``tf32``: with 10 bits of mantissa, on the tensor cores.
+
+    Recurrent layers run on PyTorch's kernels: cuDNN's would round to TF32 by a switch of their own, and would want each
+    seed's weights copied together at every call.
+    """
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if tf32 else "ieee"
+    torch.backends.cudnn.enabled = False
+
+
 class Trainer:
     """A block of seeds of one arm on one environment."""
 
@@ -138,8 +159,10 @@ class Trainer:
         out: str | Path = "runs",
         device: str = "cpu",
         progress: bool = True,
+        tf32: bool = False,
     ):
-        """``steps`` defaults to the benchmark's. Raises UserError for what cannot be trained."""
+        """``steps`` defaults to the benchmark's; ``tf32`` as in ``configure_cuda``. Raises UserError for what cannot be
+        trained."""
         self.settings, self.seeds, self.out, self.progress = settings, list(seeds), Path(out), progress
         self.spec = get_spec(settings.env)
         self.steps = self.spec.gradient_steps if steps is None else steps
@@ -150,8 +173,7 @@ class Trainer:
                 f"steps must be a positive multiple of eval_every ({settings.eval_every}), so that a run ends with an "
                 f"evaluation, not {self.steps}"
             )
-        if str(device).startswith("cuda") and not torch.cuda.is_available():
-            raise UserError(f"device {device!r} needs a CUDA machine and PyTorch with CUDA; use --device cpu")
+        check_device(device, tf32)
         self.paths = [run_path(self.out, settings.env, settings.label, s) for s in self.seeds]
         # A seed does not depend on the block it is trained in (but for rounding), so finished ones need not run along.
         self.seeds = [s for s in self.seeds if not self._finished(s)]
@@ -160,7 +182,9 @@ class Trainer:
         name = "-".join(str(s) for s in self.seeds)
         self.checkpoints = CheckpointFolder(self.out / ".progress" / settings.env / settings.label / f"seeds-{name}")
         self.contexts = block_contexts(settings.env, self.seeds)
+        configure_cuda(tf32)
         self.agent = make_agent(settings.env, settings.method, self.seeds, settings.sac, device, settings.horizon)
+        use_graphs(self.agent)
         layout, device = self.agent.layout, self.agent.device
         self.replay = Replay(layout, len(self.seeds), 20, settings.replay_capacity, device)
         self.driver = Driver(self.agent, settings.env, self.contexts["train"])
@@ -173,6 +197,7 @@ class Trainer:
         # of the code as it is now: it may have changed on disk by the end of the run
         self.origin = provenance()
         self.origin["machine"]["matmul"] = torch.backends.mkldnn.matmul.fp32_precision
+        self.origin["machine"] |= {"device": device.type, "tf32": tf32}
         self.returns: list[np.ndarray] = []  # one (N, 3, C, rollouts) for each evaluation
         self.sums: dict[str, torch.Tensor] = {}  # of each diagnostic since the last evaluation, (N,)
         self.counts: dict[str, int] = {}
@@ -251,18 +276,24 @@ class Trainer:
             action = driver.act(self._draw(torch.randn))
         else:
             action = 2.0 * self._draw(torch.rand) - 1.0
-        _, ended = driver.step(action)
-        if ended:
-            self.replay.add(driver.history.episode().unflatten(1, (driver.batch,)))
         self.step += 1
-        if learning:
-            due = self.step % settings.sac.actor_every == 0
-            batch = self.sample(1 + (settings.sac.actor_every if due else 0))
-            for name, value in self.agent.update(batch, driver.contexts).items():
-                self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
-                self.counts[name] = self.counts.get(name, 0) + 1
-            if ended:
+        ends = self.step % layout.horizon == 0
+        # Replay changes only with the last step of an episode. Until then an update neither knows this step nor is
+        # known to it, so a GPU works on it while the environments step, and the data are those of one after the other.
+        driver.step(action, self._learn if learning and not ends else lambda: None)
+        if ends:
+            self.replay.add(driver.history.episode().unflatten(1, (driver.batch,)))
+            if learning:
+                self._learn()
                 self._check_finite(parameters=False)
+
+    def _learn(self) -> None:
+        """The update of this step."""
+        every = self.settings.sac.actor_every
+        batch = self.sample(1 + (every if self.step % every == 0 else 0))
+        for name, value in self.agent.update(batch, self.driver.contexts).items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def sample(self, passes: int) -> Batch | Sequences:
         """One update's batch, for ``passes`` policy evaluations where the agent is a SAC."""

@@ -1,6 +1,7 @@
 """The command line: one sentence and exit status 2 for a user's mistake, never a traceback."""
 
 import json
+import time
 
 import pytest
 
@@ -41,6 +42,8 @@ TRAIN = ("train", "--env", "DI", "--arm")
         (("notebooks", "--set", "steps=3"), "name the notebook"),
         (("notebooks", "a.ipynb", "--set", "steps"), "parameters are name=value"),
         (("bench", "--arms", "dq"), "unknown arm 'dq'"),
+        (("bench", "--device", "gpu"), "unknown device 'gpu'"),
+        ((*TRAIN, "dr", "--tf32"), "tf32 is a format of CUDA devices"),
     ],
 )
 def test_mistakes(monkeypatch, capsys, tmp_path, words, said):
@@ -91,6 +94,23 @@ def test_bench_row(capsys):
     assert set(bench.COLUMNS) <= set(row) and row["ratio_to_twin"] is not None
     assert 0 < row["ms_per_update"] and 0 < row["outside_update"] < 1 and row["peak_mib"] > 100
     json.dumps(row)
+
+
+def test_gpu_bench_rows(monkeypatch):
+    """The rows of ``bench --device cuda``, small and on the CPU: what they count makes sense; no time is asserted."""
+    method = replace(METHODS["dma-star-sh"], width=16, window=5)
+    ours = bench.measure_block("dma-star-sh", method, 2, "cpu", updates=2, target=float("inf"))
+    twin = bench.measure_block("dma-star-sh", method, None, "cpu", updates=2)
+    assert bench.measure_block("amago", replace(METHODS["amago"], width=16, window=5), None, "cpu", updates=2) == {}
+    assert ours["seed_updates_per_s"] == pytest.approx(2 * ours["updates_per_s"], abs=0.2)
+    assert (ours["learner"], twin["learner"], twin["seeds"]) == ("ours", "twin", 1)
+    assert "aten::" in ours["profile"] and "profile" not in twin
+    monkeypatch.setattr(bench, "configure_cpu", lambda threads: None)
+    slow, step = {"seconds": 0.02}, bench.BatchedEnv.step
+    monkeypatch.setattr(bench.BatchedEnv, "step", lambda *a: (time.sleep(slow["seconds"]), step(*a))[1])
+    wait = bench.measure_wait("DI", "dr", replace(METHODS["dr"], width=16, window=5), 1, "cpu", 1, horizon=10)
+    assert 0 < wait["waits"] < 1 and wait["ms_per_step"] > 20
+    json.dumps([ours, twin, wait])
 
 
 def test_environment_bench_row(monkeypatch):

@@ -89,8 +89,9 @@ def test_sequences_against_a_loop(layout):
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_what_is_trained_on_is_what_was_acted_on(arm):
+def test_what_is_trained_on_is_what_was_acted_on(arm, monkeypatch):
     """Driver's timesteps through warm-up and episode are those cut from the replay, and so are its states."""
+    monkeypatch.setattr(recurrent, "SEQUENCES", 40)
     agent = make_agent("DI", replace(METHODS[arm], width=32), [0])
     driver, layout = Driver(agent, "DI", block_contexts("DI", [0])["train"]), agent.layout
     seen, states = [], []
@@ -115,8 +116,10 @@ def test_what_is_trained_on_is_what_was_acted_on(arm):
     replay = Replay(layout, 1, 20, layout.horizon, agent.device)
     replay.add(driver.history.episode().unflatten(1, (20,)))
     batch = sample_sequences(replay, generators((0,)))
-    context = torch.randint(20, (5,), generator=generators((0,))[0])
-    for b in range(5):
+    context = torch.randint(20, (40,), generator=generators((0,))[0])
+    # where episodes begin
+    assert not seen[0][:, layout.n_obs :].any() and layout.window in batch.time[0, :, :-1]
+    for b in range(40):
         for i, t in enumerate(batch.time[0, b, :-1].tolist()):
             steps = torch.cat([batch.obs[0, b, i], batch.previous[0, b, i]])
             assert torch.equal(steps, seen[t][context[b]])

@@ -61,6 +61,56 @@ def test_a_seed_alone_is_the_seed_in_a_block_up_to_rounding(arm, tmp_path):
     assert losses(alone) != pytest.approx(losses(block[0]), rel=1e-2)
 
 
+class OneAfterTheOther(Trainer):
+    """The order in which one would write a step down: act, step, store, update."""
+
+    def _train_step(self):
+        driver, horizon = self.driver, self.agent.layout.horizon
+        recurrent, learning = self.settings.method.recurrence != "none", self.step >= self.settings.random_steps
+        if self.step % horizon == 0:
+            if learning or recurrent:
+                driver.warm_up()
+            else:
+                if self.step:
+                    driver.reset()
+                driver.history.carry_over()
+        action = driver.act(self._draw(torch.randn)) if learning or recurrent else 2.0 * self._draw(torch.rand) - 1.0
+        if recurrent:
+            action = self.agent.explore(action, self._draw(torch.randn), self.step)
+        ended = driver.step(action)[1]
+        if ended:
+            self.replay.add(driver.history.episode().unflatten(1, (driver.batch,)))
+        self.step += 1
+        if learning:
+            self._learn()
+
+
+@pytest.mark.parametrize("arm", ["dr", "dma-star-sh", "dma-pearl", "amago"])
+def test_updates_beside_the_environments_change_nothing(arm, tmp_path):
+    """Bit for bit the run in which nothing overlaps, through the ends of episodes and of replay."""
+    short = settings(arm, horizon=8, random_steps=16, eval_every=48, replay_capacity=24, per_context=1)
+    short = change(short, method=replace(short.method, window=5))
+    loops = {"beside": Trainer, "after": OneAfterTheOther}
+    beside, after = (loop(short, (0, 1), 48, tmp_path / name, progress=False).run() for name, loop in loops.items())
+    assert digests(beside) == digests(after)
+
+
+def test_what_overlaps_with_what(tmp_path, monkeypatch):
+    """An update goes before the environments' step, but for the last of an episode, whose transitions it may draw."""
+    trainer = Trainer(settings(horizon=5, random_steps=5, eval_every=15), [0], 15, tmp_path, progress=False)
+    seen = []
+
+    def watch(owner, name, letter):
+        method = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, **k: (seen.append(letter), method(*a, **k))[1])
+
+    for watched in ((trainer.agent, "update", "u"), (trainer.driver.env, "step", "s"), (trainer.replay, "add", "a")):
+        watch(*watched)
+    trainer.run()
+    warm_up = "s" * 24
+    assert "".join(seen) == "sssss" + "a" + 2 * (warm_up + "ususususs" + "au")
+
+
 def test_a_raw_run_says_what_it_is(tmp_path):
     (path,) = train(tmp_path, "dma-star")
     run = read_run(path)
@@ -73,6 +123,7 @@ def test_a_raw_run_says_what_it_is(tmp_path):
     assert {"dynamics_loss", "critic_loss", "actor_loss", "alpha", "entropy", "q"} <= set(run.frame["metric"])
     agent, meta = load_policy(path.with_suffix(".safetensors"))
     assert meta["steps"] == 300 and agent.n == 1
+    assert (run.meta["machine"]["device"], run.meta["machine"]["tf32"]) == ("cpu", False)
 
 
 def test_wall_time_is_counted_once(tmp_path):
@@ -259,6 +310,20 @@ def test_impossible_runs(tmp_path, seeds, steps, said):
 def test_cuda_is_refused_where_there_is_none(tmp_path):
     with pytest.raises(UserError, match="needs a CUDA machine"):
         Trainer(settings(), [0], 300, tmp_path, device="cuda")
+
+
+@pytest.mark.parametrize("options, said", [(dict(device="gpu"), "unknown device 'gpu'"), (dict(tf32=True), "CUDA dev")])
+def test_impossible_devices(tmp_path, options, said):
+    with pytest.raises(UserError, match=said):
+        Trainer(settings(), [0], 300, tmp_path, **options)
+
+
+def test_tf32_is_off_unless_asked_for():
+    """PyTorch's defaults would let recurrent layers on a GPU round to TF32."""
+    for tf32, name in ((True, "tf32"), (False, "ieee")):
+        training.configure_cuda(tf32)
+        assert torch.backends.cuda.matmul.fp32_precision == name
+        assert not torch.backends.cudnn.enabled
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not os.path.ismount("/proc"), reason="needs a folder that root cannot write")

@@ -117,9 +117,9 @@ class Twin:
         if "critic_hypernetwork" in source:
             both = source["critic_hypernetwork"]
             parts["critic_hypernetwork"] = nn.ModuleList(TwinHypernetwork(both, i) for i in (0, 1))
-        self.parts = nn.ModuleDict(parts)
+        self.parts = nn.ModuleDict(parts).to(agent.device)
         self.targets = nn.ModuleDict({k: copy.deepcopy(v) for k, v in parts.items() if k.startswith("critic")})
-        self.log_alpha = nn.Parameter(torch.zeros(()))
+        self.log_alpha = nn.Parameter(torch.zeros((), device=agent.device))
         self.grads: dict[nn.Parameter, torch.Tensor] = {}  # what each optimiser used last
 
         def adam(lr, *names):

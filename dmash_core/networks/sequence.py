@@ -43,7 +43,7 @@ class Statistics(nn.Module):
 
     def normalise(self, rows: Tensor) -> Tensor:
         """Rows (N, R, d) with mean 0 and deviation 1; entries that hardly vary are only centred."""
-        scale = torch.where(self.var > 1e-4, self.std, 1.0)
+        scale = self.std.masked_fill(self.var <= 1e-4, 1.0)
         return (rows - self.mean.unsqueeze(1)) / scale.unsqueeze(1)
 
 
@@ -185,10 +185,17 @@ class Decoder(nn.Module):
         self.first, self.second, self.head = (Linear((n_seeds,), a, b, generators) for a, b in pairwise(sizes))
 
     def forward(self, steps: Tensor, z: Tensor) -> Tensor:
-        """s' (N, B, Z, J, d_s) of J steps [s, a] (N, B, J, d_s + d_a) under each of Z codes (N, B, Z, n_code)."""
+        """s' (N, B, Z, J, d_s) of J steps [s, a] (N, B, J, d_s + d_a) under each of Z codes (N, B, Z, n_code).
+
+        Four windows at a time, for the activations of all would not fit a cache.
+        """
+        chunks = zip(steps.split(4, dim=1), z.split(4, dim=1), strict=True)
+        return torch.cat([self._pairs(*chunk) for chunk in chunks], dim=1)
+
+    def _pairs(self, steps: Tensor, z: Tensor) -> Tensor:
         w_step, w_code = self.first.weight.unsqueeze(1).split([steps.shape[-1], z.shape[-1]], dim=2)
-        x = torch.relu((z @ w_code).unsqueeze(3) + (steps @ w_step + self.first.bias.unsqueeze(1)).unsqueeze(2))
-        return self.head(torch.relu(self.second(x.flatten(1, 3)))).unflatten(1, x.shape[1:4])
+        x = torch.relu_((z @ w_code).unsqueeze(3) + (steps @ w_step + self.first.bias.unsqueeze(1)).unsqueeze(2))
+        return self.head(torch.relu_(self.second(x.flatten(1, 3)))).unflatten(1, x.shape[1:4])
 
 
 def _heads(x: Tensor) -> Tensor:
