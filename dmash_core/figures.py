@@ -618,6 +618,24 @@ def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
     return fig, table
 
 
+def by_picture(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
+    """Which runs each picture of learning curves shows: its name -> (environment, runs). Every run is in one at least."""
+    pictures = {}
+    for env in sorted({run.meta["env"] for run in runs}):
+        here = [run for run in runs if run.meta["env"] == env]
+        arms = {run.meta["arm"] for run in here}
+        drawn = {
+            "learning-curves": arms & {*MAIN_ARMS},
+            # beside the two arms that the others vary
+            "architecture": arms & {*ARCHITECTURE} if arms & {*ARCHITECTURE} - {*MAIN_ARMS} else set(),
+            "other-arms": arms - {*MAIN_ARMS, *ARCHITECTURE},
+        }
+        for name, chosen in drawn.items():
+            if chosen:
+                pictures[f"{name}-{env}"] = env, [run for run in here if run.meta["arm"] in chosen]
+    return pictures
+
+
 def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
     """Make every figure and table from the runs under `runs_dir`, and say for each file what was done; the paths.
 
@@ -630,13 +648,8 @@ def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") ->
         print(f"no runs in {runs_dir}: no figures to draw")
         return []
     written = []
-    for env in sorted({run.meta["env"] for run in runs}):
-        arms = {run.meta["arm"] for run in runs if run.meta["env"] == env}
-        drawn = {"learning-curves": (MAIN_ARMS, arms), "architecture": (ARCHITECTURE, arms - {*MAIN_ARMS})}
-        for name, (chosen, new) in drawn.items():
-            if new & {*chosen}:
-                some = [run for run in runs if run.meta["env"] == env and run.meta["arm"] in chosen]
-                written += save(*learning_curves(some, env), f"{name}-{env}", out_dir)
+    for name, (env, drawn) in by_picture(runs).items():
+        written += save(*learning_curves(drawn, env), name, out_dir)
     table = aer_table(runs)
     written += save(interval_figure(table), table, "aer", out_dir)
     written.append(Path(out_dir) / "aer.md")

@@ -385,7 +385,7 @@ def test_what_is_committed_is_not_older_than_the_raw_runs():
         assert claims.with_table(readme, table) == readme, "run: dmash claims --readme"
     found = list(evidence.runs.values())
     tables = {"aer": figures.aer_table(found)}
-    tables |= {f"learning-curves-{e}": figures.learning_table(found, e) for e in {r.meta["env"] for r in found}}
+    tables |= {name: figures.learning_table(drawn, env) for name, (env, drawn) in figures.by_picture(found).items()}
     for name, table in tables.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         assert (claims.ROOT / "figures" / f"{name}.csv").read_text() == text, "run: make figures"

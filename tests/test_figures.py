@@ -211,7 +211,8 @@ def test_the_same_runs_give_the_same_bytes(some, tmp_path):
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
     first = contents(tmp_path / "a")
-    stems, suffixes = ("learning-curves-DI", "learning-curves-ODE", "aer"), ("pdf", "png", "csv")
+    stems = ("learning-curves-DI", "other-arms-DI", "learning-curves-ODE", "aer")
+    suffixes = ("pdf", "png", "csv")
     assert set(first) == {f"{stem}.{suffix}" for stem in stems for suffix in suffixes} | {"aer.md"}
     assert first == contents(tmp_path / "b") == contents(tmp_path / "c")
     for name, data in first.items():
@@ -229,8 +230,17 @@ def test_the_same_runs_give_the_same_bytes(some, tmp_path):
 
 def test_the_csv_is_what_is_drawn(some, tmp_path):
     figures.build_all(some, tmp_path)
-    back = pd.read_csv(tmp_path / "learning-curves-DI.csv")
-    pd.testing.assert_frame_equal(back, figures.learning_table(runs.scan(some)[0], "DI"), check_dtype=False, rtol=1e-5)
+    back = pd.concat([pd.read_csv(tmp_path / f"{name}-DI.csv") for name in ("learning-curves", "other-arms")])
+    table = figures.learning_table(runs.scan(some)[0], "DI")
+    pd.testing.assert_frame_equal(back.reset_index(drop=True), table, check_dtype=False, rtol=1e-5)
+
+
+def test_every_run_is_in_a_picture_and_the_architectures_beside_what_they_vary(some):
+    put(some, arm="dma-sh", level=1)
+    found = runs.scan(some)[0]
+    pictures = figures.by_picture(found)
+    assert {run.path for _, drawn in pictures.values() for run in drawn} == {run.path for run in found}
+    assert {run.meta["arm"] for run in pictures["architecture-DI"][1]} == {"dma-star-sh", "dma-sh"}
 
 
 def test_build_all_names_bad_runs_and_leaves_them_out(some, tmp_path, capsys):
