@@ -619,7 +619,7 @@ def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
 
 
 def by_picture(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
-    """Which runs each picture of learning curves shows: its name -> (environment, runs). Every run is in one at least."""
+    """Which runs each picture of learning curves shows: name -> (environment, runs); every run is in one."""
     pictures = {}
     for env in sorted({run.meta["env"] for run in runs}):
         here = [run for run in runs if run.meta["env"] == env]

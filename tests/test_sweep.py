@@ -12,7 +12,9 @@ import faults
 import pytest
 
 from dmash_core import cli, sweep
+from dmash_core.benchmark.suite import SUITE
 from dmash_core.errors import UserError
+from dmash_core.methods import MAIN_ARMS
 from dmash_core.runs import run_path
 from dmash_core.sweep import Claim, Folder, Sweep, load_profile
 
@@ -73,10 +75,13 @@ def test_undisturbed(good, capsys, monkeypatch):
 
 def test_profiles():
     first = load_profile("first")
-    assert len(first) == 18 + 12 + 16 and {cell.steps for cell in first} == {50_000}
+    assert len(first) == 18 + 12 + 16 + 4 and {cell.steps for cell in first} == {50_000, 30_000}
     assert [str(c) for c in first[:2]] == ["DI dr seed 0", "DI concat seed 0"]
-    assert len({cell.key for cell in load_profile("paper")}) == len(load_profile("paper")) == 4 * 6 * 10
-    assert {cell.steps for cell in load_profile("paper")} == {100_000}
+    paper = load_profile("paper")
+    assert len({cell.key for cell in paper}) == len(paper)
+    assert all(cell.steps == SUITE.get(cell.env, SUITE["ODE"]).gradient_steps for cell in paper)
+    # ten seeds of the paper's arms in every environment of fixed context sets, whatever else is asked
+    assert {(env, arm, seed) for env in SUITE for arm in MAIN_ARMS for seed in range(10)} <= {c.key for c in paper}
 
 
 def test_a_cell_named_twice_is_trained_once(tmp_path):

@@ -48,11 +48,14 @@ def test_two_runs_are_equal_and_two_seeds_are_not(arm, tmp_path):
 
 @pytest.mark.parametrize("arm", ["dr", "da", "dma-star-sh"])
 def test_a_seed_alone_is_the_seed_in_a_block_up_to_rounding(arm, tmp_path):
-    """docs/deviations.md says why not bit for bit. The first 50 updates' losses agree to 1e-4."""
+    """docs/deviations.md says why not bit for bit. The first 50 updates' losses agree to 1e-4.
+
+    The measures of embeddings are left out: Informativeness counts neighbours and jumps with a rounding of the codes.
+    """
 
     def losses(paths):
         frame = read_run(paths).frame
-        frame = frame[(frame["step"] == 150) & (frame["metric"] != "return")]
+        frame = frame[(frame["step"] == 150) & frame["split"].isna()]
         return dict(zip(frame["metric"], frame["value"], strict=True))
 
     block = train(tmp_path / "block", arm, seeds=(4, 5, 6), steps=150)
