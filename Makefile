@@ -15,7 +15,7 @@ export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults claim claims report test-gpu lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults maps claim claims report test-gpu lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -74,6 +74,9 @@ runs: setup ## work on the grid of training runs: PROFILE=first|paper HOURS=2 JO
 
 faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
 	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
+
+maps: setup ## return over the context plane of every committed network of DI (a minute each on one core); then make figures
+	for c in $(wildcard $(RUNS)/DI/*/seed-0.safetensors); do $(DMASH) evaluate $$c --grid 39 --rollouts 20 || exit 1; done
 
 claim: setup ## check one claim of the paper: ID=T9 (seconds to 2 min, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
 	$(DMASH) claims --id $(or $(ID),$(error say which claim, for instance: make claim ID=T9)) --runs $(RUNS) $(if $(TRAIN),--train --jobs $(or $(JOBS),1))
