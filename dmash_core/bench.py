@@ -25,7 +25,7 @@ from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
 from dmash_core.runs import provenance, read_run, run_path
 from dmash_core.sweep import Cell, Sweep
-from dmash_core.training import Trainer, TrainSettings, configure_cpu
+from dmash_core.training import Trainer, TrainSettings, available_cores, configure_cpu
 
 TESTS = Path(__file__).parent.parent / "tests"
 TARGET = 300.0  # updates a second
@@ -88,7 +88,7 @@ def measure_workers(jobs: int, say: Callable[[str], None], steps: int = 2000) ->
                 start = (seconds[1] - training) / jobs
     row = {"jobs": jobs, "steps": steps, "speed_up": round(seconds[1] / seconds[jobs], 3), "start_s": round(start, 2)}
     say(f"{jobs} workers are {row['speed_up']} times as fast as one")
-    return row | {k: v for k, v in metas[0].items() if k in ("machine", "git_commit", "finished")}
+    return row | _origin(metas[0])
 
 
 def measure_gpu(
@@ -151,7 +151,7 @@ def measure_block(
             with torch.profiler.profile() as profile:
                 run(5)
             row["profile"] = profile.key_averages().table(sort_by="self_device_time_total", row_limit=15)
-        return row | _origin(trainer)
+        return row | _origin(trainer.origin)
 
 
 def measure_wait(
@@ -159,7 +159,7 @@ def measure_wait(
 ) -> dict:
     """Milliseconds of a training step of ``n`` seeds, everything included, and the share that waits for environments:
     what is saved where they return at once what they returned in an episode before. Simulators use all cores."""
-    configure_cpu(len(os.sched_getaffinity(0)))
+    configure_cpu(available_cores())
     with tempfile.TemporaryDirectory() as folder:
         trainer = _past_random_phase(_trainer(env, arm, method, folder, range(n), device, **options))
 
@@ -176,7 +176,7 @@ def measure_wait(
             setattr(vector, name, partial(_next, itertools.cycle(results)))
         saved = 1.0 - _seconds(episode, episodes) / real
     row = {"env": env, "arm": arm, "window": trainer.agent.layout.window, "seeds": n, "waits": round(saved, 3)}
-    return row | {"ms_per_step": round(1e3 * real / trainer.agent.layout.horizon, 3)} | _origin(trainer)
+    return row | {"ms_per_step": round(1e3 * real / trainer.agent.layout.horizon, 3)} | _origin(trainer.origin)
 
 
 def _recorded(owner, name: str) -> list:
@@ -205,10 +205,10 @@ def _apart(function: Callable[..., dict], *arguments, **options) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _origin(trainer: Trainer) -> dict:
-    return {k: v for k, v in trainer.origin.items() if k in ("machine", "versions", "git_commit")} | {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat()
-    }
+def _origin(found: dict) -> dict:
+    """Where and when something was measured, of the `provenance` in ``found``."""
+    kept = {k: found[k] for k in ("machine", "versions", "git_commit")}
+    return kept | {"date": datetime.datetime.now(datetime.UTC).date().isoformat()}
 
 
 def _twin(agent):
@@ -293,7 +293,7 @@ def measure_arm(
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "threads": torch.get_num_threads(),
         "matmul": matmul,
-        **{k: v for k, v in trainer.origin.items() if k in ("machine", "git_commit")},
+        **_origin(trainer.origin),
     }
 
 
@@ -336,7 +336,7 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
     time; ratio_cpu, of one thread, is of CPU time, which other work on the machine changes less. load: the runnable
     processes per core at the end.
     """
-    cores, origin, rows = len(os.sched_getaffinity(0)), provenance(), []
+    cores, origin, rows = available_cores(), _origin(provenance()), []
     columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores", "ratio_cpu")
     say(f"{'env':12}" + "".join(f"{c:>18}" for c in columns))
     for env in DM_CONTROL:
@@ -358,7 +358,7 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
         values = (*speeds, *ratios[:2, 0].tolist(), float(ratios[0, 1]))
         row = {"env": env, **dict(zip(columns, values, strict=True)), "cores": cores}
         rows.append(row | {"load": round(os.getloadavg()[0] / os.cpu_count(), 1)})
-        rows[-1] |= {key: origin[key] for key in ("git_commit", "machine")}
+        rows[-1] |= origin
         say(f"{env:12}" + "".join(f"{row[c]:>18}" for c in columns))
     return rows
 

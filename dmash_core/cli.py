@@ -1,7 +1,6 @@
 """The command line, ``dmash COMMAND``. A user's mistake is one sentence and exit status 2."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -25,16 +24,11 @@ def parse_seeds(words: tuple[str, ...]) -> list[int]:
     return seeds
 
 
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _train(argv: list[str]) -> None:
     from dmash_core.agent import SACSettings
     from dmash_core.benchmark.suite import get_spec
     from dmash_core.methods import Method, get_method
-    from dmash_core.training import Trainer, TrainSettings, configure_cpu
+    from dmash_core.training import Trainer, TrainSettings, available_cores, configure_cpu
 
     # The arm decides the defaults of the method's options, so it is looked up before the rest is parsed.
     arm = next((b for a, b in zip(argv, argv[1:], strict=False) if a == "--arm"), None)
@@ -78,7 +72,7 @@ def _train(argv: list[str]) -> None:
         sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
 
     args = tyro.cli(Train, prog="dmash train", args=argv)
-    threads = (1 if args.device == "cpu" else _cores()) if args.threads is None else args.threads
+    threads = (1 if args.device == "cpu" else available_cores()) if args.threads is None else args.threads
     if threads < 1:
         raise UserError(f"threads must be at least 1, not {threads}")
     get_spec(args.env)
@@ -289,6 +283,7 @@ def _bench(argv: list[str]) -> None:
 
 def _sweep(argv: list[str]) -> None:
     from dmash_core.sweep import GRID, Folder, Sweep, load_profile, ray_workers
+    from dmash_core.training import available_cores
 
     def sweep(
         profile: str = "paper",
@@ -314,7 +309,7 @@ def _sweep(argv: list[str]) -> None:
             grid: the file of profiles.
         """
         cells, launch = load_profile(profile, grid), None
-        cores = _cores()
+        cores = available_cores()
         if status:
             result = Folder(out).status(cells)
             for (env, arm), speed in result.speeds.items():

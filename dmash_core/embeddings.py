@@ -175,9 +175,7 @@ def rollout_codes(
     Runs ``rollouts`` episodes of the mean policy in each context, after the warm-up.
     """
     driver = Driver(agent, env, contexts[None], rollouts)
-    driver.warm_up([(seed, EVALUATION_STREAM, i) for i in range(driver.batch)])
-    while not driver.step(driver.mean_action())[1]:
-        pass
+    driver.episode([(seed, EVALUATION_STREAM, i) for i in range(driver.batch)])
     return {suffix: z[0].double().numpy() for suffix, z in codes(driver, [seed], 0, windows).items()}
 
 

@@ -36,6 +36,11 @@ class ArmStyle:
     line: object = "-"
     marker: str = "o"
 
+    @property
+    def look(self) -> dict:
+        """The arguments of a line that is drawn in this style."""
+        return {"color": self.color, "linestyle": self.line, "marker": self.marker}
+
 
 _DASH, _DOT, _DASHDOT = (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2))
 ARMS = {
@@ -82,12 +87,13 @@ def arm_style(label: str) -> ArmStyle:
     return ArmStyle(f"{style.name} ({', '.join(options)})", style.color, _DOT, style.marker) if options else style
 
 
-def _arm_order(label: str) -> tuple:
+def arm_order(label: str) -> tuple:
+    """Sorts labels of arms as the paper orders them, unknown ones last."""
     slug = label.split("+")[0]
     return (_ORDER.index(slug) if slug in _ORDER else len(_ORDER), label)
 
 
-def _styled(function):
+def styled(function):
     """Run `function` under the project's style alone, whatever the user's own matplotlib settings are."""
 
     @functools.wraps(function)
@@ -103,7 +109,7 @@ def _kilo(steps: float) -> str:
     return f"{steps / 1000:g}k" if steps >= 1000 else f"{steps:g}"
 
 
-@_styled
+@styled
 def save(fig: Figure, table: pd.DataFrame, name: str, out_dir: str | Path) -> list[Path]:
     """Write `fig` as {name}.pdf and .png and `table` as {name}.csv; the paths written. UserError where that fails."""
     out_dir = Path(out_dir)
@@ -142,7 +148,7 @@ def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
     scores = aer(load_returns([run for run in runs if run.meta["env"] == env]))
     rows = [
         {"env": env, "arm": arm, "split": split, **row}
-        for arm in sorted(scores["arm"].unique(), key=_arm_order)
+        for arm in sorted(scores["arm"].unique(), key=arm_order)
         for split in SPLITS
         for cell in [scores[(scores["arm"] == arm) & (scores["split"] == split)]]
         for row in _summary(cell, _common_steps(cell))
@@ -151,7 +157,7 @@ def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
     return table.astype({"step": int, **dict.fromkeys(["aer", "low", "high"], float)})  # an empty table too
 
 
-@_styled
+@styled
 def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame]:
     """AER against steps in `env`: the figure and its table (`learning_table`). UserError where `env` has no runs.
 
@@ -166,9 +172,9 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
     top, handles, columns = get_spec(env).score_high, [], min(2, len(lengths))
     fig = Figure(figsize=(7.0, 2.3 + 0.17 * math.ceil(len(lengths) / columns)))
     axes = fig.subplots(1, len(SPLITS), sharex=True, sharey=True)
-    for arm in sorted(lengths, key=_arm_order):
+    for arm in sorted(lengths, key=arm_order):
         style = arm_style(arm)
-        look = {"color": style.color, "linestyle": style.line, "marker": style.marker}
+        look = style.look
         for split, ax in zip(SPLITS, axes, strict=True):
             curve = table[(table["arm"] == arm) & (table["split"] == split)]
             x = curve["step"] / 1000
@@ -198,7 +204,7 @@ def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | N
     """
     rows = []
     for env, arm in sorted(
-        {(run.meta["env"], run.meta["arm"]) for run in runs}, key=lambda key: (key[0], _arm_order(key[1]))
+        {(run.meta["env"], run.meta["arm"]) for run in runs}, key=lambda key: (key[0], arm_order(key[1]))
     ):
         own = [run for run in runs if (run.meta["env"], run.meta["arm"]) == (env, arm)]
         for metric in metrics:
@@ -213,7 +219,7 @@ def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | N
     return pd.DataFrame(rows, columns=["env", "arm", "metric", "split", "step", "seeds", "value", "low", "high"])
 
 
-@_styled
+@styled
 def diagnostic_curves(
     table: pd.DataFrame, metrics: dict[str, str], envs: Sequence[str], arms: Sequence[str], scale: str = "linear"
 ) -> Figure:
@@ -229,7 +235,7 @@ def diagnostic_curves(
                 if curve.empty:
                     missing.append(style.name)
                     continue
-                x, look = curve["step"] / 1000, {"color": style.color, "linestyle": style.line, "marker": style.marker}
+                x, look = curve["step"] / 1000, style.look
                 ax.plot(x, curve["value"], **look, markevery=max(1, len(x) // 8))
                 ax.fill_between(x, curve["low"], curve["high"], color=style.color, alpha=0.13, linewidth=0.4)
             if missing:
@@ -247,7 +253,7 @@ def diagnostic_curves(
         if arm in seeds.index:
             style, count = arm_style(arm), " to ".join(map(str, dict.fromkeys(seeds.loc[arm])))
             said = f"{style.name} (n = {count}{', no interval' if seeds.loc[arm, 'max'] == 1 else ''})"
-            handles.append(Line2D([], [], color=style.color, linestyle=style.line, marker=style.marker, label=said))
+            handles.append(Line2D([], [], **style.look, label=said))
     if handles:
         fig.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3)
     return fig
@@ -265,7 +271,7 @@ def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str]
     envs, asked = [*dict.fromkeys([*envs, *sorted(scores["env"].unique())])], set(arms)
     rows = []
     for env in envs:
-        for arm in sorted({*asked, *scores["arm"].unique()}, key=_arm_order):
+        for arm in sorted({*asked, *scores["arm"].unique()}, key=arm_order):
             both = scores[(scores["env"] == env) & (scores["arm"] == arm)]
             if both.empty and "+" in arm and arm not in asked:
                 continue
@@ -362,7 +368,7 @@ def score_table(
     """
     ends = _scored(_ends(aer(load_returns(list(runs)))))
     envs = [*dict.fromkeys([*envs, *sorted(ends["env"].unique())])]
-    arms = sorted({*arms, *ends["arm"].unique()}, key=_arm_order)
+    arms = sorted({*arms, *ends["arm"].unique()}, key=arm_order)
     rows = []
     for env, members, value in [
         *[(env, [env], "aer") for env in envs], *[(name, members, "score") for name, members in groups(envs).items()]
@@ -452,7 +458,7 @@ def pair_table(
     return pd.DataFrame(rows, columns=_SCORE_COLUMNS).astype(dict.fromkeys(["value", "low", "high"], float))
 
 
-@_styled
+@styled
 def interval_figure(
     table: pd.DataFrame,
     value: str = "aer",
@@ -519,7 +525,7 @@ def context_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@_styled
+@styled
 def context_figure(table: pd.DataFrame) -> Figure:
     """`context_table` drawn: a row of panels per arm, a panel per set, a point per context instance.
 
@@ -529,7 +535,7 @@ def context_figure(table: pd.DataFrame) -> Figure:
     dimensions = get_spec(env).dimensions
     columns = [f"c{j}" for j in range(len(dimensions))]
     order = sorted(columns, key=lambda column: dimensions[int(column[1:])].values is None)
-    arms = sorted(table["arm"].unique(), key=_arm_order)
+    arms = sorted(table["arm"].unique(), key=arm_order)
     fig = Figure(figsize=(7.0, 0.9 + 0.85 * len(arms)))
     axes = fig.subplots(len(arms), len(SPLITS), sharex="col", sharey=True, squeeze=False)
     for arm, panels in zip(arms, axes, strict=True):
@@ -558,7 +564,7 @@ def sweep_table(runs: Sequence[Run], points: Sequence[tuple[str, object, str, st
     return points.merge(aer_table(runs, points["env"].unique(), points["arm"].unique()), on=["env", "arm"])
 
 
-@_styled
+@styled
 def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
     """`sweep_table` drawn: a panel per set, a line per `line` (an arm) over the values x in the order of the table.
 
@@ -569,7 +575,7 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
     axes, handles = fig.subplots(1, len(SPLITS), sharey=True), []
     for line, part in table.groupby("line", sort=False):
         style, there = arm_style(line), part.dropna(subset="aer")
-        look = {"color": style.color, "linestyle": style.line, "marker": style.marker}
+        look = style.look
         for split, ax in zip(SPLITS, axes, strict=True):
             curve = part[part["split"] == split]
             x = np.array([xs.index(value) for value in curve["x"]], dtype=float)
@@ -592,7 +598,7 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
     return fig
 
 
-@_styled
+@styled
 def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
     """What a claim compares: ours (dot, 95 % interval) and the published value (open diamond), a line per comparison.
 

@@ -17,7 +17,7 @@ from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.checkpoint import crc32
 from dmash_core.errors import UserError
 from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, Driver, EvalSettings
-from dmash_core.figures import _arm_order, _styled, arm_style, save
+from dmash_core.figures import arm_order, arm_style, save, styled
 from dmash_core.runs import provenance
 from dmash_core.statistics import episode_interval, mean_interval
 from dmash_core.training import load_policy
@@ -164,7 +164,7 @@ def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
     return places
 
 
-@_styled
+@styled
 def context_map(maps: pd.DataFrame, env: str) -> tuple[Figure, pd.DataFrame]:
     """Return over the context plane of `env`, a panel for each arm in `maps` (`read_maps`), mean over seeds; and below
     return against the distance from the training box. The figure and the rows it is drawn from; UserError for none.
@@ -174,7 +174,7 @@ def context_map(maps: pd.DataFrame, env: str) -> tuple[Figure, pd.DataFrame]:
         raise UserError(f"there are no maps of {env} to draw")
     x, y = get_spec(env).dimensions
     table = table[[x.name, y.name, *COLUMNS]]  # without the dimensions of other environments
-    top, arms = get_spec(env).score_high, sorted(table["arm"].unique(), key=_arm_order)
+    top, arms = get_spec(env).score_high, sorted(table["arm"].unique(), key=arm_order)
     flat = y.values is not None
     columns, height = 3, 0.8 if flat else 1.6
     lines = -(-len(arms) // columns)

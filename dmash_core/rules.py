@@ -22,22 +22,19 @@ import numpy as np
 import pandas as pd
 
 from dmash_core import embeddings, statistics, theory
+from dmash_core.benchmark.contexts import distance_outside
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
-from dmash_core.figures import SLUGS, arm_style
+from dmash_core.figures import PUBLISHED, SLUGS, arm_style, groups
 from dmash_core.methods import Method, get_method
 from dmash_core.regret import worst_case_regret
 from dmash_core.runs import Run, scan
-from dmash_core.training import TrainSettings, load_policy, make_agent
+from dmash_core.training import TrainSettings, first_difference, load_policy, make_agent
 
 ROOT = Path(__file__).resolve().parents[1]
 VERDICTS = ("reproduced", "contradicted", "undecided", "not checked")
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_CHECKED = VERDICTS
-GROUPS = {
-    "All": tuple(SUITE),
-    "Overlap": tuple(env for env, spec in SUITE.items() if spec.overlapping),
-    "Non-overlap": tuple(env for env, spec in SUITE.items() if not spec.overlapping),
-}
+GROUPS = groups(SUITE)
 HALF = 0.5
 """Share of the claim's steps from which on an order of arms is decided."""
 BOOTSTRAP_SEEDS, T_SEEDS = 5, 3
@@ -89,16 +86,11 @@ def _numbers(value: float, low: float, high: float, factor: float = 1.0) -> dict
     }
 
 
-def _difference(found: dict, wanted: dict, prefix: str = "") -> str | None:
+def _difference(found: dict, wanted: dict) -> str | None:
     """The first setting that both have with different values, in words. A setting that is younger than a run is not in
     that run, and then says nothing."""
-    for key in wanted.keys() & found.keys():
-        if isinstance(wanted[key], dict):
-            if inner := _difference(found[key], wanted[key], f"{prefix}{key}."):
-                return inner
-        elif found[key] != wanted[key]:
-            return f"{prefix}{key} is {found[key]} and not {wanted[key]}"
-    return None
+    differs = first_difference(found, wanted)
+    return differs and "{} is {} and not {}".format(*differs)
 
 
 def departure(run: Run) -> str | None:
@@ -245,7 +237,7 @@ def check_published(check: dict, claim, evidence: Evidence) -> list[Finding]:
 @cache
 def published_values() -> dict[str, dict]:
     """The rows of published.csv by id; numbers as float, NaN where there is none."""
-    return {row["id"]: row for row in pd.read_csv(ROOT / "published.csv").to_dict("records")}
+    return {row["id"]: row for row in pd.read_csv(PUBLISHED).to_dict("records")}
 
 
 def _against(row: dict, claim, evidence: Evidence) -> Finding:
@@ -363,22 +355,11 @@ def check_distance(check: dict, claim, evidence: Evidence) -> list[Finding]:
     return findings
 
 
-def training_distance(env: str, contexts: np.ndarray) -> np.ndarray:
-    """Distance of contexts (C, d) to the box of the training ranges, each dimension in widths of its range; discrete
-    dimensions, whose values are all trained, count nothing."""
-    total = np.zeros(len(contexts))
-    for dimension, c in zip(get_spec(env).dimensions, np.asarray(contexts, float).T, strict=True):
-        if dimension.train is not None:
-            low, high = dimension.train
-            total += (np.maximum(np.maximum(low - c, c - high), 0) / (high - low)) ** 2
-    return np.sqrt(total)
-
-
 def _slope(run: Run, step: int) -> float:
     frame = run.frame
     rows = frame[(frame["metric"] == "return") & (frame["split"] == "eval-out") & (frame["step"] == step)]
     means, spec = rows.groupby("context")["value"].mean(), get_spec(run.meta["env"])
-    distance = training_distance(run.meta["env"], run.meta["contexts"]["eval-out"])[means.index.to_numpy(int)]
+    distance = distance_outside(spec.dimensions, run.meta["contexts"]["eval-out"])[means.index.to_numpy(int)]
     return float(np.polyfit(distance, statistics.normalise(means, spec.score_low, spec.score_high), 1)[0])
 
 
@@ -604,8 +585,7 @@ def _efficiency(row: dict) -> Finding:
 
 @cache
 def _parameters(env: str, arm: str) -> int:
-    agent = make_agent(env, get_method(arm), [0])
-    return sum(parameter.numel() for group in agent.groups.values() for parameter in group)
+    return sum(p.numel() for p in make_agent(env, get_method(arm), [0]).modules.parameters())
 
 
 def check_none(check: dict, claim, evidence: Evidence) -> list[Finding]:

@@ -327,7 +327,7 @@ def noise_experiment(
             clean = fit(net, task, len(seeds), steps=steps, stop=level)
             reached = clean <= 1.1 * level  # the level is met on other points than those of this clean error
             row = {"setting": setting, "class": kind, "parameters": parameters_per_seed(net)}
-            sizes.append(row | {"reached": int(reached.sum()), "clean": float(clean.median())})
+            sizes.append(row | {"reached": int(reached.sum()), "clean": float(clean.quantile(0.5))})
             for noise in noises:
                 found = noisy_error(net, task, len(seeds), centre, float(noise)).tolist()
                 errors += [

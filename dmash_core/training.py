@@ -7,6 +7,7 @@ states), so a run that was cut and continued by the same command ends in the sam
 import dataclasses
 import datetime
 import json
+import os
 import signal
 import tempfile
 import time
@@ -106,6 +107,11 @@ def make_agent(
     ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
     build = VariBAD if whole else Agent
     return build(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def configure_cpu(threads: int) -> str:
@@ -506,18 +512,26 @@ def same_config(found: dict, wanted: dict, where: Path) -> None:
     """
     defaults = {"method": dataclasses.asdict(Method()), "sac": dataclasses.asdict(SACSettings())}
     defaults |= {f.name: f.default for f in dataclasses.fields(TrainSettings) if f.name not in defaults}
+    if differs := first_difference(found, wanted, defaults):
+        name, had, value = differs
+        raise UserError(
+            f"{where} was made with {name} = {had}, but {value} is asked for: choose another --out, or delete it"
+        )
 
-    def compare(found, wanted, defaults, prefix=""):
-        for key, value in wanted.items():
-            if isinstance(value, dict):
-                compare(found.get(key, {}), value, defaults[key], f"{prefix}{key}.")
-            elif found.get(key, defaults[key]) != value:
-                raise UserError(
-                    f"{where} was made with {prefix}{key} = {found.get(key, defaults[key])}, but {value} is asked for: "
-                    f"choose another --out, or delete it"
-                )
 
-    compare(found, wanted, defaults)
+def first_difference(found: dict, wanted: dict, defaults: dict | None = None) -> tuple[str, object, object] | None:
+    """The first setting of ``wanted`` that ``found`` has otherwise: its name, and both values.
+
+    What ``found`` lacks has its default; without one it says nothing.
+    """
+    defaults = defaults or {}
+    for key, value in wanted.items():
+        if isinstance(value, dict):
+            if inner := first_difference(found.get(key, {}), value, defaults.get(key)):
+                return f"{key}.{inner[0]}", *inner[1:]
+        elif (had := found.get(key, defaults.get(key, value))) != value:
+            return key, had, value
+    return None
 
 
 def check_writable(folder: Path) -> None:

@@ -10,6 +10,8 @@ from test_cli import call
 from test_runs import make
 
 from dmash_core import claims, figures, regret, rules, runs
+from dmash_core.benchmark.contexts import distance_outside
+from dmash_core.benchmark.suite import get_spec
 from dmash_core.claims import CONTRADICTED, NOT_CHECKED, REPRODUCED, UNDECIDED, Claim, Evidence, Finding, Needs
 from dmash_core.methods import get_method, replace
 from dmash_core.training import TrainSettings
@@ -37,8 +39,8 @@ def _evaluations_of_these_runs(monkeypatch):
     inner = rules._difference
     keys = ("eval_every", "eval_rollouts")
 
-    def difference(found, wanted, *prefix):
-        return inner({k: v for k, v in found.items() if k not in keys}, wanted, *prefix)
+    def difference(found, wanted):
+        return inner({k: v for k, v in found.items() if k not in keys}, wanted)
 
     monkeypatch.setattr(rules, "_difference", difference)
 
@@ -205,8 +207,9 @@ def test_gains_over_a_part_of_the_environments_are_shown_and_not_judged(tmp_path
 
 def test_distance_to_the_training_range():
     # DI trains masses 0.5 to 1.5; inversion is discrete. ODE trains both coefficients from -5 to 5
-    np.testing.assert_allclose(rules.training_distance("DI", [[1.0, -1], [0.1, 1], [2.0, -1]]), [0, 0.4, 0.5])
-    np.testing.assert_allclose(rules.training_distance("ODE", [[5, -5], [8, -9]]), [0, 0.5])
+    di, ode = (get_spec(env).dimensions for env in ("DI", "ODE"))
+    np.testing.assert_allclose(distance_outside(di, [[1.0, -1], [0.1, 1], [2.0, -1]]), [0, 0.4, 0.5])
+    np.testing.assert_allclose(distance_outside(ode, [[5, -5], [8, -9]]), [0, 0.5])
 
 
 def test_tests_are_run_and_can_contradict(tmp_path, monkeypatch):

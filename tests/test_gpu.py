@@ -1,15 +1,14 @@
 """The GPU path on a GPU. All of it skips where there is none; tests/test_graphs.py is what a CPU can say of it."""
 
 import copy
-import signal
 
 import numpy as np
 import pytest
 import torch
+from stops import run_until
 from test_graphs import SEEDS, make
 from test_training import settings
 
-from dmash_core.errors import Interrupted
 from dmash_core.graphs import unchanged, use_graphs
 from dmash_core.methods import METHODS
 from dmash_core.runs import read_run
@@ -111,17 +110,7 @@ def test_resumed_run_equals_undisturbed_run(arm, tmp_path):
     """Stopped in the random phase, in mid-episode, at an episode's border."""
     whole = run(tmp_path / "whole", arm)
     for moment in (37, 149, 200):
-        trainer = Trainer(settings(arm), SEEDS, 300, tmp_path / "cut", "cuda", progress=False)
-        step = trainer._train_step
-
-        def until(trainer=trainer, step=step, moment=moment):
-            step()
-            if trainer.step == moment:
-                trainer.stop_signal = signal.SIGTERM
-
-        trainer._train_step = until
-        with pytest.raises(Interrupted):
-            trainer.run()
+        run_until(Trainer(settings(arm), SEEDS, 300, tmp_path / "cut", "cuda", progress=False), moment)
     cut = run(tmp_path / "cut", arm)
     assert [r.meta["digest"] for r in cut] == [r.meta["digest"] for r in whole]
     assert whole[0].meta["machine"]["device"] == "cuda" and whole[0].meta["machine"]["gpu"]

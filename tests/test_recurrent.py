@@ -2,15 +2,15 @@
 
 import copy
 import math
-import signal
 
 import pytest
 import torch
+from stops import run_until
 from torch import distributions, nn
 from torch.nn.functional import leaky_relu
 
 from dmash_core import recurrent
-from dmash_core.errors import Interrupted, UserError
+from dmash_core.errors import UserError
 from dmash_core.evaluation import Driver
 from dmash_core.methods import METHODS, replace
 from dmash_core.networks.layers import GRU
@@ -543,17 +543,7 @@ def train(out, arm, cuts=(), seeds=(0, 1)):
         "DI", arm, replace(METHODS[arm], width=16, window=4), random_steps=100, eval_every=150, eval_rollouts=1
     )
     for cut in cuts:
-        trainer = Trainer(settings, seeds, 300, out, progress=False)
-        step = trainer._train_step
-
-        def until(trainer=trainer, step=step, cut=cut):
-            step()
-            if trainer.step == cut:
-                trainer.stop_signal = signal.SIGTERM
-
-        trainer._train_step = until
-        with pytest.raises(Interrupted):
-            trainer.run()
+        run_until(Trainer(settings, seeds, 300, out, progress=False), cut)
     return [read_run(path).meta["digest"] for path in Trainer(settings, seeds, 300, out, progress=False).run()]
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace as change
 import numpy as np
 import pytest
 import torch
+from stops import run_until
 
 from dmash_core import recurrent, training
 from dmash_core.agent import SACSettings
@@ -148,17 +149,7 @@ def test_evaluation_of_the_final_networks_repeats_the_last_one(tmp_path):
 def interrupted_then_resumed(tmp_path, moments):
     """Stop in the loop at the given steps, each time with a new Trainer; returns the finished paths."""
     for moment in moments:
-        trainer = Trainer(settings("dma-star-sh"), [0, 1], 300, tmp_path, progress=False)
-        step = trainer._train_step
-
-        def until(trainer=trainer, step=step, moment=moment):
-            step()
-            if trainer.step == moment:
-                trainer.stop_signal = signal.SIGTERM
-
-        trainer._train_step = until
-        with pytest.raises(Interrupted, match=f"at step {moment} "):
-            trainer.run()
+        run_until(Trainer(settings("dma-star-sh"), [0, 1], 300, tmp_path, progress=False), moment)
     return train(tmp_path, "dma-star-sh", seeds=(0, 1))
 
 

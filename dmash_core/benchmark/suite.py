@@ -154,8 +154,9 @@ def overview() -> list[dict[str, str | int | float]]:
         }
         for spec in SUITE.values()
     ]
-    k = rows[3] | {"environment": "ODE-k", contexts: "c0, ..., c(k-1) as in ODE"}
-    return [*rows[:4], k, *rows[4:]]
+    after = list(SUITE).index("ODE") + 1
+    family = rows[after - 1] | {"environment": "ODE-k", contexts: "c0, ..., c(k-1) as in ODE"}
+    return [*rows[:after], family, *rows[after:]]
 
 
 def make_batch(

@@ -1,0 +1,22 @@
+"""A training that is told to stop at a given step, as a signal would tell it."""
+
+import signal
+
+import pytest
+
+from dmash_core.errors import Interrupted
+from dmash_core.training import Trainer
+
+
+def run_until(trainer: Trainer, moment: int) -> None:
+    """Run a trainer that gets SIGTERM during step ``moment``, and stops there with everything saved."""
+    step = trainer._train_step
+
+    def until():
+        step()
+        if trainer.step == moment:
+            trainer.stop_signal = signal.SIGTERM
+
+    trainer._train_step = until
+    with pytest.raises(Interrupted, match=f"at step {moment} "):
+        trainer.run()
