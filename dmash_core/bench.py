@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from dmash_core.agent import Agent
+from dmash_core.benchmark.mujoco import MujocoEnv
 from dmash_core.benchmark.suite import context_sets, get_spec, make_batch
 from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
@@ -328,16 +329,36 @@ class _DMControl(gymnasium.Env):
         return np.concatenate([np.ravel(part) for part in time_step.observation.values()], dtype=np.float32)
 
 
+def _episode(batch: gymnasium.vector.VectorEnv, actions: np.ndarray) -> None:
+    batch.reset(seed=0)
+    for action in actions:
+        batch.step(action)
+
+
+def _physics_alone(batch: MujocoEnv, actions: np.ndarray) -> None:
+    batch.reset(seed=0)
+    controls = batch.sims.bind("ctrl")
+    for action in actions:
+        controls[:] = action
+        batch.sims.step(nstep=batch.substeps)
+
+
+def _wall_and_cpu(run: Callable[[], None]) -> tuple[float, float]:
+    began = time.perf_counter(), time.process_time()
+    run()
+    return time.perf_counter() - began[0], time.process_time() - began[1]
+
+
 def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int = 1000) -> list[dict]:
     """One row for each task of dm_control: control steps a second in the 20 training contexts, reset and observations
     included, on one thread and on all cores, beside a Gymnasium SyncVectorEnv of 20 of dm_control's own environments.
 
     Medians over `rounds` episodes of `steps` steps, taking turns. ratio_one_thread and ratio_all_cores are of wall
-    time; ratio_cpu, of one thread, is of CPU time, which other work on the machine changes less. load: the runnable
-    processes per core at the end.
+    time; ratio_cpu, of one thread, is of CPU time, which other work on the machine changes less. ceiling: the ratio on
+    all cores if everything but MuJoCo's own steps cost nothing. load: the runnable processes per core at the end.
     """
     cores, origin, rows = available_cores(), _origin(provenance()), []
-    columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores", "ratio_cpu")
+    columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores", "ratio_cpu", "ceiling")
     say(f"{'env':12}" + "".join(f"{c:>18}" for c in columns))
     for env in DM_CONTROL:
         contexts, batches, before = context_sets(env)["train"], [], BatchedEnv.threads
@@ -346,16 +367,12 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
         BatchedEnv.threads = before
         batches.append(gymnasium.vector.SyncVectorEnv([lambda env=env: _DMControl(env)] * len(contexts)))
         actions = np.random.default_rng(0).uniform(-1, 1, (steps, *batches[0].action_space.shape)).astype(np.float32)
-        seconds = np.empty((rounds, 3, 2))  # wall and CPU
-        for index in np.ndindex(rounds, 3):
-            began = time.perf_counter(), time.process_time()
-            batches[index[1]].reset(seed=0)
-            for action in actions:
-                batches[index[1]].step(action)
-            seconds[index] = time.perf_counter() - began[0], time.process_time() - began[1]
-        speeds = np.rint(np.median(steps * len(contexts) / seconds[..., 0], axis=0)).astype(int).tolist()
-        ratios = np.median(seconds[:, 2:] / seconds, axis=0).round(1)
-        values = (*speeds, *ratios[:2, 0].tolist(), float(ratios[0, 1]))
+        runs = [partial(_episode, batch, actions) for batch in batches]
+        runs.append(partial(_physics_alone, batches[1], actions))
+        seconds = np.array([[_wall_and_cpu(run) for run in runs] for _ in range(rounds)])  # (rounds, 4, 2)
+        speeds = np.rint(np.median(steps * len(contexts) / seconds[:, :3, 0], axis=0)).astype(int).tolist()
+        ratios = np.median(seconds[:, 2:3] / seconds, axis=0).round(1)
+        values = (*speeds, *ratios[:2, 0].tolist(), float(ratios[0, 1]), float(ratios[3, 0]))
         row = {"env": env, **dict(zip(columns, values, strict=True)), "cores": cores}
         rows.append(row | {"load": round(os.getloadavg()[0] / os.cpu_count(), 1)})
         rows[-1] |= origin
