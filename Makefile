@@ -75,8 +75,10 @@ runs: setup ## work on the grid of training runs: PROFILE=first|paper HOURS=2 JO
 faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
 	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
 
-maps: setup ## return over the context plane of every committed network of DI (a minute each on one core); then make figures
+maps: setup ## what is drawn from the committed networks of DI: returns over the context plane, trajectories, cosines (a minute each on one core); then make figures
 	for c in $(wildcard $(RUNS)/DI/*/seed-0.safetensors); do $(DMASH) evaluate $$c --grid 39 --rollouts 20 || exit 1; done
+	$(DMASH) notebooks quickstart embedding_geometry
+	cp build/notebooks/figures/trajectories-DI.* build/notebooks/figures/cosines-DI.* figures/
 
 claim: setup ## check one claim of the paper: ID=T9 (seconds to 2 min, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
 	$(DMASH) claims --id $(or $(ID),$(error say which claim, for instance: make claim ID=T9)) --runs $(RUNS) $(if $(TRAIN),--train --jobs $(or $(JOBS),1))

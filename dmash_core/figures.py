@@ -225,7 +225,7 @@ def diagnostic_curves(
 ) -> Figure:
     """`diagnostic_table` drawn: a row of panels per metric (name -> axis label), a column per environment, a line per
     arm with its 95 % interval over seeds. What has no runs is called missing in its panel."""
-    fig = Figure(figsize=(max(4.2, 0.6 + 2.2 * len(envs)), 0.7 + 1.5 * len(metrics) + 0.17 * math.ceil(len(arms) / 3)))
+    fig = Figure(figsize=(max(4.2, 0.6 + 2.2 * len(envs)), 0.7 + 1.5 * len(metrics) + 0.17 * len(arms)))
     axes = fig.subplots(len(metrics), len(envs), squeeze=False, sharex="col")
     for (metric, label), panels in zip(metrics.items(), axes, strict=True):
         for env, ax in zip(envs, panels, strict=True):
@@ -255,7 +255,8 @@ def diagnostic_curves(
             said = f"{style.name} (n = {count}{', no interval' if seeds.loc[arm, 'max'] == 1 else ''})"
             handles.append(Line2D([], [], **style.look, label=said))
     if handles:
-        fig.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3)
+        columns = min(int(fig.get_figwidth() / 2.4), len(handles))
+        fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3)
     return fig
 
 
@@ -642,6 +643,34 @@ def by_picture(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
     return pictures
 
 
+# Diagnostics of training, as drawn from all runs: metrics (name -> label), the split, the scale, and arms
+_EMBEDDINGS = {
+    "informativeness": "Informativeness",
+    "variability": "Variability",
+    "within_context_noise": "noise\nin a context",
+    "within_mode_spread": "spread\nin a mode",
+    "between_mode_separation": "separation\nof modes",
+}
+_SHADOWS = {
+    "shadow_actor": "through\nthe actor",
+    "shadow_critics": "through\nthe critics",
+    "shadow_both": "through both",
+}
+_DIAGNOSTICS = {
+    "embeddings": (_EMBEDDINGS, "train", "linear", ("dma", "dma-star", "dma-star-sh")),
+    "shadow-gradients": (_SHADOWS, None, "log", ("dma-star-sh", "dma-star-h", "dma-star-h-rl-only")),
+}
+
+
+def by_diagnostic(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
+    """The rows that each picture of diagnostics shows (Figure 3 with the terms of A.15; section 6.5), if it has any."""
+    tables = {
+        name: diagnostic_table([run for run in runs if run.meta["arm"] in arms], metrics, split)
+        for name, (metrics, split, _, arms) in _DIAGNOSTICS.items()
+    }
+    return {name: table for name, table in tables.items() if len(table)}
+
+
 def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
     """Make every figure and table from the runs under `runs_dir`, and say for each file what was done; the paths.
 
@@ -656,6 +685,9 @@ def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") ->
     written = []
     for name, (env, drawn) in by_picture(runs).items():
         written += save(*learning_curves(drawn, env), name, out_dir)
+    for name, table in by_diagnostic(runs).items():
+        metrics, _, scale, arms = _DIAGNOSTICS[name]
+        written += save(diagnostic_curves(table, metrics, list(table["env"].unique()), arms, scale), table, name, out_dir)
     table = aer_table(runs)
     written += save(interval_figure(table), table, "aer", out_dir)
     written.append(Path(out_dir) / "aer.md")

@@ -389,6 +389,7 @@ def test_what_is_committed_is_not_older_than_the_raw_runs():
     found = list(evidence.runs.values())
     tables = {"aer": figures.aer_table(found)}
     tables |= {name: figures.learning_table(drawn, env) for name, (env, drawn) in figures.by_picture(found).items()}
+    tables |= figures.by_diagnostic(found)
     for name, table in tables.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         assert (claims.ROOT / "figures" / f"{name}.csv").read_text() == text, "run: make figures"
