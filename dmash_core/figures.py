@@ -687,7 +687,8 @@ def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") ->
         written += save(*learning_curves(drawn, env), name, out_dir)
     for name, table in by_diagnostic(runs).items():
         metrics, _, scale, arms = _DIAGNOSTICS[name]
-        written += save(diagnostic_curves(table, metrics, list(table["env"].unique()), arms, scale), table, name, out_dir)
+        fig = diagnostic_curves(table, metrics, list(table["env"].unique()), arms, scale)
+        written += save(fig, table, name, out_dir)
     table = aer_table(runs)
     written += save(interval_figure(table), table, "aer", out_dir)
     written.append(Path(out_dir) / "aer.md")

@@ -215,7 +215,8 @@ class Trainer:
     def run(self) -> list[Path]:
         """Train to the end, from the last checkpoint if there is one; returns the paths of all seeds' raw runs.
 
-        Raises Interrupted after a signal (a checkpoint is then on disk) and Diverged when a number is not finite.
+        Raises Interrupted after a signal (a checkpoint is then on disk) and Diverged when a number is not finite; in a
+        block, after the seeds whose numbers are finite have gone on to their end.
         """
         if not self.seeds:
             return self.paths
@@ -224,9 +225,28 @@ class Trainer:
         except Diverged as error:
             if self.returns:
                 self._write(error)
+            if rest := [i for i, seed in enumerate(self.seeds) if error.seeds and seed not in error.seeds]:
+                tqdm.write(f"{error}; seed {', '.join(str(self.seeds[i]) for i in rest)} goes on")
+                self._go_on_with(rest, error)
             raise
         self._write()
         return self.paths
+
+    def _go_on_with(self, rest: list[int], error: Diverged) -> None:
+        """Train some seeds of the block to the end in one of their own, from the block's last checkpoint."""
+        device, tf32 = self.agent.device.type, self.origin["machine"]["tf32"]
+        for name in ("agent", "replay", "driver", "evaluator"):  # their memory is needed
+            delattr(self, name)
+        seeds = [self.seeds[i] for i in rest]
+        other = Trainer(self.settings, seeds, self.steps, self.out, device, self.progress, tf32)
+        loaded = self.checkpoints.load(say=tqdm.write)
+        if loaded and not other.checkpoints.paths():
+            tensors, meta = _of_seeds(*loaded, rest)
+            other.checkpoints.save(meta["step"], tensors, meta)
+        try:
+            other.run()
+        except Diverged as later:
+            raise Diverged(f"{error}; {later}", error.seeds + later.seeds) from later
 
     def _run(self) -> None:
         check_writable(self.out)
@@ -484,6 +504,28 @@ class Trainer:
             for name, _, split in [key.partition("@")]
         ]
         return pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)
+
+
+def _of_seeds(tensors: dict[str, torch.Tensor], meta: dict, chosen: list[int]) -> tuple[dict, dict]:
+    """The part of a block's checkpoint that belongs to some of its seeds, given by their places in the block."""
+
+    def own(values):  # which lie seed by seed, one or several for each
+        size = len(values) // len(meta["seeds"])
+        return [values[i] for seed in chosen for i in range(seed * size, (seed + 1) * size)]
+
+    kept = {}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition(".")
+        if part == "generator":
+            if int(name) in chosen:
+                kept[f"generator.{chosen.index(int(name))}"] = tensor
+        elif part == "returns":
+            kept[key] = tensor[:, chosen]
+        else:  # a number, such as an optimiser's count of steps, belongs to all
+            kept[key] = torch.stack(own(tensor)) if tensor.ndim else tensor
+    diagnostics = [{name: own(values) for name, values in one.items()} for one in meta["diagnostics"]]
+    parts = {"seeds": own(meta["seeds"]), "streams": own(meta["streams"]), "diagnostics": diagnostics}
+    return kept, meta | parts
 
 
 def load_policy(path: str | Path) -> tuple[Agent, dict]:

@@ -250,26 +250,51 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
 
 @pytest.mark.parametrize("what", ["parameter", "loss"])
 def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, what):
-    trainer = Trainer(settings(), [0, 1], 450, tmp_path, progress=False)
-    step = trainer._train_step
-
-    def poisoned():
-        if trainer.step == 210:
-            if what == "parameter":
-                trainer.agent.modules["critic"].first.weight.data[1, 0, 0, 0] = float("nan")
-            else:
-                trainer.replay.rows[1, :, :, :, -1] = float("inf")
-        step()
-
-    trainer._train_step = poisoned
+    trainer = poisoned(tmp_path, [1], what)
     with pytest.raises(Diverged, match=r"not finite at step 2\d\d for seed 1;"):
         trainer.run()
     assert [p.name.split(".")[0] for p in trainer.checkpoints.paths()] == ["step-000000150"]
-    (path,) = tmp_path.rglob("*.parquet")  # of the seed that diverged: what was measured before
+    (path,) = tmp_path.rglob("*.parquet")  # what was measured before
     run = read_run(path)
     assert run.meta["seed"] == 1 and run.meta["steps"] == 150 and 210 <= run.meta["diverged"]["step"] < 300
     assert set(run.frame["step"]) == {150} and "not finite" in run.meta["diverged"]["reason"]
-    assert not Trainer(settings(), [1], 450, tmp_path, progress=False).seeds  # it is not trained for ever
+    assert not Trainer(settings(), [1], 300, tmp_path, progress=False).seeds  # it is not trained for ever
+
+
+@pytest.mark.parametrize("options", [{}, {"env": "Reacher-E", "horizon": 100}, {"arm": "amago"}])
+def test_the_other_seeds_of_a_block_go_on_after_one_diverged(tmp_path, options):
+    def losses(path):
+        """Of the updates up to the evaluation after the divergence, which blocks round differently."""
+        frame = read_run(path).frame
+        frame = frame[(frame["step"] == 300) & frame["split"].isna()]
+        return {m: v for m, v in zip(frame["metric"], frame["value"], strict=True) if "loss" in m or m == "env_steps"}
+
+    alone = train(tmp_path / "alone", seeds=(0, 2), **options)
+    trainer = poisoned(tmp_path, [0, 1, 2], "parameter", **options)
+    with pytest.raises(Diverged, match=r"for seed 1;"):
+        trainer.run()
+    runs = [read_run(path) for path in trainer.paths]
+    assert [run.meta["steps"] for run in runs] == [300, 150, 300] and runs[2].meta["block"] == [0, 2]
+    for path, own in zip((trainer.paths[0], trainer.paths[2]), alone, strict=True):
+        assert losses(path) == pytest.approx(losses(own), rel=1e-2)
+    assert losses(trainer.paths[0]) != pytest.approx(losses(alone[1]), rel=1e-2)
+
+
+def poisoned(out, seeds, what, **options):
+    """A trainer of a block in which seed 1 stops being finite at step 210."""
+    trainer = Trainer(settings(**options), seeds, 300, out, progress=False)
+    step, bad = trainer._train_step, seeds.index(1)
+
+    def poison():
+        if trainer.step == 210:
+            if what == "parameter":
+                next(trainer.agent.modules["critic"].parameters()).data[bad].fill_(float("nan"))
+            else:
+                trainer.replay.rows[bad, :, :, :, -1] = float("inf")
+        step()
+
+    trainer._train_step = poison
+    return trainer
 
 
 def test_other_settings_over_the_same_folder_are_refused(tmp_path):
