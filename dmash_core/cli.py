@@ -1,6 +1,7 @@
 """The command line, ``dmash COMMAND``. A user's mistake is one sentence and exit status 2."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -456,16 +457,17 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
 
 
 def main() -> None:
-    """Entry point; exit status 0, 2 for a user's mistake, 130 or 143 after a signal with everything saved."""
+    """Entry point; exit status 0, 2 for a user's mistake, 130, 141 or 143 after a signal with everything saved."""
     argv = sys.argv[1:]
-    if not argv or argv[0] in ("-h", "--help"):
-        print("usage: dmash COMMAND [OPTIONS]; dmash COMMAND --help tells a command's options\n")
-        print("\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()))
-        return
     try:
-        if argv[0] not in COMMANDS:
+        if not argv or argv[0] in ("-h", "--help"):
+            print("usage: dmash COMMAND [OPTIONS]; dmash COMMAND --help tells a command's options\n")
+            print("\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()))
+        elif argv[0] in COMMANDS:
+            COMMANDS[argv[0]][0](argv[1:])
+        else:
             raise unknown("command", argv[0], COMMANDS)
-        COMMANDS[argv[0]][0](argv[1:])
+        sys.stdout.flush()
     except UserError as error:
         print(f"dmash: {error}", file=sys.stderr)
         sys.exit(2)
@@ -474,6 +476,9 @@ def main() -> None:
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so when it flushes at its end
+        sys.exit(141)
 
 
 if __name__ == "__main__":

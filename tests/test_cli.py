@@ -1,6 +1,8 @@
 """The command line: one sentence and exit status 2 for a user's mistake, never a traceback."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -126,3 +128,13 @@ def test_bench_of_workers():
     """A small one end to end; no ratio is asserted, since tests share their machine."""
     row = bench.measure_workers(2, lambda line: None, steps=200)
     assert row["speed_up"] > 0 and row["jobs"] == 2 and row["machine"]["cores"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """`dmash runs list | head`: no traceback, the exit status of a broken pipe."""
+    dmash = subprocess.Popen(
+        [sys.executable, "-m", "dmash_core.cli", "runs", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    dmash.stdout.close()
+    assert dmash.stderr.read() == b""
+    assert dmash.wait() == 141
