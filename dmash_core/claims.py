@@ -333,6 +333,17 @@ def readme_table(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> str:
     return "\n".join(lines)
 
 
+def findings_table(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> str:
+    """Markdown, a row for each comparison that raw runs decide or leave undecided, whatever its claim as a whole."""
+    lines = ["| claim | comparison | published | measured here | verdict |", "|---|---|---|---|---|"]
+    for verdict in verdicts:
+        for found in verdict.findings:
+            if claims[verdict.id].needs.arms and found.measured and found.verdict != NOT_CHECKED:
+                words = [found.what, found.published or "no number", found.measured, f"{found.verdict}: {found.reason}"]
+                lines.append(f"| {verdict.id} | {' | '.join(words)} |".replace("*", r"\*"))
+    return "\n".join(lines)
+
+
 def with_table(text: str, table: str) -> str:
     """`text` with `table` between the two markers; UserError where they are not there."""
     before, begin, rest = text.partition(BEGIN)

@@ -388,6 +388,7 @@ def _claims(argv: list[str]) -> None:
         check,
         check_all,
         describe,
+        findings_table,
         get_claim,
         load_claims,
         missing_cells,
@@ -416,7 +417,7 @@ def _claims(argv: list[str]) -> None:
             out: file for the verdicts of all claims, which the report reads.
             train: first train the runs that the claim needs and that are missing, with everything that costs.
             jobs: runs trained at a time.
-            readme: write the table of headline claims into README.md.
+            readme: write the table of headline claims into README.md, and that of comparisons into FINDINGS.md.
         """
         if id is None:
             if train:
@@ -427,8 +428,9 @@ def _claims(argv: list[str]) -> None:
                 published = f"published {head.published}; " if head.published else ""
                 print(f"{verdict.id:5} {verdict.verdict:12} {published}measured {head.measured or 'no number'}")
             if readme:
-                path = ROOT / "README.md"
-                path.write_text(with_table(path.read_text(), readme_table(verdicts, known)))
+                for name, table in (("README.md", readme_table), ("FINDINGS.md", findings_table)):
+                    text = (ROOT / name).read_text()
+                    (ROOT / name).write_text(with_table(text, table(verdicts, known)))
             return
         claim, evidence = get_claim(id), Evidence(runs)
         if train and (cells := missing_cells(claim, evidence)):
