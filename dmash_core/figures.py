@@ -643,22 +643,21 @@ def by_picture(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
     return pictures
 
 
-# Diagnostics of training, as drawn from all runs: metrics (name -> label), the split, the scale, and arms
-_EMBEDDINGS = {
-    "informativeness": "Informativeness",
-    "variability": "Variability",
+# Diagnostics of training: metrics (name -> label), and what is drawn of all runs: metrics, split, scale, arms
+TERMS = {
     "within_context_noise": "noise\nin a context",
     "within_mode_spread": "spread\nin a mode",
     "between_mode_separation": "separation\nof modes",
 }
-_SHADOWS = {
-    "shadow_actor": "through\nthe actor",
-    "shadow_critics": "through\nthe critics",
+SHADOWS = {
+    "shadow_actor": "through the actor",
+    "shadow_critics": "through the critics",
     "shadow_both": "through both",
 }
+_MEASURES = {"informativeness": "Informativeness", "variability": "Variability"}
 _DIAGNOSTICS = {
-    "embeddings": (_EMBEDDINGS, "train", "linear", ("dma", "dma-star", "dma-star-sh")),
-    "shadow-gradients": (_SHADOWS, None, "log", ("dma-star-sh", "dma-star-h", "dma-star-h-rl-only")),
+    "embeddings": (_MEASURES | TERMS, "train", "linear", ("dma", "dma-star", "dma-star-sh")),
+    "shadow-gradients": (SHADOWS, None, "log", ("dma-star-sh", "dma-star-h", "dma-star-h-rl-only")),
 }
 
 
