@@ -169,25 +169,27 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
             lengths.setdefault(run.meta["arm"], []).append(run.meta["steps"])
     if not lengths:
         raise UserError(f"there are no runs of {env} to draw")
-    top, handles, columns = get_spec(env).score_high, [], min(2, len(lengths))
+    top, handles = get_spec(env).score_high, []
+    for arm in sorted(lengths, key=arm_order):
+        n, last = len(lengths[arm]), table.loc[table["arm"] == arm, "step"].max()
+        reach = "no step in common" if pd.isna(last) else f"{_kilo(last)} steps"
+        if len(set(lengths[arm])) > 1 and not pd.isna(last):
+            reach = f"the {reach} that all have"
+        if diverged := sum("diverged" in run.meta for run in runs if run.meta["env"] == env and run.meta["arm"] == arm):
+            reach += f", {diverged} diverged after"
+        label = f"{arm_style(arm).name} (n = {n}{', no interval' if n == 1 else ''}, {reach})"
+        handles.append(Line2D([], [], **arm_style(arm).look, label=label))
+    columns = 2 if len(handles) > 1 and max(len(handle.get_label()) for handle in handles) < 60 else 1
     fig = Figure(figsize=(7.0, 2.3 + 0.17 * math.ceil(len(lengths) / columns)))
     axes = fig.subplots(1, len(SPLITS), sharex=True, sharey=True)
     for arm in sorted(lengths, key=arm_order):
         style = arm_style(arm)
-        look = style.look
         for split, ax in zip(SPLITS, axes, strict=True):
             curve = table[(table["arm"] == arm) & (table["split"] == split)]
             x = curve["step"] / 1000
             # At most about eight markers a line, so that lines stay lines; the CSV has every point.
-            ax.plot(x, curve["aer"], **look, markevery=max(1, len(x) // 8))
+            ax.plot(x, curve["aer"], **style.look, markevery=max(1, len(x) // 8))
             ax.fill_between(x, curve["low"], curve["high"], color=style.color, alpha=0.13, linewidth=0.4)
-        count = f"n = {len(lengths[arm])}" if len(lengths[arm]) > 1 else "n = 1, no interval"
-        reach = f"{_kilo(curve['step'].max())} steps" if len(curve) else "no step in common"
-        if len(set(lengths[arm])) > 1 and len(curve):
-            reach = f"the {reach} that all have"
-        if diverged := sum("diverged" in run.meta for run in runs if run.meta["env"] == env and run.meta["arm"] == arm):
-            reach += f", {diverged} diverged after"
-        handles.append(Line2D([], [], **look, label=f"{style.name} ({count}, {reach})"))
     for split, ax in zip(SPLITS, axes, strict=True):
         ax.set(title=split, xlabel="training steps (thousands)", ylim=(0, top))
     axes[0].set_xlim(left=0)

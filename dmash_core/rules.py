@@ -377,16 +377,18 @@ def check_cosines(check: dict, claim, evidence: Evidence) -> list[Finding]:
             findings.append(Finding(verdict=NOT_CHECKED, reason=f"there are no networks of DI {arm}", **common))
             continue
         _, low, high = ours = statistics.mean_interval([cosines[kind] for cosines, _ in found])
-        step = min(steps for _, steps in found)
+        step, longest = (pick(steps for _, steps in found) for pick in (min, max))
         common |= {"seeds": len(found), "steps": {"DI": step}} | _numbers(*ours)
         evidence.used |= set(paths)
         share = step / get_spec("DI").gradient_steps
         if still := Scores({}, {}, len(found), [], share).open(T_SEEDS, HALF):
             findings.append(Finding(verdict=still[0], reason=still[1], **common))
             continue
-        outside = max(row["low"] - high, low - row["high"])
-        verdict = REPRODUCED if outside <= 0 else CONTRADICTED if outside > MARGIN else UNDECIDED
+        outside, wide = max(row["low"] - high, low - row["high"]), (high - low) / 2 > 2 * MARGIN
+        verdict = CONTRADICTED if outside > MARGIN else UNDECIDED if outside > 0 or wide else REPRODUCED
         reason = "the interval overlaps the published range" if outside <= 0 else f"it lies outside by {outside:.2g}"
+        reason += f", but is wider than {2 * MARGIN:g} to either side" if outside <= 0 and wide else ""
+        reason += f"; the networks have {step:,} to {longest:,} steps" if longest > step else ""
         findings.append(Finding(verdict=verdict, reason=reason, **common))
     return findings
 

@@ -365,6 +365,28 @@ def test_training_is_never_started_unasked_and_only_what_is_missing(tmp_path, mo
     assert [cell.key for cell in asked] == [("DI", "concat", 0), ("DI", "dr", 1), ("DI", "concat", 1)]
 
 
+@pytest.mark.parametrize(
+    "values, verdict, said",
+    [
+        ([0.90, 0.91, 0.92], REPRODUCED, "overlaps"),
+        ([0.5, 0.9, 1.3], UNDECIDED, "but is wider than 0.2"),
+        ([0.990, 0.991, 0.992], UNDECIDED, "lies outside by 0.0085"),
+        ([0.60, 0.61, 0.62], CONTRADICTED, "lies outside by 0.2"),
+        ([0.90, 0.91], UNDECIDED, "2 seeds, 3 are needed"),
+    ],
+)
+def test_cosines_of_networks(tmp_path, monkeypatch, values, verdict, said):
+    """F4-1: DMA's cosine within a mode, published 0.84 to 0.98."""
+    for seed in range(len(values)):
+        put(tmp_path, "dma", seed).with_suffix(".safetensors").touch()
+    found = {f"seed-{seed}": value for seed, value in enumerate(values)}
+    monkeypatch.setattr(rules, "_cosines", lambda path: ({"within": found[path.stem], "across": -0.5}, STEPS))
+    claim = claims.get_claim("F4")
+    first = rules.check_cosines(claim.checks[0], claim, Evidence(tmp_path))[0]
+    assert (first.published_id, first.verdict) == ("F4-1", verdict) and said in first.reason
+    assert "networks have" not in first.reason  # they are of one length
+
+
 def test_table_for_the_readme():
     known = {"X": dataclasses.replace(claim(ORDER), statement="DMA*-SH above DMA* and DMA", headline=True)}
     found = dataclasses.replace(claims.check(known["X"], Evidence("nowhere")), verdict="undecided")
