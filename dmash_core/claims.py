@@ -23,7 +23,7 @@ from scipy import stats
 
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.errors import UserError, unknown
-from dmash_core.figures import ARMS
+from dmash_core.figures import ARMS, aer_markdown, aer_table
 from dmash_core.rules import (
     CONTRADICTED,
     NOT_CHECKED,
@@ -333,9 +333,11 @@ def readme_table(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> str:
     return "\n".join(lines)
 
 
-def findings_table(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> str:
-    """Markdown, a row for each comparison that raw runs decide or leave undecided, whatever its claim as a whole."""
-    lines = ["| claim | comparison | published | measured here | verdict |", "|---|---|---|---|---|"]
+def findings_tables(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> str:
+    """Markdown: the AER of every arm, and a row for each comparison that raw runs decide or leave undecided, whatever
+    its claim as a whole."""
+    lines = [aer_markdown(aer_table(list(evidence.runs.values())))]
+    lines += ["| claim | comparison | published | measured here | verdict |", "|---|---|---|---|---|"]
     for verdict in verdicts:
         for found in verdict.findings:
             if claims[verdict.id].needs.arms and found.measured and found.verdict != NOT_CHECKED:

@@ -388,7 +388,7 @@ def _claims(argv: list[str]) -> None:
         check,
         check_all,
         describe,
-        findings_table,
+        findings_tables,
         get_claim,
         load_claims,
         missing_cells,
@@ -428,9 +428,10 @@ def _claims(argv: list[str]) -> None:
                 published = f"published {head.published}; " if head.published else ""
                 print(f"{verdict.id:5} {verdict.verdict:12} {published}measured {head.measured or 'no number'}")
             if readme:
-                for name, table in (("README.md", readme_table), ("FINDINGS.md", findings_table)):
-                    text = (ROOT / name).read_text()
-                    (ROOT / name).write_text(with_table(text, table(verdicts, known)))
+                written = {"README.md": readme_table(verdicts, known)}
+                written["FINDINGS.md"] = findings_tables(verdicts, known, Evidence(runs))
+                for name, table in written.items():
+                    (ROOT / name).write_text(with_table((ROOT / name).read_text(), table))
             return
         claim, evidence = get_claim(id), Evidence(runs)
         if train and (cells := missing_cells(claim, evidence)):

@@ -405,8 +405,11 @@ def test_table_for_the_findings(tmp_path):
     found = Finding("DMA*-SH against DR", UNDECIDED, "1 seed", value=0.5, seeds=1)
     bare = replace(claims.check(known["F15"], Evidence(tmp_path)), findings=(found, replace(found, value=None)))
     others = [replace(bare, id="T2", findings=(replace(found, verdict=NOT_CHECKED),)), replace(bare, id="A.8")]
-    head, rule, *rows = claims.findings_table([bare, *others], known).splitlines()
-    assert rows == [r"| F15 | DMA\*-SH against DR | no number | 0.5, 1 seed | undecided: 1 seed |"]
+    put(tmp_path, "dr", seed=3)
+    text = claims.findings_tables([bare, *others], known, Evidence(tmp_path))
+    aer, _, compared = text.partition("| claim ")
+    assert aer == figures.aer_markdown(figures.aer_table(list(Evidence(tmp_path).runs.values()))) + "\n" and "DR" in aer
+    assert compared.splitlines()[2:] == [r"| F15 | DMA\*-SH against DR | no number | 0.5, 1 seed | undecided: 1 seed |"]
 
 
 def test_what_is_committed_is_not_older_than_the_raw_runs():
@@ -420,9 +423,11 @@ def test_what_is_committed_is_not_older_than_the_raw_runs():
     evidence = Evidence(claims.ROOT / "runs")
     assert not evidence.left_out, evidence.left_out
     verdicts = [claims.check(c, evidence) for c in known.values()]
-    for name, table in (("README.md", claims.readme_table), ("FINDINGS.md", claims.findings_table)):
+    tables = {"README.md": claims.readme_table(verdicts, known)}
+    tables["FINDINGS.md"] = claims.findings_tables(verdicts, known, evidence)
+    for name, table in tables.items():
         text = (claims.ROOT / name).read_text()
-        again = claims.with_table(text, table(verdicts, known))
+        again = claims.with_table(text, table)
         assert rows(again) == rows(text), "run: dmash claims --readme"
     found = list(evidence.runs.values())
     tables = {"aer": figures.aer_table(found)}
