@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -126,12 +127,13 @@ def save(fig: Figure, table: pd.DataFrame, name: str, out_dir: str | Path) -> li
 
 
 def _summary(cell: pd.DataFrame, steps: Iterable[int], value: str = "aer") -> list[dict]:
-    """Mean and 95 % interval over the seeds of `cell` (columns seed, step, `value`) at each of `steps`."""
+    """Mean and 95 % interval at each of `steps` over the seeds of `cell` (columns seed, step, `value`) that have it."""
     grid = cell.pivot(index="step", columns="seed", values=value)
     rows = []
     for step in steps:
-        mean, low, high = mean_interval(grid.loc[step])
-        rows.append({"step": int(step), "seeds": grid.shape[1], value: mean, "low": low, "high": high})
+        there = grid.loc[step].dropna()
+        mean, low, high = mean_interval(there)
+        rows.append({"step": int(step), "seeds": len(there), value: mean, "low": low, "high": high})
     return rows
 
 
@@ -140,10 +142,26 @@ def _common_steps(cell: pd.DataFrame) -> np.ndarray:
     return functools.reduce(np.intersect1d, [seed["step"].unique() for _, seed in cell.groupby("seed")])
 
 
-def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
-    """AER against steps in `env`, a row for each (arm, split, step that all seeds of the arm have).
+def _curve_steps(cell: pd.DataFrame) -> list[int]:
+    """The steps that all seeds of `cell` have, and then those to which the longer ones go on."""
+    common, steps = _common_steps(cell), np.unique(cell["step"])
+    return [*common, *steps[steps > common[-1]]] if len(common) else []
 
-    Columns env, arm, split, step, seeds, aer, low, high; the bounds are NaN for one seed.
+
+def _draw_curve(ax: Axes, curve: pd.DataFrame, value: str, style: ArmStyle) -> None:
+    """One arm's rows of a table against steps, with intervals; where fewer seeds go on, thin and not joined to it."""
+    for seeds, part in curve.groupby("seeds"):
+        x, all_of_them = part["step"] / 1000, seeds == curve["seeds"].max()
+        # At most about eight markers a line, so that lines stay lines; the CSV has every point.
+        look = style.look if all_of_them else style.look | {"marker": None, "linewidth": 0.7, "alpha": 0.8}
+        ax.plot(x, part[value], **look, markevery=max(1, len(x) // 8))
+        ax.fill_between(x, part["low"], part["high"], color=style.color, alpha=0.13, linewidth=0.4)
+
+
+def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
+    """AER against steps in `env`, a row for each (arm, split, step that all seeds of the arm have, or a later one).
+
+    Columns env, arm, split, step, seeds, aer, low, high: over the seeds that have the step. One has NaN as bounds.
     """
     scores = aer(load_returns([run for run in runs if run.meta["env"] == env]))
     rows = [
@@ -151,7 +169,7 @@ def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
         for arm in sorted(scores["arm"].unique(), key=arm_order)
         for split in SPLITS
         for cell in [scores[(scores["arm"] == arm) & (scores["split"] == split)]]
-        for row in _summary(cell, _common_steps(cell))
+        for row in _summary(cell, _curve_steps(cell))
     ]
     table = pd.DataFrame(rows, columns=["env", "arm", "split", "step", "seeds", "aer", "low", "high"])
     return table.astype({"step": int, **dict.fromkeys(["aer", "low", "high"], float)})  # an empty table too
@@ -171,12 +189,11 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
         raise UserError(f"there are no runs of {env} to draw")
     top, handles = get_spec(env).score_high, []
     for arm in sorted(lengths, key=arm_order):
-        n, last = len(lengths[arm]), table.loc[table["arm"] == arm, "step"].max()
-        reach = "no step in common" if pd.isna(last) else f"{_kilo(last)} steps"
-        if len(set(lengths[arm])) > 1 and not pd.isna(last):
-            reach = f"the {reach} that all have"
+        n, ends = len(lengths[arm]), table[table["arm"] == arm].groupby("seeds")["step"].max()
+        reach = f"{_kilo(ends[n])} steps" if len(ends) else "no step in common"
+        reach += "".join(f", then {seeds} to {_kilo(ends[seeds])}" for seeds in ends.index[::-1] if seeds < n)
         if diverged := sum("diverged" in run.meta for run in runs if run.meta["env"] == env and run.meta["arm"] == arm):
-            reach += f", {diverged} diverged after"
+            reach += f", {diverged} diverged"
         label = f"{arm_style(arm).name} (n = {n}{', no interval' if n == 1 else ''}, {reach})"
         handles.append(Line2D([], [], **arm_style(arm).look, label=label))
     columns = 2 if len(handles) > 1 and max(len(handle.get_label()) for handle in handles) < 60 else 1
@@ -186,10 +203,7 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
         style = arm_style(arm)
         for split, ax in zip(SPLITS, axes, strict=True):
             curve = table[(table["arm"] == arm) & (table["split"] == split)]
-            x = curve["step"] / 1000
-            # At most about eight markers a line, so that lines stay lines; the CSV has every point.
-            ax.plot(x, curve["aer"], **style.look, markevery=max(1, len(x) // 8))
-            ax.fill_between(x, curve["low"], curve["high"], color=style.color, alpha=0.13, linewidth=0.4)
+            _draw_curve(ax, curve, "aer", style)
     for split, ax in zip(SPLITS, axes, strict=True):
         ax.set(title=split, xlabel="training steps (thousands)", ylim=(0, top))
     axes[0].set_xlim(left=0)
@@ -199,7 +213,7 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
 
 
 def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | None = "train") -> pd.DataFrame:
-    """Diagnostics of training against steps, a row for each (env, arm, metric, step that all seeds with it have).
+    """Diagnostics of training against steps, a row for each (env, arm, metric, step) as in `learning_table`.
 
     Columns env, arm, metric, split, step, seeds, value, low, high; `split` None takes those that belong to no set. A
     run that does not log a metric counts as no run of it.
@@ -217,7 +231,7 @@ def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | N
                 parts.append(part.assign(seed=run.meta["seed"]))
             if len(cell := pd.concat(parts)):
                 key = {"env": env, "arm": arm, "metric": metric, "split": split}
-                rows += [{**key, **row} for row in _summary(cell, _common_steps(cell), "value")]
+                rows += [{**key, **row} for row in _summary(cell, _curve_steps(cell), "value")]
     return pd.DataFrame(rows, columns=["env", "arm", "metric", "split", "step", "seeds", "value", "low", "high"])
 
 
@@ -237,20 +251,20 @@ def diagnostic_curves(
                 if curve.empty:
                     missing.append(style.name)
                     continue
-                x, look = curve["step"] / 1000, style.look
-                ax.plot(x, curve["value"], **look, markevery=max(1, len(x) // 8))
-                ax.fill_between(x, curve["low"], curve["high"], color=style.color, alpha=0.13, linewidth=0.4)
+                _draw_curve(ax, curve, "value", style)
             if missing:
                 said = "missing: " + ("all" if len(missing) == len(arms) else ", ".join(missing))
-                ax.text(0.03, 0.97, said, transform=ax.transAxes, va="top", color="#777777", style="italic", fontsize=6)
+                look = {"color": "#777777", "style": "italic", "fontsize": 6}
+                ax.text(1, 1.01, said, transform=ax.transAxes, ha="right", va="bottom", **look)
             ax.set_yscale(scale)
             if scale == "linear" and (cell["value"] >= 0).all():
                 ax.set_ylim(bottom=0)  # whatever the interval of two seeds says
         panels[0].set_ylabel(label)
     for env, top, foot in zip(envs, axes[0], axes[-1], strict=True):
-        top.set_title(env)
+        top.set_title(env, loc="left")
         foot.set_xlabel("training steps (thousands)")
-    seeds, handles = table.groupby("arm")["seeds"].agg(["min", "max"]), []
+    # what goes on past the step that all seeds have is thin, and not counted
+    seeds, handles = table.groupby(["arm", "env"])["seeds"].max().groupby("arm").agg(["min", "max"]), []
     for arm in arms:
         if arm in seeds.index:
             style, count = arm_style(arm), " to ".join(map(str, dict.fromkeys(seeds.loc[arm])))

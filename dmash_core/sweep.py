@@ -64,14 +64,22 @@ class Cell:
     def train_settings(self):
         """The TrainSettings of its run; UserError for what does not exist."""
         from dmash_core.agent import SACSettings
-        from dmash_core.methods import get_method
+        from dmash_core.methods import Method, get_method
         from dmash_core.training import TrainSettings
 
+        sac = self.settings.get("sac", {})
+        free = {f.name for f in dataclasses.fields(TrainSettings)} - {"env", "arm", "method"}
+        for kind, words, known in (
+            ("option of the method", self.method, [f.name for f in dataclasses.fields(Method)]),
+            ("setting", self.settings, sorted(free)),
+            ("setting of sac", sac, [f.name for f in dataclasses.fields(SACSettings)]),
+        ):
+            if wrong := [word for word in words if word not in known]:
+                raise unknown(f"{kind} of {self.env} {self.arm}", wrong[0], known)
         try:
             method = dataclasses.replace(get_method(self.arm), **self.method)
-            sac = SACSettings(**self.settings.get("sac", {}))
-            return TrainSettings(self.env, self.arm, method, **(self.settings | {"sac": sac}))
-        except TypeError as error:
+            return TrainSettings(self.env, self.arm, method, **(self.settings | {"sac": SACSettings(**sac)}))
+        except TypeError as error:  # a word where a number has to be
             raise UserError(f"{self.env} {self.arm}: {error}") from None
 
 

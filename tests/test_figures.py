@@ -39,9 +39,9 @@ def test_learning_table_by_hand(some):
     table = figures.learning_table(runs.scan(some)[0], "DI")
     assert list(dict.fromkeys(table["arm"])) == ["dr", "dma-star-sh", "dma-star-sh+masking=0.2"]
     curve = table[(table["arm"] == "dma-star-sh") & (table["split"] == "eval-in")]
-    assert curve["step"].tolist() == [5, 10]  # seed 0 alone has step 15
-    assert curve["seeds"].tolist() == [3, 3]
-    want = [mean_interval(np.array([10, 20, 40]) + step + 2) for step in (5, 10)]
+    assert curve["step"].tolist() == [5, 10, 15]
+    assert curve["seeds"].tolist() == [3, 3, 1]  # seed 0 alone has step 15
+    want = [mean_interval(np.array([10, 20, 40][:n]) + step + 2) for step, n in ((5, 3), (10, 3), (15, 1))]
     np.testing.assert_allclose(curve[["aer", "low", "high"]], want)
     alone = table[table["arm"] == "dr"]
     assert alone["aer"].tolist() == [11, 16, 12, 17, 13, 18] and alone[["low", "high"]].isna().all(axis=None)
@@ -52,13 +52,17 @@ def test_learning_curves_draw_the_table(some):
     assert [ax.get_title() for ax in fig.axes] == list(runs.SPLITS)
     assert all(ax.get_ylim() == (0, 100) and ax.get_xlim()[0] == 0 for ax in fig.axes)
     for split, ax in zip(runs.SPLITS, fig.axes, strict=True):
-        drawn = [(line.get_xdata() * 1000, line.get_ydata()) for line in ax.lines]
-        for (_, curve), (x, y) in zip(table[table["split"] == split].groupby("arm", sort=False), drawn, strict=True):
-            np.testing.assert_allclose(x, curve["step"])
-            np.testing.assert_allclose(y, curve["aer"])
+        drawn = {(line.get_color(), *line.get_xydata()[:, 1]): line for line in ax.lines}
+        parts = table[table["split"] == split].groupby(["arm", "seeds"])
+        assert len(drawn) == len(ax.lines) == len(parts)
+        for (arm, seeds), part in parts:
+            line = drawn[(figures.arm_style(arm).color, *part["aer"])]
+            np.testing.assert_allclose(line.get_xdata() * 1000, part["step"])
+            fewer = seeds < table.loc[table["arm"] == arm, "seeds"].max()
+            assert fewer == (line.get_marker() == "None"), "the longer seeds' way on is thin and unmarked"
     assert [text.get_text() for text in fig.legends[0].get_texts()] == [
         "DR (n = 1, no interval, 10 steps)",
-        "DMA*-SH (n = 3, the 10 steps that all have)",
+        "DMA*-SH (n = 3, 10 steps, then 1 to 15)",
         "DMA*-SH (masking=0.2) (n = 1, no interval, 10 steps)",
     ]
     with pytest.raises(UserError, match="no runs of DI-Perm"):

@@ -97,7 +97,10 @@ def test_a_cell_named_twice_is_trained_once(tmp_path):
         ("{envs: [DJ], arms: [dr], seeds: [0]}", "'DJ'"),
         ("{envs: [DI], arms: [dx], seeds: [0]}", "'dx'"),
         ("{envs: [DI], arms: [dr], seed: [0]}", "'seed'"),
-        ("{envs: [DI], arms: [dr], seeds: [0], settings: {evaluate: 3}}", "evaluate"),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {eval_evry: 3}}", "did you mean 'eval_every'"),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {sac: {gama: 1}}}", "did you mean 'gamma'"),
+        ("{envs: [DI], arms: [dma], seeds: [0], method: {mask: 1}}", "did you mean 'masking'"),
+        ("{envs: [DI], arms: [dma], seeds: [0], method: {masking: much}}", "DI dma: .*str"),
     ],
 )
 def test_mistakes_in_the_grid(tmp_path, block, word):
