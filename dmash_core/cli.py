@@ -298,13 +298,15 @@ def _sweep(argv: list[str]) -> None:
     ):
         """Train the cells of a grid; the same command goes on, here or on another machine over the same folder.
 
+        Exit status 1 when cells failed; a cell that diverged is a result, and named.
+
         Args:
             profile: which list of the grid.
             hours: stop, with everything saved, after this time; without it, work to the end.
             jobs: cells at a time, one CPU core and about 1 GB each; by default the cores of this machine or cluster.
             out: folder of raw runs.
             status: say where the sweep stands, and start nothing.
-            retry_failed: try the cells again that were marked as failed.
+            retry_failed: try the cells again that failed or diverged.
             ray: submit the cells to this Ray cluster (an address, auto, or local to start one here); its nodes must
                 see the folder of raw runs under the same path.
             grid: the file of profiles.
@@ -317,6 +319,8 @@ def _sweep(argv: list[str]) -> None:
                 print(f"speed    {env:12} {arm:16} {speed:6.1f} learning steps/s")
             for cell in result.running:
                 print(f"running  {cell}, last checkpoint at step {Folder(out).progress(cell)[0]} of {cell.steps}")
+            for cell, reason in result.diverged:
+                print(f"diverged {cell}: {reason}")
             for cell, reason in result.failed:
                 print(f"failed   {cell}: {reason}")
             print(result.line(jobs or cores))
@@ -328,9 +332,12 @@ def _sweep(argv: list[str]) -> None:
         )
         if retry_failed:
             run.folder.forgive(cells)
-        if failed := run.run().failed:
-            for cell, reason in failed:
-                print(f"failed   {cell}: {reason}", file=sys.stderr)
+        result = run.run()
+        for cell, reason in result.diverged:
+            print(f"diverged {cell}: {reason}")
+        for cell, reason in result.failed:
+            print(f"failed   {cell}: {reason}", file=sys.stderr)
+        if result.failed:
             sys.exit(1)
 
     tyro.cli(sweep, prog="dmash sweep", args=argv)

@@ -32,6 +32,15 @@ TRIES = 3
 """Starts of a cell whose worker crashes, and cells in a row that may end in an error, before giving up."""
 DIVERGED, BUSY = 3, 75  # exit statuses of a worker, beside 0, 2 (user error) and 128 + signal
 GRID = Path(__file__).parents[1] / "sweep.yaml"
+BLOCK = {
+    "envs": "[DI, ODE]",
+    "arms": "[dr, concat]",
+    "seeds": "[0, 1]",
+    "steps": "50000",
+    "settings": "{eval_every: 1000}",
+    "method": "{masking: 0.2}",
+}
+"""The words of a block of a profile, with an example of each."""
 
 
 # ---------------------------------------------------------------- cells
@@ -83,6 +92,23 @@ class Cell:
             raise UserError(f"{self.env} {self.arm}: {error}") from None
 
 
+def _check_block(block, where: str) -> None:
+    """UserError for a block of a profile that is not one."""
+    if not isinstance(block, dict):
+        raise UserError(f"a block of {where} is a mapping such as {{envs: [DI], arms: [dr], seeds: [0]}}, not {block}")
+    if wrong := [word for word in block if word not in BLOCK]:
+        raise unknown(f"word in {where}", str(wrong[0]), BLOCK)
+    for word, kind in (("envs", str), ("arms", str), ("seeds", int)):
+        values = block.get(word)
+        if not (isinstance(values, list) and values and all(type(value) is kind for value in values)):
+            raise UserError(f"{word} of a block of {where} has to be a list such as {BLOCK[word]}, not {values}")
+    if type(steps := block.get("steps", 1)) is not int or steps < 1:
+        raise UserError(f"steps of a block of {where} has to be a whole number from 1 on, not {steps}")
+    for word in ("settings", "method"):
+        if not isinstance(value := block.get(word, {}), dict):
+            raise UserError(f"{word} of a block of {where} has to be a mapping such as {BLOCK[word]}, not {value}")
+
+
 def load_profile(name: str, path: Path = GRID) -> list[Cell]:
     """The cells of a profile in their order; a cell that is named twice has its first place and the most steps."""
     import yaml
@@ -93,12 +119,13 @@ def load_profile(name: str, path: Path = GRID) -> list[Cell]:
         profiles = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"cannot read the grid {path}: {error}") from None
+    if not isinstance(profiles, dict):
+        raise UserError(f"the grid {path} is not a mapping of profile names to lists of blocks")
     if name not in profiles:
         raise unknown("profile", name, profiles)
     cells: dict[tuple, Cell] = {}
-    for block in profiles[name]:
-        if wrong := set(block) - {"envs", "arms", "seeds", "steps", "settings", "method"}:
-            raise unknown(f"word in profile {name} of {path}", wrong.pop(), ("envs", "arms", "seeds", "steps"))
+    for block in profiles[name] or ():
+        _check_block(block, f"profile {name} of {path}")
         extra = {k: block[k] for k in ("settings", "method") if k in block}
         # Seeds outermost: every comparison has its first seed before any has its second.
         for seed in block["seeds"]:
@@ -188,7 +215,12 @@ class Claim:
                 return None
             claim = cls(folder, number + 1)
             with open(claim.path, "x") as file:
-                json.dump({"where": _here(), "pid": os.getpid(), "born": _born(os.getpid())}, file)
+                try:
+                    json.dump({"where": _here(), "pid": os.getpid(), "born": _born(os.getpid())}, file)
+                    file.flush()
+                except OSError:  # a full disk: an empty claim would hold the cell until it expires
+                    claim.path.unlink(missing_ok=True)
+                    raise
         except FileExistsError:
             return None
         except OSError as error:
@@ -237,16 +269,23 @@ def _watch(claim: Claim, parent: int) -> None:
 
 def _write_failed(out: Path, cell: Cell, kind: str, reason: str) -> None:
     path = cell.place(out, "failed").with_suffix(".json")
-    path.parent.mkdir(parents=True, exist_ok=True)
     record = {"kind": kind, "reason": reason, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({**dataclasses.asdict(cell), **record}, indent=1))
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({**dataclasses.asdict(cell), **record}, indent=1))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write to {path.parent}: {error.strerror}") from error
 
 
 def work(out: Path, cell: Cell, parent: int) -> int:
     """Train one cell in this process if it can be claimed; returns the worker's exit status."""
-    claim = Claim.take(cell.place(out, "claims"))
+    try:
+        claim = Claim.take(cell.place(out, "claims"))
+    except UserError as error:
+        print(error)
+        return 2
     if claim is None:
         return BUSY
     threading.Thread(target=_watch, args=(claim, parent), daemon=True).start()
@@ -261,8 +300,12 @@ def work(out: Path, cell: Cell, parent: int) -> int:
         Trainer(cell.train_settings(), [cell.seed], cell.steps, out, progress=False).run()
         return 0
     except Diverged as error:
-        _write_failed(out, cell, "diverged", str(error))
         print(error)
+        try:
+            _write_failed(out, cell, "diverged", str(error))
+        except UserError as full:
+            print(full)
+            return 2
         return DIVERGED
     except UserError as error:
         print(error)
@@ -382,6 +425,8 @@ class Status:
 
     done: list[Cell] = field(default_factory=list)
     running: list[Cell] = field(default_factory=list)
+    diverged: list[tuple[Cell, str]] = field(default_factory=list)
+    """Ended because a loss was no longer a number: a result, and nothing that trying again would mend."""
     failed: list[tuple[Cell, str]] = field(default_factory=list)
     waiting: list[Cell] = field(default_factory=list)
     speeds: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -391,7 +436,8 @@ class Status:
 
     def line(self, jobs: int) -> str:
         """One line for a person."""
-        counts = [f"{len(getattr(self, s))} {s}" for s in ("done", "running", "failed", "waiting")]
+        states = ["done", "running", *["diverged"] * bool(self.diverged), "failed", "waiting"]
+        counts = [f"{len(getattr(self, s))} {s}" for s in states]
         left = f"about {self.core_seconds / 3600 / max(jobs, 1):.1f} h left with {jobs} jobs"
         if self.unmeasured:
             left += f" and {self.unmeasured} cells of unmeasured speed"
@@ -430,10 +476,11 @@ class Folder:
         path = run_path(self.out, *cell.key)
         return meta if meta and fulfils(meta, cell.train_settings(), cell.steps, path) else None
 
-    def failure(self, cell: Cell) -> str | None:
-        """Why the cell was given up, None when it was not."""
+    def failure(self, cell: Cell) -> tuple[str, str] | None:
+        """Why the cell was given up, as kind ("diverged", "crashed") and reason; None when it was not."""
         try:
-            return json.loads(cell.place(self.out, "failed").with_suffix(".json").read_text())["reason"]
+            record = json.loads(cell.place(self.out, "failed").with_suffix(".json").read_text())
+            return record["kind"], record["reason"]
         except (OSError, ValueError, KeyError):
             return None
 
@@ -478,11 +525,12 @@ class Folder:
                     before = measured.get(group, (0, 0.0))
                     measured[group] = (before[0] + learned, before[1] + took)
             if meta and "diverged" in meta:
-                status.failed.append((cell, meta["diverged"]["reason"]))
+                status.diverged.append((cell, meta["diverged"]["reason"]))
             elif meta:
                 status.done.append(cell)
-            elif reason := self.failure(cell):
-                status.failed.append((cell, reason))
+            elif failure := self.failure(cell):
+                kind, reason = failure
+                (status.diverged if kind == "diverged" else status.failed).append((cell, reason))
             else:
                 left.append((cell, max(cell.steps - max(step, random), 0)))
                 held = Claim.held(cell.place(self.out, "claims"))
@@ -567,25 +615,27 @@ class Sweep:
     def _line(self) -> str:
         return self.folder.status(self.cells).line(self.jobs)
 
+    def _open(self, cell: Cell) -> bool:
+        """Whether the cell is neither done nor given up."""
+        if cell.key in self.refused:
+            return False
+        try:
+            return not (self.folder.failure(cell) or self.folder.finished(cell))
+        except UserError as error:
+            self.refused[cell.key] = str(error)
+            self.say(f"{cell}: {error}")
+            return False
+
     def _left(self) -> list[Cell]:
-        """The cells that are neither done nor given up."""
-        left = []
-        for cell in self.cells:
-            try:
-                if cell.key in self.refused or self.folder.failure(cell) or self.folder.finished(cell):
-                    continue
-            except UserError as error:
-                self.refused[cell.key] = str(error)
-                self.say(f"{cell}: {error}")
-                continue
-            left.append(cell)
-        return left
+        return [cell for cell in self.cells if self._open(cell)]
 
     def _fill(self, left: list[Cell]) -> None:
         for cell in left:
             if len(self.workers) >= self.jobs:
                 return
-            if cell.key not in self.workers and not Claim.held(cell.place(self.folder.out, "claims")):
+            if cell.key in self.workers or Claim.held(cell.place(self.folder.out, "claims")):
+                continue
+            if self._open(cell):  # `left` is seconds old: another sweep may have ended the cell since
                 self.workers[cell.key] = cell, self.launch(cell)
                 self.say(f"{cell}: training to {cell.steps} steps")
 
@@ -597,7 +647,7 @@ class Sweep:
             output = worker.output()
             if code in (0, DIVERGED):
                 self.errors_in_a_row = 0
-                self.say("\n".join([f"{cell}: {'failed' if code else 'done'}", *([output] if output else [])]))
+                self.say("\n".join([f"{cell}: {'diverged' if code else 'done'}", *([output] if output else [])]))
                 self.say(self._line())
             elif code == 2:
                 self.refused[cell.key] = output.splitlines()[-1] if output else "unknown error"

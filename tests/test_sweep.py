@@ -31,7 +31,7 @@ def test_faults(fault, good, tmp_path):
     result = fault(tmp_path, good[1], 1, random.Random(fault.__name__))
     if result.note.startswith("not tried"):
         pytest.skip(result.note)
-    assert (result.lost, result.doubled) == (0, 0)
+    assert (result.tries, result.lost, result.doubled) == (1, 0, 0)
 
 
 def test_undisturbed(good, capsys, monkeypatch):
@@ -101,11 +101,22 @@ def test_a_cell_named_twice_is_trained_once(tmp_path):
         ("{envs: [DI], arms: [dr], seeds: [0], settings: {sac: {gama: 1}}}", "did you mean 'gamma'"),
         ("{envs: [DI], arms: [dma], seeds: [0], method: {mask: 1}}", "did you mean 'masking'"),
         ("{envs: [DI], arms: [dma], seeds: [0], method: {masking: much}}", "DI dma: .*str"),
+        ("{envs: [DI], arms: [dr], seeds: 3}", r"seeds of a block .* list such as \[0, 1\], not 3"),
+        ("{envs: [DI], seeds: [0]}", "arms of a block .* not None"),
+        ("{envs: [DI], arms: [dr], seeds: [0], steps: 0}", "steps .* not 0"),
+        ("{envs: [DI], arms: [dr], seeds: [0], method: [masking]}", "method .* mapping"),
+        ("DI", "a block of profile p .* mapping"),
     ],
 )
 def test_mistakes_in_the_grid(tmp_path, block, word):
     (tmp_path / "grid.yaml").write_text(f"p: [{block}]")
     with pytest.raises(UserError, match=word):
+        load_profile("p", tmp_path / "grid.yaml")
+
+
+def test_an_empty_grid(tmp_path):
+    (tmp_path / "grid.yaml").write_text("")
+    with pytest.raises(UserError, match="not a mapping of profile names"):
         load_profile("p", tmp_path / "grid.yaml")
 
 
