@@ -40,7 +40,7 @@ reproduce: setup reproduce-$(PROFILE) ## every figure, table and notebook: PROFI
 
 reproduce-recorded: setup
 	$(DMASH) figures --runs $(RUNS) --out figures
-	$(DMASH) notebooks --profile recorded
+	$(DMASH) notebooks --profile recorded --runs $(RUNS)
 
 reproduce-smoke: setup
 	$(DMASH) smoke --out build/smoke/runs
@@ -48,7 +48,7 @@ reproduce-smoke: setup
 	$(DMASH) notebooks --profile smoke --out build/smoke/notebooks
 
 reproduce-paper: setup
-	$(DMASH) sweep --profile paper
+	$(DMASH) sweep --profile paper --out $(RUNS)
 	$(MAKE) reproduce-recorded
 
 train: setup ## one block of seeds: ENV=DI ARM=dma-star-sh SEEDS="0 1" STEPS=100000 (2 h a seed on one core, 1.5 GB)
@@ -58,7 +58,7 @@ figures: setup ## every figure from the raw runs, byte-identical when nothing ch
 	$(DMASH) figures --runs $(RUNS) --out figures
 
 notebooks: setup ## every notebook executed into build/notebooks (5 min, 2 GB)
-	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded)
+	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded --runs $(RUNS))
 
 proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, says how to get it)
 	$(MAKE) -C proofs
@@ -77,7 +77,7 @@ faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=2
 
 maps: setup ## what is drawn from the committed networks of DI: returns over the context plane, trajectories, cosines (a minute each on one core); then make figures
 	for c in $(wildcard $(RUNS)/DI/*/seed-0.safetensors); do $(DMASH) evaluate $$c --grid 39 --rollouts 20 || exit 1; done
-	$(DMASH) notebooks quickstart embedding_geometry
+	$(DMASH) notebooks quickstart embedding_geometry --set runs_dir=$(abspath $(RUNS))
 	cp build/notebooks/figures/trajectories-DI.* build/notebooks/figures/cosines-DI.* figures/
 
 claim: setup ## check one claim of the paper: ID=T9 (seconds to 2 min, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
@@ -87,7 +87,7 @@ claims: setup ## the verdict on every claim, into build/claims.json (5 min, 1 GB
 	$(DMASH) claims --runs $(RUNS) --out build/claims.json
 
 report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (10 min, 2 GB)
-	$(DMASH) notebooks --profile recorded
+	$(DMASH) notebooks --profile recorded --runs $(RUNS)
 	$(DMASH) report --out build/report
 
 test-gpu: setup ## on a CUDA machine: tests of the GPU path, then updates a second, memory and waits into build/gpu.json
@@ -95,7 +95,7 @@ test-gpu: setup ## on a CUDA machine: tests of the GPU path, then updates a seco
 	$(DMASH) bench --device cuda --out build/gpu.json
 
 lock: ## write requirements.lock from the packages that are installed
-	(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > requirements.lock.new
+	(head -1 requirements.lock; $(BIN)/pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu//') > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
 clean: ## remove build/ and caches, never runs/, figures/ or the environment

@@ -163,6 +163,7 @@ def _notebooks(argv: list[str]) -> None:
         names: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
         profile: str = "recorded",
         set: tuple[str, ...] = (),
+        runs: Path | None = None,
         out: Path = Path("build/notebooks"),
     ):
         """Execute notebooks with papermill; all of them unless some are named.
@@ -171,6 +172,7 @@ def _notebooks(argv: list[str]) -> None:
             names: notebook files.
             profile: recorded (from the committed raw runs) or smoke (a few steps of everything).
             set: parameters of the named notebooks as name=value, value in YAML.
+            runs: without names: folder of raw runs, by default the profile's (a named one takes --set runs_dir=...).
             out: folder of executed notebooks.
         """
         if profile not in ("recorded", "smoke"):
@@ -179,9 +181,11 @@ def _notebooks(argv: list[str]) -> None:
             raise UserError(f"parameters are name=value, not {bad[0]!r}")
         if set and not names:
             raise UserError("parameters belong to a notebook: name the notebook that --set is for")
+        if runs is not None and names:
+            raise UserError("--runs is for all notebooks; of a named one say --set runs_dir=FOLDER")
         parameters = dict(word.split("=", 1) for word in set)
         if not names:
-            execute_all(profile, out)
+            execute_all(profile, out, runs_dir=runs and runs.absolute())
         for name in names:
             print(execute(name, {"profile": profile} | parameters, out))
 
@@ -232,8 +236,9 @@ def _smoke(argv: list[str]) -> None:
 
 def _bench(argv: list[str]) -> None:
     from dmash_core.bench import measure, measure_environments, measure_gpu, measure_workers
+    from dmash_core.benchmark.suite import get_spec
     from dmash_core.methods import MAIN_ARMS, get_method
-    from dmash_core.training import check_device
+    from dmash_core.training import check_device, check_writable
 
     def bench(
         arms: tuple[str, ...] = MAIN_ARMS,
@@ -266,6 +271,9 @@ def _bench(argv: list[str]) -> None:
         if workers is not None and workers < 2:
             raise UserError(f"workers must be at least 2, not {workers}")
         check_device(device)
+        get_spec(env)
+        if out is not None:
+            check_writable(out.parent)
         methods = {arm: replace(get_method(arm), window=window) for arm in arms}
         if environments:
             rows = measure_environments(say)
@@ -274,7 +282,6 @@ def _bench(argv: list[str]) -> None:
         else:
             rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
         if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(json.dumps(rows, indent=2) + "\n")
         if json_:
             print(json.dumps(rows, indent=2))

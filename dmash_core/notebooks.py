@@ -74,6 +74,8 @@ def execute(
     # Without it the kernel talks to us in the clear over local TCP, and warns about that on every start.
     encrypted = Config(KernelManager={"transport_encryption": "auto"})
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not a user's of the same name
+    # The kernel inherits ours, and make's agg would draw every plt.show() into nothing.
+    backend, os.environ["MPLBACKEND"] = os.environ.get("MPLBACKEND"), "module://matplotlib_inline.backend_inline"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
@@ -91,20 +93,32 @@ def execute(
         raise UserError(f"{path.name} failed: its kernel died (out of memory?); see {out}") from error
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        del os.environ["MPLBACKEND"]
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
     return out
 
 
 def execute_all(
-    profile: str = "recorded", out_dir: str | Path = "build/notebooks", timeout: float | None = None
+    profile: str = "recorded",
+    out_dir: str | Path = "build/notebooks",
+    timeout: float | None = None,
+    runs_dir: str | Path | None = None,
 ) -> list[Path]:
     """Execute every notebook in notebooks/ under `profile`, with a line and the seconds for each; where they lie.
 
-    Stops at the first that fails, with the UserError of `execute`.
+    Those that read raw runs read them from `runs_dir`, by default the profile's folder. Stops at the first that fails,
+    with the UserError of `execute`.
     """
+    import papermill
+
     folders(profile)
     written = []
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        start = time.perf_counter()
-        written.append(execute(path, {"profile": profile}, out_dir, timeout))
+        start, parameters = time.perf_counter(), {"profile": profile}
+        if runs_dir is not None and "runs_dir" in papermill.inspect_notebook(path):
+            parameters["runs_dir"] = str(runs_dir)
+        written.append(execute(path, parameters, out_dir, timeout))
         print(f"{path.name} ({profile}): {time.perf_counter() - start:.0f} s -> {written[-1]}", flush=True)
     return written

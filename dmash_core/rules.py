@@ -28,8 +28,8 @@ from dmash_core.errors import UserError
 from dmash_core.figures import PUBLISHED, SLUGS, arm_style, groups
 from dmash_core.methods import Method, get_method
 from dmash_core.regret import worst_case_regret
-from dmash_core.runs import Run, scan
-from dmash_core.training import TrainSettings, first_difference, load_policy, make_agent
+from dmash_core.runs import Run, first_difference, scan
+from dmash_core.training import TrainSettings, load_policy, make_agent
 
 ROOT = Path(__file__).resolve().parents[1]
 VERDICTS = ("reproduced", "contradicted", "undecided", "not checked")
@@ -86,13 +86,6 @@ def _numbers(value: float, low: float, high: float, factor: float = 1.0) -> dict
     }
 
 
-def _difference(found: dict, wanted: dict) -> str | None:
-    """The first setting that both have with different values, in words. A setting that is younger than a run is not in
-    that run, and then says nothing."""
-    differs = first_difference(found, wanted)
-    return differs and "{} is {} and not {}".format(*differs)
-
-
 def departure(run: Run) -> str | None:
     """Why a run is not what its environment and arm stand for in the claims, in one clause; None when it is."""
     env, arm, config = run.meta["env"], run.meta["arm"], run.meta["config"]
@@ -105,8 +98,9 @@ def departure(run: Run) -> str | None:
         return f"its configuration does not fit this code: {error}"
     if wanted.label != arm:
         return f"its configuration is that of {wanted.label} and not of {arm}"
-    reason = _difference(config, wanted.config())
-    return reason and f"its configuration differs from the claims': {reason}"
+    # A setting that is younger than a run is not in that run, and then says nothing.
+    differs = first_difference(config, wanted.config())
+    return differs and "its configuration differs from the claims': {} is {} and not {}".format(*differs)
 
 
 class Evidence:
@@ -119,20 +113,11 @@ class Evidence:
         self.root, self.runs, self.used = Path(root), {}, set()
         runs, bad = scan(root)
         self.left_out: dict[Path, str] = {error.path: error.reason for error in bad}
-        cells = defaultdict(list)
         for run in runs:
-            cells[run.meta["env"], run.meta["arm"], run.meta["seed"]].append(run)
-        for key, same in cells.items():
-            for run in same:
-                for other in same:
-                    if run.meta["digest"] != other.meta["digest"]:
-                        differ = _difference(run.meta["config"], other.meta["config"]) or "its rows differ"
-                        self.left_out[run.path] = f"{other.path} claims the same cell, and {differ}"
-                if reason := departure(run):
-                    self.left_out.setdefault(run.path, reason)
-            if same[0].path not in self.left_out:
-                self.runs[key] = same[0]
-                self.left_out |= {run.path: f"a copy of {same[0].path}" for run in same[1:]}
+            if reason := departure(run):
+                self.left_out[run.path] = reason
+            else:
+                self.runs[run.meta["env"], run.meta["arm"], run.meta["seed"]] = run
         self._series: dict[tuple, pd.Series] = {}
 
     def of(self, env: str, arm: str) -> list[Run]:

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import subprocess
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,16 +205,46 @@ def read_run(path: str | Path) -> Run:
     return Run(path, meta, frame)
 
 
+def first_difference(found: dict, wanted: dict, defaults: dict | None = None) -> tuple[str, object, object] | None:
+    """The first setting of ``wanted`` that ``found`` has otherwise: its name, and both values.
+
+    What ``found`` lacks has its default; without one it says nothing.
+    """
+    defaults = defaults or {}
+    for key, value in wanted.items():
+        if isinstance(value, dict):
+            if inner := first_difference(found.get(key, {}), value, defaults.get(key)):
+                return f"{key}.{inner[0]}", *inner[1:]
+        elif (had := found.get(key, defaults.get(key, value))) != value:
+            return key, had, value
+    return None
+
+
 def scan(root: str | Path) -> tuple[list[Run], list[BadRun]]:
-    """All Parquet files under `root`, sorted by path: runs, and files that are none. Hidden names are ignored."""
-    runs, bad = [], []
+    """All Parquet files under `root`, sorted by path: runs, and files that are none. Hidden names are ignored.
+
+    A cell (environment, arm, seed) is in the runs once: of copies the first is taken, and where two files say
+    different things of one cell none of them is.
+    """
+    cells, bad = defaultdict(list), []
     for path in sorted(Path(root).rglob("*.parquet")):
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             continue
         try:
-            runs.append(read_run(path))
+            run = read_run(path)
+            cells[run.meta["env"], run.meta["arm"], run.meta["seed"]].append(run)
         except BadRun as error:
             bad.append(error)
+    runs = []
+    for first, *others in cells.values():
+        if other := next((run for run in others if run.meta["digest"] != first.meta["digest"]), None):
+            differs = first_difference(first.meta["config"], other.meta["config"])
+            how = "{} is {} in the one and {} in the other".format(*differs) if differs else "their rows differ"
+            bad += [BadRun(run.path, f"{(other if run is first else first).path} claims the same cell, and {how}")
+                    for run in (first, *others)]  # fmt: skip
+        else:
+            runs.append(first)
+            bad += [BadRun(run.path, f"a copy of {first.path}") for run in others]
     return runs, bad
 
 

@@ -36,13 +36,13 @@ def put(root, arm="dr", seed=0, level=50.0, steps=STEPS, env="DI", change=None, 
 @pytest.fixture(autouse=True)
 def _evaluations_of_these_runs(monkeypatch):
     """The synthetic runs are evaluated less often than the benchmark's; that is no departure here."""
-    inner = rules._difference
+    inner = runs.first_difference
     keys = ("eval_every", "eval_rollouts")
 
     def difference(found, wanted):
         return inner({k: v for k, v in found.items() if k not in keys}, wanted)
 
-    monkeypatch.setattr(rules, "_difference", difference)
+    monkeypatch.setattr(rules, "first_difference", difference)
 
 
 def claim(*checks, arms=("dr", "concat"), envs=("DI",), seeds=5, steps=None, **kwargs):
@@ -323,8 +323,8 @@ def test_copies_count_once(tmp_path):
 
 
 def test_older_runs_without_a_younger_setting_are_fine():
-    assert rules._difference({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}, "d": 3}) is None
-    assert rules._difference({"a": {"b": 1}}, {"a": {"b": 2}}) == "a.b is 1 and not 2"
+    assert runs.first_difference({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}, "d": 3}) is None
+    assert runs.first_difference({"a": {"b": 1}}, {"a": {"b": 2}}) == ("a.b", 1, 2)
 
 
 # ---------------------------------------------------------------- the command, and what is written

@@ -1,6 +1,7 @@
 """Notebooks: clean when committed, executed by this interpreter, and mistakes answered in one sentence."""
 
 import json
+import os
 import sys
 
 import nbformat
@@ -109,6 +110,22 @@ def test_execute_all_runs_each_under_the_profile_and_says_so(tmp_path, monkeypat
     assert [outputs(path) for path in out] == ["smoke\n", "smoke\n"]
     said = capsys.readouterr().out.splitlines()
     assert [line.split(" s -> ")[0].rsplit(" ", 1)[0] for line in said] == ["a.ipynb (smoke):", "b.ipynb (smoke):"]
+
+
+def test_pictures_are_shown_whatever_the_backend(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")  # as make does
+    path = write(tmp_path / "n.ipynb", "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()")
+    cell = nbformat.read(notebooks.execute(path, {}, tmp_path / "out"), as_version=4).cells[-1]
+    assert any("image/png" in output.get("data", {}) for output in cell.outputs)
+    assert os.environ["MPLBACKEND"] == "agg"
+
+
+def test_all_read_the_runs_that_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    write(tmp_path / "a.ipynb", "print(profile)")
+    write(tmp_path / "b.ipynb", "print(runs_dir)", parameters='profile = "recorded"\nruns_dir = None')
+    out = notebooks.execute_all("recorded", tmp_path / "out", runs_dir="/some/where")
+    assert [outputs(path) for path in out] == ["recorded\n", "/some/where\n"]
 
 
 def test_folders():

@@ -88,11 +88,11 @@ def build_context_sets(dimensions: Sequence[ContextDimension], seed: int = 0) ->
 def outer_grid(dimensions: Sequence[ContextDimension], points: int) -> np.ndarray:
     """Every context on a grid over the outer ranges, float64 (n, d), sorted by (first, second) dimension.
 
-    A continuous dimension has `points` equidistant values, a discrete one its own. UserError beyond two dimensions.
+    A continuous dimension has `points` equidistant values, a discrete one its own. UserError but for two dimensions.
     """
-    if points < 2 or len(dimensions) > 2:
+    if points < 2 or len(dimensions) != 2:
         raise UserError(
-            f"a grid has at least 2 points a dimension and at most 2 dimensions, not {points} and {len(dimensions)}"
+            f"a grid has at least 2 points a dimension and two dimensions, not {points} and {len(dimensions)}"
         )
     axes = [np.linspace(*d.outer, points) if d.values is None else d.grid("train") for d in dimensions]
     return np.array(list(product(*axes)))
