@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dmash_core.errors import UserError
 from dmash_core.methods import Method
 from dmash_core.networks.encoder import Encoder
 from dmash_core.networks.hypernetwork import AdapterWeights, Hypernetwork, adapt
@@ -51,6 +52,17 @@ class SACSettings:
     """Adam's learning rate of the log temperature."""
     actor_every: int = 2
     """Every so many steps the actor and the temperature are updated as many times."""
+
+    def __post_init__(self):
+        if not 0.0 <= self.gamma <= 1.0:
+            raise UserError(f"gamma must lie in [0, 1], not {self.gamma}")
+        if not 0.0 < self.tau <= 1.0:
+            raise UserError(f"tau must lie in (0, 1], not {self.tau}")
+        for name in ("critic_lr", "actor_lr", "dynamics_lr", "alpha_lr"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise UserError(f"{name} must be positive and finite, not {getattr(self, name)}")
+        if self.actor_every < 1:
+            raise UserError(f"actor_every must be at least 1, not {self.actor_every}")
 
 
 class Code(NamedTuple):
@@ -121,7 +133,7 @@ class Agent(Learner):
     ):
         """``context_range`` (2, n_context), lowest and highest of the training contexts, is what scaling needs."""
         self.method, self.layout, self.sac, self.device = method, layout, sac or SACSettings(), torch.device(device)
-        self.n = len(seeds)
+        self.seeds, self.n = list(seeds), len(seeds)
         n, d_s, d_a = self.n, layout.n_obs, layout.n_act
         generators = [torch.Generator().manual_seed(stream(seed, 0)) for seed in seeds]
         lead, twin = (n,), (n, 2)

@@ -122,7 +122,8 @@ def _claim(row: dict) -> Claim:
     if wrong := set(row) - set(names):
         raise unknown("word", wrong.pop(), names)
     needs = {k: tuple(v) if isinstance(v, list) else v for k, v in row.get("needs", {}).items()}
-    row = row | {"checks": tuple(row["checks"]), "checked_by": tuple(row.get("checked_by", ()))}
+    checks = tuple(c | {"ids": _listed(c["ids"])} if "ids" in c else c for c in row["checks"])
+    row = row | {"checks": checks, "checked_by": tuple(row.get("checked_by", ()))}
     claim = Claim(**row | {"published": _listed(row.get("published", ())), "needs": Needs(**needs)})
     if claim.kind not in KINDS:
         raise unknown("kind", claim.kind, KINDS)
@@ -182,9 +183,10 @@ def cells(claim: Claim) -> tuple[list[Cell], list[str]]:
 
 
 def missing_cells(claim: Claim, evidence: Evidence) -> list[Cell]:
-    """The cells of a claim without a usable raw run of the claim's length."""
-    done = evidence.runs
-    return [c for c in cells(claim)[0] if c.key not in done or done[c.key].meta["steps"] < c.steps]
+    """The cells of a claim without a usable raw run that has the claim's length or diverged before."""
+    done = {key for key, run in evidence.runs.items() if "diverged" in run.meta}
+    length = {key: run.meta["steps"] for key, run in evidence.runs.items()}
+    return [c for c in cells(claim)[0] if c.key not in done and length.get(c.key, 0) < c.steps]
 
 
 def _to_do(claim: Claim, evidence: Evidence) -> tuple[tuple[str, ...], str]:
@@ -218,8 +220,11 @@ def combine(findings: Sequence[Finding], several: bool) -> tuple[str, str]:
     """Verdict and reason of a claim from its findings, by the rules at the top of this file."""
     count = Counter(finding.verdict for finding in findings)
     against, decided = count[CONTRADICTED], count[CONTRADICTED] + count[REPRODUCED]
-    # as many of them outside by chance alone? The bound is met exactly by one of one, hence the slack for rounding.
-    chance = several and stats.binom.sf(against - 1, decided, 0.05) > 0.05 + 1e-9
+    # Published values, where a claim has any, may lie outside by chance; an order beside them may not.
+    by_luck = [f for f in findings if f.published_id] or findings
+    outside, of = (sum(f.verdict in kinds for f in by_luck) for kinds in ((CONTRADICTED,), (CONTRADICTED, REPRODUCED)))
+    # As many of them by chance alone? The bound is met exactly by one of one, hence the slack for rounding.
+    chance = several and outside == against and stats.binom.sf(outside - 1, of, 0.05) > 0.05 + 1e-9
     if against and not chance:
         verdict = CONTRADICTED
     elif count[NOT_CHECKED] == len(findings):
@@ -230,7 +235,7 @@ def combine(findings: Sequence[Finding], several: bool) -> tuple[str, str]:
         return verdict, findings[0].reason
     numbers = ", ".join(f"{count[v]} {v}" for v in VERDICTS if count[v])
     first = next((f for f in findings if f.verdict == verdict), findings[0])
-    by_chance = f"; {against} of {decided} outside is what chance allows" if against and chance else ""
+    by_chance = f"; {against} of {of} outside is what chance allows" if against and chance else ""
     return verdict, f"of {len(findings)} comparisons {numbers}{by_chance}. {first.what}: {first.reason}"
 
 

@@ -105,7 +105,8 @@ def _evaluate(argv: list[str]) -> None:
         Args:
             checkpoint: the file that training left beside the raw run.
             rollouts: episodes per context.
-            seed: seed of the initial states; by default the run's own, which are those of its last evaluation.
+            seed: seed of the initial states; by default the run's own, which, with as many rollouts as the run had
+                (its eval_rollouts), are those of its last evaluation.
             grid: instead of the three sets take a grid of the outer ranges, so many points a continuous dimension, and
                 write its returns as a table.
             out: file of that table; by default seed-S.map.csv beside the checkpoint, which `dmash figures` draws.

@@ -38,9 +38,10 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
     coordinate: the estimator of the paper's release, biased low. Both are in raw units.
 
     Contexts are few points with many samples each, so the k-th neighbour is as a rule of the same context, and the
-    marginal count of c is that context's size: at most ln(number of contexts) comes out, and that when no z of
-    another context is as near. Codes that coincide have no k-th distance; noise of 1e-10 on z, far below float32's
-    resolution of a code, gives them one: a constant code then tells 0, and one point for each context its ln.
+    marginal count of c is that context's size: of C contexts with W samples each at most about ln C comes out (more by
+    (1 - 1/C) / 2W), and that when no z of another context is as near. Codes that coincide have no k-th distance; noise
+    of 1e-10 on z, far below float32's resolution of a code, gives them one: a constant code then tells 0, and one point
+    for each context its ln.
     """
     z = z + 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
     norm, joint = 2 if release else np.inf, np.hstack([z, c])

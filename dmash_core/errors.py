@@ -11,12 +11,13 @@ class UserError(ValueError):
 class Diverged(UserError):
     """A loss, a parameter or the physics of an environment stopped being finite: the run has failed.
 
-    ``seeds`` are those of a block whose numbers did, where that is known.
+    ``seeds`` are those of a block whose numbers did, where that is known; ``environments`` the rows of a batch whose
+    physics did.
     """
 
-    def __init__(self, message: str, seeds: Sequence[int] = ()):
+    def __init__(self, message: str, seeds: Sequence[int] = (), environments: Sequence[int] = ()):
         super().__init__(message)
-        self.seeds = list(seeds)
+        self.seeds, self.environments = list(seeds), list(environments)
 
 
 class Interrupted(Exception):

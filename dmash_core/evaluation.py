@@ -6,6 +6,7 @@ window is warmed up, noise on the code, and a world with families of dynamics th
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from dmash_core.agent import Agent, Code
 from dmash_core.benchmark.suite import make_batch
-from dmash_core.errors import Interrupted, UserError
+from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.replay import History
 from dmash_core.runs import SPLITS
 
@@ -96,7 +97,10 @@ class Driver:
         if seed is not None:  # each kind of noise has a stream for each of the N seeds, whatever its size
             first = [seed[n * self.batch] for n in range(self.n)]
             self.noise = {k: [np.random.default_rng([*s, 1 + i]) for s in first] for i, k in enumerate(NOISES)}
-        self.obs = self._noisy(self.tensor(self.env.reset(seed=seed)[0]), "obs_noise")
+        with self._blame():
+            obs = self.env.reset(seed=seed)[0]
+        self.obs = self._noisy(self.tensor(obs), "obs_noise")
+        self.history.fresh = True
         self.pending = [self.obs.new_zeros(self.n, self.batch, self.agent.layout.n_act)] * self.settings.delay
 
     def warm_up(self, seed: Sequence | None = None) -> None:
@@ -143,13 +147,23 @@ class Driver:
         self.pending.append(action)
         sent = self._noisy(self.pending.pop(0), "action_noise").clamp(-1.0, 1.0).flatten(0, 1).cpu().numpy()
         meanwhile()
-        obs, reward, _, truncated, _ = self.env.step(sent)
+        with self._blame():
+            obs, reward, _, truncated, _ = self.env.step(sent)
         obs = self._noisy(self.tensor(obs), "obs_noise")
         self.history.append(self.obs, action, obs, self.tensor(reward))
         self.memory = self._advanced
         self.obs = obs
         self.env_steps += 1
         return reward.reshape(self.n, self.batch), bool(truncated[0])
+
+    @contextmanager
+    def _blame(self):
+        """Give a Diverged from the environments the seeds that those belong to."""
+        try:
+            yield
+        except Diverged as error:
+            error.seeds = sorted({self.agent.seeds[i // self.batch] for i in error.environments})
+            raise
 
     def _noisy(self, values: torch.Tensor, kind: str) -> torch.Tensor:
         sigma = getattr(self.settings, kind)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
 from dmash_core.errors import UserError, unknown
+from dmash_core.networks.encoder import subset_size
 from dmash_core.networks.layers import INPUT_NORMS, OUTPUT_NORMS
 
 
@@ -123,6 +124,24 @@ class Method:
             != ("concat", "dynamics", "none", 0.0, "none", "none"),
             "the posterior 'sequence' (arm varibad) is for concatenation, the dynamics objective and detached losses, "
             "without masks and norms",
+        )
+        yield (
+            not inferred
+            and (self.masking, self.input_norm, self.output_norm, self.window_before_target)
+            != (0.0, "none", "none", False),
+            "masking, norms and window_before_target are about an inferred context and would change nothing here",
+        )
+        yield (
+            self.kl != "multiply" and self.posterior != "gaussian",
+            "kl says how a Gaussian posterior's KL is charged and needs posterior='gaussian'",
+        )
+        yield (
+            self.beta != Method.beta and self.posterior == "point",
+            "beta is the weight of a posterior's KL and would change nothing with posterior='point'",
+        )
+        yield (
+            self.input_norm == "windownorm" and self.window is not None and subset_size(self.window) < 2,
+            f"windownorm normalises over the steps that the encoder reads, only one of {self.window} transitions",
         )
         yield self.scale_context and self.context != "true", "scale_context is about the true context (concat, da)"
 

@@ -131,6 +131,8 @@ class History:
         self.rows = torch.zeros(n_seeds, batch, 2 * layout.window + layout.horizon, layout.row, device=device)
         self.positions = torch.as_tensor(evaluation_positions(layout.window, layout.whole), device=device)
         self.now = layout.window
+        self.fresh = True
+        """Whether the environments stand at the beginning of an episode; Driver.reset says so."""
 
     def start_warm_up(self) -> None:
         """An empty window (zeros), to be filled by K steps."""
@@ -147,6 +149,7 @@ class History:
         """Add one transition of each running episode: (N, B, d_s), (N, B, d_a), (N, B, d_s), (N, B)."""
         torch.cat([obs, action, next_obs, reward.unsqueeze(-1)], dim=-1, out=self.rows[:, :, self.now])
         self.now += 1
+        self.fresh = False
 
     @property
     def time(self) -> int:
@@ -157,7 +160,7 @@ class History:
         """Reward and action of the step before, zeros where an episode has just begun, (N, B, 1 + d_a)."""
         _, action, _, reward = self.layout.split(self.rows[:, :, self.now - 1])
         previous = torch.cat([reward.unsqueeze(-1), action], dim=-1)
-        return torch.zeros_like(previous) if self.layout.begins(self.time) else previous
+        return torch.zeros_like(previous) if self.fresh else previous
 
     def window(self) -> Tensor:
         """What the encoder reads when acting: k rows, evenly spaced or all, in time order, (N, B, k, 2 d_s + d_a)."""

@@ -25,11 +25,12 @@ from dmash_core import embeddings, statistics, theory
 from dmash_core.benchmark.contexts import distance_outside
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
+from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
 from dmash_core.figures import PUBLISHED, SLUGS, arm_style, groups
 from dmash_core.methods import Method, get_method
 from dmash_core.regret import worst_case_regret
 from dmash_core.runs import Run, first_difference, scan
-from dmash_core.training import TrainSettings, load_policy, make_agent
+from dmash_core.training import TrainSettings, block_contexts, load_policy, make_agent
 
 ROOT = Path(__file__).resolve().parents[1]
 VERDICTS = ("reproduced", "contradicted", "undecided", "not checked")
@@ -41,7 +42,10 @@ BOOTSTRAP_SEEDS, T_SEEDS = 5, 3
 """Fewest seeds with which a bootstrap interval, and an interval by Student's t, decide anything."""
 PUBLISHED_SEEDS = 10
 MARGIN = 0.1
-"""Half-width of an interval, as a share of the range of scores, up to which lying inside it says something."""
+"""Half-width of an interval, as a share of the range of scores, up to which lying inside it says something; and what
+"the same" means where a check has no `margin` of its own."""
+ROUNDED = 0.005
+"""Half of the last digit of a published score."""
 
 
 # ---------------------------------------------------------------- evidence
@@ -124,6 +128,10 @@ class Evidence:
         """The usable runs of a cell of environment x arm, by seed."""
         return [run for key, run in sorted(self.runs.items()) if key[:2] == (env, arm)]
 
+    def networks(self, env: str, arm: str) -> list[Path]:
+        """The files of final networks that lie beside these runs."""
+        return [path for run in self.of(env, arm) if (path := run.path.with_suffix(".safetensors")).exists()]
+
     def series(self, run: Run, metric: str, split: str, contexts: str) -> pd.Series:
         """`metric` of a run against its steps: the mean (or "min") over contexts of the mean over rollouts."""
         key = (run.path, metric, split, contexts)
@@ -147,10 +155,17 @@ class Scores:
     share: float
     """The smallest share of the claim's steps."""
     metric: str = "return"
+    diverged: tuple[str, ...] = ()
+    """Runs that diverged before those steps, and count with their last return."""
 
     def alone(self) -> str:
         """What has to stand behind a number over a part of the environments."""
         return f" over {', '.join(self.steps)} alone" if self.lacking else ""
+
+    def short(self) -> str:
+        """What has to stand behind a verdict from shorter runs, or from runs that diverged."""
+        said = "" if self.share >= 1 else f", at {100 * self.share:.0f} % of the steps"
+        return said + "".join(f"; {run} diverged and counts with its last return" for run in self.diverged)
 
     def open(self, seeds: int, share: float) -> tuple[str, str] | None:
         """Verdict and reason where these runs cannot decide with at least so many seeds and steps; else None."""
@@ -176,14 +191,22 @@ def scores(
 ) -> Scores:
     """`metric` of arms x environments, returns min-max scaled by the benchmark's bounds.
 
-    at: "last" takes the largest step that all runs of an environment have, "mean" the mean over all such steps.
-    Environments that lack an arm are left out, and named.
+    at: "last" takes the largest step that all runs of an environment have, "mean" the mean over all such steps; a run
+    that diverged keeps the return of its last evaluation from then on, and does not shorten the others. Environments
+    that lack an arm are left out, and named.
     """
     columns, steps, lacking, share, arms = defaultdict(list), {}, [], 1.0, list(dict.fromkeys(arms))
+    diverged: list[str] = []
     for env in envs:
         spec = SUITE.get(env) or (get_spec(env) if env.startswith("ODE-") else None)
         runs = {arm: evidence.of(env, arm) for arm in arms}
         series = {arm: [evidence.series(run, metric, split, contexts) for run in runs[arm]] for arm in arms}
+        if metric == "return":
+            evaluated = sorted(set().union(*(s.index for part in series.values() for s in part)))
+            for arm, part in series.items():
+                for i, run in enumerate(runs[arm]):
+                    if "diverged" in run.meta:
+                        part[i] = part[i].reindex([step for step in evaluated if step >= part[i].index[0]]).ffill()
         series = {arm: [s for s in part if len(s)] for arm, part in series.items()}
         without = [arm_style(arm).name for arm in arms if not series[arm]]
         if spec is None or without:
@@ -196,6 +219,10 @@ def scores(
             lacking.append(f"{env} (no evaluated step in common)")
             continue
         steps[env], share = int(common[-1]), min(share, common[-1] / wanted)
+        diverged += [
+            f"{arm_style(arm).name}'s seed {run.meta['seed']} on {env}"
+            for arm in arms for run in runs[arm] if "diverged" in run.meta and run.meta["steps"] < common[-1]
+        ]  # fmt: skip
         for arm in arms:
             values = np.array([s.loc[common[-1]] if at == "last" else s.loc[common].mean() for s in series[arm]])
             scaled = statistics.normalise(values, spec.score_low, spec.score_high) if metric == "return" else values
@@ -203,7 +230,7 @@ def scores(
             evidence.used |= {run.path for run in runs[arm]}
     n = {arm: min(map(len, columns[arm])) for arm in columns}
     matrices = {arm: np.stack([column[: n[arm]] for column in columns[arm]], axis=1) for arm in columns}
-    return Scores(matrices, steps, min(n.values(), default=0), lacking, share, metric)
+    return Scores(matrices, steps, min(n.values(), default=0), lacking, share, metric, tuple(diverged))
 
 
 # ---------------------------------------------------------------- checks on raw runs
@@ -251,8 +278,12 @@ def _against(row: dict, claim, evidence: Evidence) -> Finding:
     point, low, high = (factor * x for x in ours)
     widened = math.sqrt(1 + found.seeds / PUBLISHED_SEEDS)
     bounds = point - widened * (point - low), point + widened * (high - point)
-    inside = f"{value:g} lies {{}} [{bounds[0]:.3g}, {bounds[1]:.3g}], our interval widened for {PUBLISHED_SEEDS} seeds"
-    if not bounds[0] <= value <= bounds[1]:
+    said, least, most = f"{value:g}", value, value
+    if metric == "relative gain %":
+        least, most = _unrounded(row)
+        said += f", of rounded scores and so {least:.3g} to {most:.3g},"
+    inside = f"{said} lies {{}} [{bounds[0]:.3g}, {bounds[1]:.3g}], our interval widened for {PUBLISHED_SEEDS} seeds"
+    if most < bounds[0] or least > bounds[1]:
         return Finding(verdict=CONTRADICTED, reason=inside.format("outside of"), **common)
     if metric == "relative gain %" and low <= 0 <= high:
         return Finding(verdict=UNDECIDED, reason="our interval contains no gain at all as well", **common)
@@ -262,13 +293,26 @@ def _against(row: dict, claim, evidence: Evidence) -> Finding:
     return Finding(verdict=REPRODUCED, reason=inside.format("within"), **common)
 
 
+def _unrounded(gain: dict) -> tuple[float, float]:
+    """The least and the largest gain in percent that a published one can stand for. They are ratios of published scores
+    of two digits: 58.1 % is 0.68 / 0.43."""
+    scores_of = {
+        row["arm"]: row["value"]
+        for row in published_values().values()
+        if row["metric"] == "normalised AER" and (row["env"], row["split"]) == (gain["env"], gain["split"])
+    }
+    ours, other = (scores_of[name] for name in gain["arm"].split(" vs "))
+    ends = [100 * ((ours + e) / (other - e) - 1) for e in (-ROUNDED, ROUNDED)]
+    return min(ends[0], gain["value"]), max(ends[1], gain["value"])
+
+
 def check_order(check: dict, claim, evidence: Evidence) -> list[Finding]:
     """Whether `higher` lies above each of `lower`, in each of `splits`, over `envs` together or (`each`) one by one.
 
     statistic: "improvement", the probability that a run of the one beats a run of the other (stratified bootstrap,
     against one half), or "difference" of means (Welch's t, against zero). `same: true` asks instead whether the
-    difference lies within MARGIN of zero. leave_one_out: over every choice of all environments but one; the finding is
-    the least favourable. metric, contexts, at: as in `scores`.
+    difference lies within `margin` of zero, `not_worse: true` whether it lies above minus `margin`. leave_one_out: over
+    every choice of all environments but one; the finding is the least favourable. metric, contexts, at: as in `scores`.
     """
     envs = GROUPS.get(check["envs"], check["envs"]) if isinstance(check["envs"], str) else check["envs"]
     groups = [(env,) for env in envs] if check.get("each") else [tuple(envs)]
@@ -281,7 +325,7 @@ def check_order(check: dict, claim, evidence: Evidence) -> list[Finding]:
 
 
 def _order(check: dict, claim, evidence: Evidence, envs: tuple, split: str, lower: str) -> Finding:
-    higher, metric, same = check["higher"], check.get("metric", "return"), check.get("same", False)
+    higher, metric = check["higher"], check.get("metric", "return")
     options = {k: check[k] for k in ("metric", "contexts", "at") if k in check}
     found = scores(evidence, claim, envs, [higher, lower], split=split, **options)
     improvement = check["statistic"] == "improvement"
@@ -293,7 +337,8 @@ def _order(check: dict, claim, evidence: Evidence, envs: tuple, split: str, lowe
         x, y = found.of[higher], found.of[lower]
         columns = range(x.shape[1])
         subsets = [[c for c in columns if c != left] for left in columns] if check.get("leave_one_out") else [columns]
-        ours = min((statistic(x[:, subset], y[:, subset]) for subset in subsets if len(subset)), default=None)
+        found_in = [statistic(x[:, subset], y[:, subset]) for subset in subsets if len(subset)]
+        ours = min(found_in, key=lambda t: t[1], default=None)
     names = f"{arm_style(higher).name} against {arm_style(lower).name}"
     where = check["envs"] if isinstance(check["envs"], str) and not check.get("each") else ", ".join(envs)
     words = [names, where, split, check.get("label", metric)]
@@ -303,19 +348,12 @@ def _order(check: dict, claim, evidence: Evidence, envs: tuple, split: str, lowe
     common |= _numbers(*ours) if ours else {}
     if still := found.open(BOOTSTRAP_SEEDS if improvement else T_SEEDS, HALF):
         return Finding(verdict=still[0], reason=still[1], **common)
-    _, low, high = ours
-    if same:
-        inside, outside = -MARGIN <= low and high <= MARGIN, low > MARGIN or high < -MARGIN
-        verdict = REPRODUCED if inside else CONTRADICTED if outside else UNDECIDED
-        where = {REPRODUCED: "within", CONTRADICTED: "outside of", UNDECIDED: "across an edge of"}[verdict]
-        reason = f"the interval lies {where} {-MARGIN:g} to {MARGIN:g}"
+    margin = check.get("margin", MARGIN)
+    if check.get("same"):
+        verdict, reason = _within(ours, margin)
     else:
-        verdict, reason = _side(ours, zero)
-    return Finding(verdict=verdict, reason=reason + _short(found), **common)
-
-
-def _short(found: Scores) -> str:
-    return "" if found.share >= 1 else f", at {100 * found.share:.0f} % of the steps"
+        verdict, reason = _side(ours, -margin if check.get("not_worse") else zero)
+    return Finding(verdict=verdict, reason=reason + found.short(), **common)
 
 
 def check_distance(check: dict, claim, evidence: Evidence) -> list[Finding]:
@@ -336,7 +374,7 @@ def check_distance(check: dict, claim, evidence: Evidence) -> list[Finding]:
                 findings.append(Finding(verdict=still[0], reason=still[1], **common))
                 continue
             verdict, reason = _side(ours, 0.0)
-            findings.append(Finding(verdict=verdict, reason=reason + _short(found), **common))
+            findings.append(Finding(verdict=verdict, reason=reason + found.short(), **common))
     return findings
 
 
@@ -354,7 +392,7 @@ def check_cosines(check: dict, claim, evidence: Evidence) -> list[Finding]:
     findings = []
     for row in map(published_values().get, claim.published):
         arm, kind = SLUGS[row["arm"]], row["metric"].split()[1]
-        paths = [path for r in evidence.of("DI", arm) if (path := r.path.with_suffix(".safetensors")).exists()]
+        paths = evidence.networks("DI", arm)
         found = [_cosines(path) for path in paths]
         published = f"{row['low']:g} to {row['high']:g}"
         common = {"what": f"{row['arm']}: {row['metric']}", "published": published, "published_id": row["id"]}
@@ -384,6 +422,65 @@ def _cosines(path: Path) -> tuple[dict[str, float], int]:
     agent, meta = load_policy(path)
     entries = embeddings.by_mode(embeddings.di_cosines(agent, meta["seed"])[""])
     return {kind: float(values.mean()) for kind, values in entries.items()}, meta["steps"]
+
+
+def check_evaluation(check: dict, claim, evidence: Evidence) -> list[Finding]:
+    """The final networks of each run, evaluated otherwise than by the protocol: mean scaled return over the three sets,
+    in each environment and under each change in `under` (fields of EvalSettings; warm_up as a share of K).
+
+    With `higher` and `lower`: whether the one lies above each of the others (Welch's t). With `arms`: whether the
+    change leaves the return of an arm within `margin` (Student's t over the differences of each network).
+    """
+    pairs = [(check["higher"], arm) for arm in check["lower"]] if "higher" in check else [(a, a) for a in check["arms"]]
+    return [
+        _evaluation(check, evidence, env, change, arm, other)
+        for env in check["envs"]
+        for change in check["under"]
+        for arm, other in pairs
+    ]
+
+
+def _evaluation(check: dict, evidence: Evidence, env: str, change: dict, arm: str, other: str) -> Finding:
+    ours, theirs = evidence.networks(env, arm), evidence.networks(env, other)
+    settings = replace(PROTOCOL, **change)
+    if "warm_up" in change:
+        settings = replace(settings, warm_up=round(change["warm_up"] * get_spec(env).window))
+    names = "" if arm == other else f" against {arm_style(other).name}"
+    what = f"{arm_style(arm).name}{names}, {env}, aggregated, return with {settings.changes()}"
+    what += " minus that of the protocol" * (arm == other)
+    if lacking := [arm_style(a).name for a, paths in ((arm, ours), (other, theirs)) if not paths]:
+        return Finding(what, NOT_CHECKED, f"there are no networks of {env}: {', '.join(dict.fromkeys(lacking))}")
+    evidence.used |= {*ours, *theirs}
+    x, steps = zip(*(_evaluated(path, settings) for path in ours), strict=True)
+    if arm == other:
+        usual = [_evaluated(path, PROTOCOL)[0] for path in ours]
+        found, their_steps = statistics.mean_interval(np.subtract(x, usual)), steps
+    else:
+        y, their_steps = zip(*(_evaluated(path, settings) for path in theirs), strict=True)
+        found = statistics.difference_interval(np.array(x)[:, None], np.array(y)[:, None])
+    least, longest, few = min(steps + their_steps), max(steps + their_steps), min(len(ours), len(theirs))
+    share = least / get_spec(env).gradient_steps
+    common = {"what": what, "unit": "of the range of scores", "seeds": few, "steps": {env: least}} | _numbers(*found)
+    if still := Scores({}, {}, few, [], share).open(T_SEEDS, HALF):
+        return Finding(verdict=still[0], reason=still[1], **common)
+    verdict, reason = _within(found, check.get("margin", MARGIN)) if arm == other else _side(found, 0.0)
+    reason += f"; the networks have {least:,} to {longest:,} steps" if longest > least else ""
+    return Finding(verdict=verdict, reason=reason, **common)
+
+
+_evaluations: dict[tuple[Path, str], tuple[float, int]] = {}
+
+
+def _evaluated(path: Path, settings: EvalSettings) -> tuple[float, int]:
+    """The mean scaled return over the three sets of a trained agent, ten rollouts a context, and its steps."""
+    key = path, settings.changes()
+    if key not in _evaluations:
+        agent, meta = load_policy(path)
+        spec = get_spec(meta["config"]["env"])
+        evaluator = Evaluator(agent, spec.name, block_contexts(spec.name, [meta["seed"]]), [meta["seed"]], 10, settings)
+        returns = statistics.normalise(evaluator(meta["steps"]), spec.score_low, spec.score_high)
+        _evaluations[key] = float(returns.mean()), meta["steps"]
+    return _evaluations[key]
 
 
 # ---------------------------------------------------------------- checks without runs
@@ -519,6 +616,15 @@ def _side(ours: tuple[float, float, float], zero: float) -> tuple[str, str]:
     return (CONTRADICTED, f"the interval lies below {zero:g}") if high < zero else (UNDECIDED, f"it contains {zero:g}")
 
 
+def _within(ours: tuple[float, float, float], margin: float) -> tuple[str, str]:
+    """Verdict and reason of an interval that is claimed to lie within `margin` of zero."""
+    _, low, high = ours
+    inside, outside = -margin <= low and high <= margin, low > margin or high < -margin
+    verdict = REPRODUCED if inside else CONTRADICTED if outside else UNDECIDED
+    where = {REPRODUCED: "within", CONTRADICTED: "outside of", UNDECIDED: "across an edge of"}[verdict]
+    return verdict, f"the interval lies {where} {-margin:g} to {margin:g}"
+
+
 def check_regret(check: dict, claim, evidence: Evidence) -> list[Finding]:
     """A.8, by `regret.worst_case_regret`, an upper bound, the lower of two searches: at least 0.5 where contexts do
     not overlap, below 0.1 where they do; the other way round contradicts."""
@@ -585,6 +691,7 @@ RULES: dict[str, Callable[[dict, object, Evidence], list[Finding]]] = {
     "order": check_order,
     "distance": check_distance,
     "cosines": check_cosines,
+    "evaluation": check_evaluation,
     "proof": check_proof,
     "test": check_test,
     "suite": check_suite,

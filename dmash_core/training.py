@@ -439,7 +439,7 @@ class Trainer:
         self.replay.rows[:, :, : tensors["replay"].shape[2]] = tensors["replay"]
         self.replay.added = meta["added"]
         self.driver.history.rows.copy_(tensors["history"])
-        self.driver.history.now = meta["now"]
+        self.driver.history.now, self.driver.history.fresh = meta["now"], False
         self.driver.obs = tensors["obs"].to(self.agent.device)
         self.driver.env_steps = meta["env_steps"]
         if "memory" in tensors:

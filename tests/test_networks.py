@@ -220,6 +220,11 @@ def test_methods_refuse_what_cannot_be():
         dict(adapters="actor"),
         dict(scale_context=True),
         dict(beta=-0.1),
+        dict(beta=0.1),
+        dict(kl="add"),
+        dict(context="none", entry="none", masking=0.2),
+        dict(context="true", output_norm="avgl1"),
+        dict(input_norm="windownorm", window=8),
     ):
         with pytest.raises(UserError):
             Method(**bad)

@@ -261,8 +261,16 @@ def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, wh
     assert not Trainer(settings(), [1], 300, tmp_path, progress=False).seeds  # it is not trained for ever
 
 
-@pytest.mark.parametrize("options", [{}, {"env": "Reacher-E", "horizon": 100}, {"arm": "amago"}])
-def test_the_other_seeds_of_a_block_go_on_after_one_diverged(tmp_path, options):
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({}, "parameter"),
+        ({"env": "Reacher-E", "horizon": 100}, "parameter"),
+        ({"env": "Reacher-E", "horizon": 100}, "physics"),
+        ({"arm": "amago"}, "parameter"),
+    ],
+)
+def test_the_other_seeds_of_a_block_go_on_after_one_diverged(tmp_path, options, what):
     def losses(path):
         """Of the updates up to the evaluation after the divergence, which blocks round differently."""
         frame = read_run(path).frame
@@ -270,9 +278,10 @@ def test_the_other_seeds_of_a_block_go_on_after_one_diverged(tmp_path, options):
         return {m: v for m, v in zip(frame["metric"], frame["value"], strict=True) if "loss" in m or m == "env_steps"}
 
     alone = train(tmp_path / "alone", seeds=(0, 2), **options)
-    trainer = poisoned(tmp_path, [0, 1, 2], "parameter", **options)
-    with pytest.raises(Diverged, match=r"for seed 1;"):
+    trainer = poisoned(tmp_path, [0, 1, 2], what, **options)
+    with pytest.raises(Diverged, match="physics became unstable" if what == "physics" else "for seed 1;") as error:
         trainer.run()
+    assert error.value.seeds == [1]
     runs = [read_run(path) for path in trainer.paths]
     assert [run.meta["steps"] for run in runs] == [300, 150, 300] and runs[2].meta["block"] == [0, 2]
     for path, own in zip((trainer.paths[0], trainer.paths[2]), alone, strict=True):
@@ -287,7 +296,9 @@ def poisoned(out, seeds, what, **options):
 
     def poison():
         if trainer.step == 210:
-            if what == "parameter":
+            if what == "physics":
+                trainer.driver.env.qvel[bad * trainer.driver.batch + 3, 0] = 1e12
+            elif what == "parameter":
                 next(trainer.agent.modules["critic"].parameters()).data[bad].fill_(float("nan"))
             else:
                 trainer.replay.rows[bad, :, :, :, -1] = float("inf")

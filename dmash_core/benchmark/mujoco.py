@@ -119,7 +119,8 @@ class MujocoEnv(BatchedEnv):
             context = ", ".join(f"{d.name} = {c:g}" for d, c in zip(self.dimensions, self.contexts[i], strict=True))
             raise Diverged(
                 f"the physics became unstable ({mujoco.mjtWarning(kind).name}) in step {self.elapsed} of an episode of "
-                f"environment {i}, whose context is {context}"
+                f"environment {i}, whose context is {context}",
+                environments=np.flatnonzero(self._warnings[..., 1].any(axis=1)).tolist(),
             )
 
     def _get_physics(self):
