@@ -294,6 +294,7 @@ def provenance() -> dict:
             "cpu": cpu,
             "cores": os.cpu_count(),
             "platform": platform.platform(),
+            "simd": torch.backends.cpu.get_cpu_capability(),
             "torch_threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
