@@ -33,7 +33,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 test: setup ## all tests, then the smoke profile (under 30 min, 2 GB)
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 	$(MAKE) reproduce PROFILE=smoke
 
 reproduce: setup reproduce-$(PROFILE) ## every figure, table and notebook: PROFILE=recorded from committed runs (minutes), smoke (minutes), paper (days)
