@@ -12,6 +12,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,13 +122,8 @@ def configure_cpu(threads: int) -> str:
     On AMD processors with AVX-512 the "bf16" path still multiplies in float32 and is up to 1.35 times as fast; where
     it really rounds to bfloat16 (Intel AMX) the check finds an error ten thousand times as large and keeps plain
     float32.
-
-    Numbers below 1e-38 count as zero. Adam's moments of weights behind a ReLU that has died decay to such numbers and
-    stay there, 2.7 million of them in DA; Intel processors take many times as long over each. They are 30 orders of
-    magnitude below what moves a weight.
     """
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     BatchedEnv.threads = threads
     setting = torch.backends.mkldnn.matmul
     generator = torch.Generator().manual_seed(0)
@@ -137,6 +133,21 @@ def configure_cpu(threads: int) -> str:
     if (torch.bmm(a, b) - exact).abs().max() > 1e-5 * exact.abs().max():
         setting.fp32_precision = "ieee"
     return setting.fp32_precision
+
+
+@contextmanager
+def no_denormals():
+    """Numbers below 1e-38 count as zero, in this thread and for so long.
+
+    Adam's moments of weights behind a ReLU that has died decay to such numbers and stay there, 2.7 million of them in
+    DA; Intel processors take many times as long over each. They are 30 orders of magnitude below what moves a weight.
+    For updates only: SciPy's trees do not end without them, and physics is to be what it is elsewhere.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def check_device(device: str, tf32: bool = False) -> None:
@@ -322,7 +333,9 @@ class Trainer:
         """The update of this step."""
         every = self.settings.sac.actor_every
         batch = self.sample(1 + (every if self.step % every == 0 else 0))
-        for name, value in self.agent.update(batch, self.driver.contexts).items():
+        with no_denormals():
+            losses = self.agent.update(batch, self.driver.contexts)
+        for name, value in losses.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
             self.counts[name] = self.counts.get(name, 0) + 1
 

@@ -11,6 +11,7 @@ from dataclasses import replace as change
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import KDTree
 from stops import run_until
 
 from dmash_core import recurrent, training
@@ -306,6 +307,21 @@ def poisoned(out, seeds, what, **options):
 
     trainer._train_step = poison
     return trainer
+
+
+def test_denormals_are_zero_in_updates_and_nowhere_else(tmp_path):
+    trainer, seen = Trainer(settings(), [0], 150, tmp_path, progress=False), []
+    update = trainer.agent.update
+
+    def spy(*args):
+        seen.append(float(torch.tensor(1e-40) * 1.0))
+        return update(*args)
+
+    trainer.agent.update = spy
+    trainer.run()
+    assert len(seen) == 50 and set(seen) == {0.0}
+    assert np.nextafter(0.0, 1.0) * 1.0 > 0.0 and float(torch.tensor(1e-40) * 1.0) > 0.0
+    KDTree(np.zeros(100)[:, None] + (np.arange(100) > 98)[:, None])  # does not end where the least number is zero
 
 
 def test_other_settings_over_the_same_folder_are_refused(tmp_path):
