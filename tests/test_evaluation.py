@@ -226,8 +226,8 @@ def test_grid_and_distance_by_hand():
     )
     found = distance_outside(ode, [[10, -7.5], [5, 5], [-6, 0], [-10, 10]])
     assert found == pytest.approx([(0.25 + 0.0625) ** 0.5, 0, 0.1, 0.5**0.5])
-    for points, env in ((1, "DI"), (3, "ODE-3")):
-        with pytest.raises(UserError, match="at least 2 points a dimension and at most 2 dimensions"):
+    for points, env in ((1, "DI"), (3, "ODE-3"), (3, "ODE-1")):
+        with pytest.raises(UserError, match="at least 2 points a dimension and two dimensions"):
             outer_grid(get_spec(env).dimensions, points)
 
 
