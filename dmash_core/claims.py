@@ -184,9 +184,12 @@ def cells(claim: Claim) -> tuple[list[Cell], list[str]]:
 
 def missing_cells(claim: Claim, evidence: Evidence) -> list[Cell]:
     """The cells of a claim without a usable raw run that has the claim's length or diverged before."""
-    done = {key for key, run in evidence.runs.items() if "diverged" in run.meta}
-    length = {key: run.meta["steps"] for key, run in evidence.runs.items()}
-    return [c for c in cells(claim)[0] if c.key not in done and length.get(c.key, 0) < c.steps]
+
+    def done(cell: Cell) -> bool:
+        run = evidence.runs.get(cell.key)
+        return run is not None and ("diverged" in run.meta or run.meta["steps"] >= cell.steps)
+
+    return [cell for cell in cells(claim)[0] if not done(cell)]
 
 
 def _to_do(claim: Claim, evidence: Evidence) -> tuple[tuple[str, ...], str]:

@@ -155,7 +155,7 @@ def _draw_curve(ax: Axes, curve: pd.DataFrame, value: str, style: ArmStyle) -> N
         # At most about eight markers a line, so that lines stay lines; the CSV has every point.
         look = style.look if all_of_them else style.look | {"marker": None, "linewidth": 0.7, "alpha": 0.8}
         ax.plot(x, part[value], **look, markevery=max(1, len(x) // 8))
-        # The interval of two seeds (t = 12.7) covers every panel: it is there, and faint, so that the lines can be read.
+        # The interval of two seeds (t = 12.7) covers every panel: it is there, but faint, so that lines can be read.
         faint = {"alpha": 0.035, "linewidth": 0.0} if seeds < 3 else {"alpha": 0.13, "linewidth": 0.4}
         ax.fill_between(x, part["low"], part["high"], color=style.color, **faint)
 
