@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from dmash_core.errors import UserError
 from dmash_core.methods import Method
 from dmash_core.networks.encoder import Encoder
-from dmash_core.networks.hypernetwork import AdapterWeights, Hypernetwork, adapt
+from dmash_core.networks.hypernetwork import HYPERNETWORKS, Adapter, AdapterWeights
 from dmash_core.networks.layers import MLP, Lead
 from dmash_core.replay import Batch, Layout
 
@@ -69,11 +69,11 @@ class Code(NamedTuple):
     """What actor and critics are told of the context: G codes, each for B / G consecutive rows of the batch."""
 
     vector: Tensor | None  # (N, G, d): the true context, or z with G = B
-    omega: AdapterWeights | None  # of the shared hypernetwork, G = B
+    omega: Adapter | None  # of the shared hypernetwork, G = B
 
     def detach(self) -> "Code":
         """The same code as a constant, of an arm that infers one."""
-        return Code(self.vector.detach(), self.omega and AdapterWeights(*(t.detach() for t in self.omega)))
+        return Code(self.vector.detach(), self.omega and type(self.omega)(*(t.detach() for t in self.omega)))
 
 
 def stream(seed: int, *purpose: int) -> int:
@@ -132,6 +132,8 @@ class Agent(Learner):
         context_range: Tensor | None = None,
     ):
         """``context_range`` (2, n_context), lowest and highest of the training contexts, is what scaling needs."""
+        if layout.standardise != (method.input_norm == "windownorm"):
+            raise ValueError("a layout standardises windows if and only if the method's input norm is windownorm")
         self.method, self.layout, self.sac, self.device = method, layout, sac or SACSettings(), torch.device(device)
         self.seeds, self.n = list(seeds), len(seeds)
         n, d_s, d_a = self.n, layout.n_obs, layout.n_act
@@ -154,12 +156,13 @@ class Agent(Learner):
         if method.context == "inferred" and "encoder" not in modules:
             modules["encoder"] = self._encoder(generators)
         sizes = (n_code, method.hypernetwork_width, method.width, method.bottleneck)
+        hypernetwork = HYPERNETWORKS[method.hypernetwork_form]
         if method.hypernetwork == "shared":
-            modules["hypernetwork"] = Hypernetwork(lead, *sizes, generators)
+            modules["hypernetwork"] = hypernetwork(lead, *sizes, generators)
         if method.hypernetwork == "private":
             for name, (leading, _, _) in networks.items():
                 if method.adapts(name):
-                    modules[f"{name}_hypernetwork"] = Hypernetwork(leading, *sizes, generators)
+                    modules[f"{name}_hypernetwork"] = hypernetwork(leading, *sizes, generators)
         self.modules = nn.ModuleDict(modules).to(self.device)
         trained_by_critic = [name for name in self.modules if name.startswith("critic")]
         self.targets = nn.ModuleDict({name: deepcopy(self.modules[name]) for name in trained_by_critic})
@@ -178,7 +181,6 @@ class Agent(Learner):
             name: torch.optim.Adam(params, lr=rates[name], fused=True) for name, params in self.groups.items() if params
         }
         self.optimizers["alpha"] = torch.optim.Adam([self.log_alpha], lr=self.sac.alpha_lr)
-        self._omega_buffers: tuple[Tensor, Tensor] | None = None
 
     def _code_size(self) -> int:
         return self.method.embedding
@@ -235,8 +237,9 @@ class Agent(Learner):
         if not self.method.adapts(network):
             return torch.relu
         if code.omega is not None:
-            # one omega for both critics: their features are two columns of one product
-            return _shared_by_twins(code.omega) if network == "critic" else _by_group(code.omega)
+            if network == "critic":  # one omega for both
+                return code.omega.share
+            return lambda x: code.omega.share(x.unsqueeze(1)).squeeze(1)
         shared = self.method.hypernetwork == "shared"
         hypernetwork = modules["hypernetwork" if shared else f"{network}_hypernetwork"]
         vector = code.vector.unsqueeze(1).expand(-1, 2, -1, -1) if network == "critic" else code.vector
@@ -247,17 +250,27 @@ class Agent(Learner):
     # ---------------------------------------------------------------- codes
 
     @torch.no_grad()
-    def code(self, windows: Tensor | None, contexts: Tensor) -> Code:
-        """The code when acting: from windows (N, B, k, .) without masking, or the true contexts (N, G, d)."""
+    def code(
+        self, windows: Tensor | None, contexts: Tensor, keep: Tensor | None = None, code_noise: Tensor | None = None
+    ) -> Code:
+        """The code when acting: from windows (N, B, k, .), or the true contexts (N, G, d).
+
+        In training mode masks ``keep`` (N, B, k, 3) and, of a Gaussian z, ``code_noise`` (N, B, 8) come with windows of
+        random subsets; without them a Gaussian's mean is the code.
+        """
         if self.method.context == "none":
             return Code(None, None)
         if self.method.context == "true":
             return Code(self.scaled(contexts), None)
-        return self.code_of(self.modules["encoder"](windows))
+        masks = () if keep is None else (keep,)
+        if code_noise is None:
+            return self.code_of(self.modules["encoder"](windows, *masks))
+        mean, variance = self.modules["encoder"].posterior(windows, *masks)
+        return self.code_of(mean + variance.sqrt() * code_noise)
 
     def code_of(self, z: Tensor) -> Code:
         """The code that embeddings z (N, B, 8) stand for, differentiable where a graph is recorded."""
-        return Code(z, self.modules["hypernetwork"](z) if self.method.sends_omega else None)
+        return Code(z, self.modules["hypernetwork"].adapter(z) if self.method.sends_omega else None)
 
     def scaled(self, contexts: Tensor) -> Tensor:
         """True contexts as actor and critics see them: raw unless the method scales them."""
@@ -281,21 +294,27 @@ class Agent(Learner):
         return loss * (1.0 + self.method.beta * kl) if self.method.kl == "multiply" else loss + self.method.beta * kl
 
     def _constant_code(self, z: Tensor | None, contexts: Tensor) -> Code:
-        """The code of one critic or actor update, omega written to buffers that all updates share."""
+        """The code of one critic or actor update, without a graph."""
         if z is None:
             return Code(self.scaled(contexts) if self.method.context == "true" else None, None)
-        if not self.method.sends_omega:
-            return Code(z, None)
-        if self._omega_buffers is None:
-            size = (*z.shape[:-1], self.method.bottleneck * self.method.width)
-            self._omega_buffers = (z.new_empty(size), z.new_empty(size))
         with torch.no_grad():
-            return Code(z, self.modules["hypernetwork"](z, out=self._omega_buffers))
+            return self.code_of(z).detach()
 
     @torch.no_grad()
-    def act(self, obs: Tensor, windows: Tensor | None, contexts: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Actions (N, B, d_a) in (-1, 1): tanh of the mean, or a sample with ``noise`` standard normal (N, B, d_a)."""
-        mean, log_std = self.policy(obs, self.code(windows, contexts))
+    def act(
+        self,
+        obs: Tensor,
+        windows: Tensor | None,
+        contexts: Tensor,
+        noise: Tensor | None = None,
+        keep: Tensor | None = None,
+        code_noise: Tensor | None = None,
+    ) -> Tensor:
+        """Actions (N, B, d_a) in (-1, 1): tanh of the mean, or a sample with ``noise`` standard normal (N, B, d_a).
+
+        ``keep`` and ``code_noise`` as in ``code``.
+        """
+        mean, log_std = self.policy(obs, self.code(windows, contexts, keep, code_noise))
         return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)
 
     @torch.no_grad()
@@ -410,17 +429,12 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _shared_by_twins(omega: AdapterWeights) -> Callable[[Tensor], Tensor]:
-    """The adapter on features (N, 2, B, width) of two critics, one code for each row of both."""
-    return lambda x: adapt(x.transpose(1, 2), omega).transpose(1, 2)
-
-
 def _by_group(omega: AdapterWeights) -> Callable[[Tensor], Tensor]:
     """The adapter on features (*lead, B, width), each of the G codes on B / G consecutive rows."""
 
     def modulate(x: Tensor) -> Tensor:
         groups = omega.b_down.shape[-2]
-        return adapt(x.unflatten(-2, (groups, -1)), omega).flatten(-3, -2)
+        return omega.adapt(x.unflatten(-2, (groups, -1))).flatten(-3, -2)
 
     return modulate
 

@@ -61,7 +61,7 @@ def step_times(methods: dict[str, Method], env: str, rounds: int = 3) -> dict[st
         trainers = {arm: _past_random_phase(_trainer(env, arm, method, folder)) for arm, method in methods.items()}
         for trainer in trainers.values():
             trainer._train_step()  # allocates what later steps reuse
-            trainer.step = trainer.settings.random_steps
+            trainer.step = 0
         for _ in range(rounds):
             for arm, trainer in trainers.items():
                 times[arm].append(_seconds(trainer._train_step, trainer.agent.layout.horizon))
@@ -237,7 +237,8 @@ def _past_random_phase(trainer: Trainer) -> Trainer:
     trainer.replay.rows.normal_()
     trainer.replay.added = trainer.replay.slots
     trainer.driver.reset([(0, i) for i in range(trainer.driver.n * trainer.driver.batch)])
-    trainer.step = trainer.settings.random_steps
+    trainer.driver.history.start_warm_up(trainer.driver.obs)
+    trainer.step = 0
     return trainer
 
 

@@ -1,5 +1,7 @@
 """Checkpoints: safetensors files whose names carry their checksum, written whole, two kept. No pickle is read."""
 
+import contextlib
+import hashlib
 import json
 import os
 import zlib
@@ -20,16 +22,29 @@ def crc32(path: Path) -> str:
     return f"{value:08x}"
 
 
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict, checksum: bool = False) -> Path:
+def _digest(tensors: dict[str, torch.Tensor], meta: dict) -> str:
+    """sha256 (hex) over tensors on the CPU, with names, types and shapes, and over the metadata without the digest."""
+    sha = hashlib.sha256(json.dumps({k: v for k, v in meta.items() if k != "digest"}, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        sha.update(tensor.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def write_tensors(
+    path: Path, tensors: dict[str, torch.Tensor], meta: dict, checksum: bool = False, digest: bool = False
+) -> Path:
     """Write tensors and JSON-able ``meta`` as one file, whole or not at all; returns its path.
 
-    With ``checksum`` the file's CRC-32 goes into its name, before the suffix. Raises UserError where the place cannot
-    be written or the disk is full; then nothing is left behind.
+    With ``checksum`` the file's CRC-32 goes into its name, before the suffix; with ``digest`` the content's sha256 goes
+    into the metadata. Raises UserError if the place cannot be written or the disk is full; then nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        if digest:
+            meta = meta | {"digest": _digest(tensors, meta)}
         save_file(tensors, temporary, metadata={"dmash": json.dumps(meta)})
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -39,20 +54,29 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict, chec
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that has become read-only: the sentence above says it
+            temporary.unlink(missing_ok=True)
     return path
 
 
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Tensors and meta of a file of ``write_tensors``; UserError naming what is wrong with it."""
+def read_tensors(path: Path, digest: bool = False) -> tuple[dict[str, torch.Tensor], dict]:
+    """Tensors and meta of a file of ``write_tensors``; UserError naming what is wrong with it.
+
+    With ``digest`` a file without one, or with content that does not match it, is refused.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             meta = json.loads(file.metadata()["dmash"])
-            return {k: file.get_tensor(k) for k in file.keys()}, meta
+            tensors = {k: file.get_tensor(k) for k in file.keys()}
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a checkpoint of this project: {error}") from error
+    if digest and "digest" not in meta:
+        raise UserError(f"{path} has no digest: it is of an earlier agent, which this code does not read")
+    if digest and meta["digest"] != _digest(tensors, meta):
+        raise UserError(f"{path} does not match its digest, so it was damaged or edited")
+    return tensors, meta
 
 
 class CheckpointFolder:
@@ -83,8 +107,11 @@ class CheckpointFolder:
                 path.rename(path.with_suffix(".damaged"))
         return None
 
-    def clear(self) -> None:
-        """Remove the folder of a finished run."""
-        for path in self.folder.glob("*"):
+    def damaged(self) -> list[str]:
+        """Names of the checkpoints that were left aside."""
+        return sorted(path.name for path in self.folder.glob("*.damaged"))
+
+    def keep_newest(self) -> None:
+        """Remove everything but the newest checkpoint."""
+        for path in {*self.folder.glob("*")} - {*self.paths()[:1]}:
             path.unlink()
-        self.folder.rmdir()

@@ -48,7 +48,7 @@ def _train(argv: list[str]) -> None:
         seeds: tuple[str, ...] = ("0",)
         """Seeds, trained in lock-step; 0..9 is a range."""
         steps: int | None = None
-        """Vector steps, each a gradient step once learning has started; the benchmark's number by default."""
+        """Gradient steps, one for each vector step after the random phase; the benchmark's number by default."""
         out: Path = Path("runs")
         """Folder of raw runs."""
         device: str = "cpu"
@@ -58,7 +58,7 @@ def _train(argv: list[str]) -> None:
         threads: int | None = None
         """CPU threads, on which the bits of a run may depend; 1 by default, all cores for the environments of a GPU."""
         random_steps: int = defaults["random_steps"]
-        """Vector steps of random actions before learning."""
+        """Vector steps of random actions before step 0, which are not counted."""
         per_context: int = defaults["per_context"]
         """Transitions of each training context in a batch."""
         replay_capacity: int = defaults["replay_capacity"]
@@ -66,7 +66,9 @@ def _train(argv: list[str]) -> None:
         eval_every: int = defaults["eval_every"]
         """Steps between evaluations."""
         eval_rollouts: int = defaults["eval_rollouts"]
-        """Rollouts per context and evaluation."""
+        """Rollouts per context at the last evaluation."""
+        eval_rollouts_between: int | None = defaults["eval_rollouts_between"]
+        """Rollouts per context at the evaluations before it; by default 2 on MuJoCo and eval-rollouts elsewhere."""
         horizon: int | None = None
         """Steps of an episode, for trials; the environment's by default."""
         method: tyro.conf.OmitArgPrefixes[Method] = preset
@@ -301,6 +303,7 @@ def _sweep(argv: list[str]) -> None:
         out: Path = Path("runs"),
         status: bool = False,
         retry_failed: bool = False,
+        clean: bool = False,
         ray: str | None = None,
         grid: Path = GRID,
     ):
@@ -315,12 +318,18 @@ def _sweep(argv: list[str]) -> None:
             out: folder of raw runs.
             status: say where the sweep stands, and start nothing.
             retry_failed: try the cells again that failed or diverged.
+            clean: remove the last checkpoints of finished cells, and start nothing; asked for more steps, such a cell
+                then starts anew.
             ray: submit the cells to this Ray cluster (an address, auto, or local to start one here); its nodes must
                 see the folder of raw runs under the same path.
             grid: the file of profiles.
         """
         cells, launch = load_profile(profile, grid), None
         cores = available_cores()
+        if clean:
+            cleaned, size = Folder(out).clean(cells)
+            print(f"removed the checkpoints of {cleaned} finished cells, {size / 2**30:.1f} GiB")
+            return
         if status:
             result = Folder(out).status(cells)
             for (env, arm), speed in result.speeds.items():

@@ -34,8 +34,9 @@ F4_CONTEXTS = np.array([(mass, inversion) for inversion in (1.0, -1.0) for mass 
 def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool = False) -> float:
     """I(z; c) in nats of samples z (n, d_z) and c (n, d_c): the first estimator of Kraskov et al. (2004).
 
-    ``release`` takes Euclidean distances, in the joint space and in both marginals, where Kraskov's takes the largest
-    coordinate: the estimator of the paper's release, biased low. Both are in raw units.
+    In raw units. ``release`` is the estimator of the paper's release, biased low: it divides each column of z and c by
+    its standard deviation, takes Euclidean distances, in the joint space and in both marginals, where Kraskov's takes
+    the largest coordinate, and returns 0 for what is negative.
 
     Contexts are few points with many samples each, so the k-th neighbour is as a rule of the same context, and the
     marginal count of c is that context's size: of C contexts with W samples each at most about ln C comes out (more by
@@ -43,12 +44,15 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
     of 1e-10 on z, far below float32's resolution of a code, gives them one: a constant code then tells 0, and one point
     for each context its ln.
     """
+    if release:
+        z, c = (x / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0) for x in (z, c))
     z = z + 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
     norm, joint = 2 if release else np.inf, np.hstack([z, c])
     distance = KDTree(joint).query(joint, [k + 1], p=norm)[0][:, 0]  # a point is its own first neighbour
     radius = np.nextafter(distance, 0)  # strictly nearer than the k-th
     counts = [KDTree(x).query_ball_point(x, radius, p=norm, return_length=True) for x in (z, c)]
-    return float(digamma(k) + digamma(len(z)) - sum(digamma(count).mean() for count in counts))
+    value = float(digamma(k) + digamma(len(z)) - sum(digamma(count).mean() for count in counts))
+    return max(0.0, value) if release else value
 
 
 def decodability(z: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -135,14 +139,12 @@ def codes(driver: Driver, seeds: Sequence[int], step: int = 0, windows: int = WI
         noise = torch.randn(c, windows, agent.method.embedding, generator=generator)
         draws.append((pair, subset, keep.float(), noise))
     pair, subset, keep, noise = (torch.stack(d).to(rows.device) for d in zip(*draws, strict=True))
-    # histories lie seed by seed, context by context, rollout by rollout; K rows of zeros come before the warm-up
+    # histories lie seed by seed, context by context, rollout by rollout; K rows come before the warm-up
     history = torch.arange(n * c, device=rows.device).view(n, c, 1) * (driver.batch // c) + pair // layout.horizon
     first = history * rows.shape[2] + driver.warm_up_steps + pair % layout.horizon
     flat, out = rows.view(-1, layout.row), {suffix: [] for suffix in MODES}
     for i in range(c):  # one context after the other, which keeps the windows small
-        acting, training = (
-            layout.encoder_input(flat[first[:, i, :, None] + chosen]) for chosen in (positions, subset[:, i])
-        )
+        acting, training = (layout.read(flat, first[:, i], chosen) for chosen in (positions, subset[:, i]))
         out[""].append(agent.modules["encoder"](acting))
         batch = Batch(*[None] * 6, *(t.unsqueeze(1) for t in (training, keep[:, i], noise[:, i])))
         out["_train_mode"].append(agent.embed(batch, slice(0, 1))[0])

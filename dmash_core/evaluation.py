@@ -15,7 +15,7 @@ import torch
 from dmash_core.agent import Agent, Code
 from dmash_core.benchmark.suite import make_batch
 from dmash_core.errors import Diverged, Interrupted, UserError
-from dmash_core.replay import History
+from dmash_core.replay import History, Reading
 from dmash_core.runs import SPLITS
 
 EVALUATION_STREAM = 2  # of a run's random streams (0: initialisation, 1: training environments, 3: sampling)
@@ -30,7 +30,8 @@ class EvalSettings:
     """
 
     warm_up: int | None = None
-    """Transitions in the window when the scored episode starts, 0 to K, the rest zeros; K by default."""
+    """Transitions in the window when the scored episode starts, 0 to K, the rest copies of the first observation at
+    rest; K by default."""
     code_noise: float = 0.0
     """Noise on the code, the true context or z, of each environment."""
     obs_noise: float = 0.0
@@ -104,9 +105,10 @@ class Driver:
         self.pending = [self.obs.new_zeros(self.n, self.batch, self.agent.layout.n_act)] * self.settings.delay
 
     def warm_up(self, seed: Sequence | None = None) -> None:
-        """Reset, K steps of the mean policy from an empty window, then a new episode; nothing of it is scored."""
+        """Reset, K steps of the mean policy from a window of the first observation at rest, then a new episode; nothing
+        of it is scored."""
         self.reset(seed)
-        self.history.start_warm_up()
+        self.history.start_warm_up(self.obs)
         if self.agent.method.recurrence != "none":
             self.memory = self.agent.modules["sequence"].start(self.batch)
         for _ in range(self.warm_up_steps):
@@ -131,10 +133,14 @@ class Driver:
             return self.act()
         return torch.tanh(self.agent.policy(self.obs, self.code() if code is None else code)[0])
 
-    def act(self, noise: torch.Tensor | None = None) -> torch.Tensor:
-        """The mean policy's actions (N, B, d_a), or samples with ``noise`` standard normal; changes nothing."""
+    def act(self, noise: torch.Tensor | None = None, reading: Reading | None = None) -> torch.Tensor:
+        """The mean policy's actions (N, B, d_a), or samples with ``noise`` standard normal; changes nothing.
+
+        The encoder is in evaluation mode unless a ``reading`` of the windows (N, B, K) is given.
+        """
         if self.agent.method.recurrence == "none":
-            return self.agent.act(self.obs, self.history.window(), self.contexts, noise)
+            positions, keep, code_noise = reading or (None, None, None)
+            return self.agent.act(self.obs, self.history.window(positions), self.contexts, noise, keep, code_noise)
         action, self._advanced = self.agent.act(self.obs, self.history, self.memory, noise)
         return action
 

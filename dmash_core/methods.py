@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
 from dmash_core.errors import UserError, unknown
-from dmash_core.networks.encoder import subset_size
 from dmash_core.networks.layers import INPUT_NORMS, OUTPUT_NORMS
 
 
@@ -21,6 +20,9 @@ class Method:
     """How it enters the actor and the critics (and, if inferred, the dynamics model)."""
     hypernetwork: Literal["none", "shared", "private"] = "none"
     """With adapters: one trained by the objective, or a private one in each network, trained by that network's loss."""
+    hypernetwork_form: Literal["chunked", "whole"] = "chunked"
+    """Chunked: one small network makes omega in passes of 2 width entries each, as in the paper's published parameter
+    counts; whole: one network with an output for each entry, the default of the paper's release."""
     adapters: Literal["all", "dynamics", "actor", "critic", "dynamics-actor", "dynamics-critic", "actor-critic"] = "all"
     """Which networks have adapters; the others concatenate."""
     objective: Literal["dynamics", "inverse", "reward", "none"] = "dynamics"
@@ -89,6 +91,17 @@ class Method:
             "context, entry and hypernetwork do not fit: adapters need a hypernetwork, and a context needs an entry",
         )
         yield (
+            self.hypernetwork == "none" and self.hypernetwork_form != "chunked",
+            "hypernetwork_form is about a hypernetwork and would change nothing here",
+        )
+        yield (
+            (self.hypernetwork != "none" and self.hypernetwork_form == "chunked")
+            and (self.bottleneck % 2 or 2 * self.width % self.bottleneck or self.bottleneck > self.width),
+            "a chunk of a chunked hypernetwork is two rows of W_down and whole rows of W_up: the bottleneck must be "
+            f"even and divide 2 * width, and {self.bottleneck} with a width of {self.width} does not "
+            "(hypernetwork_form='whole' takes any)",
+        )
+        yield (
             self.adapters != "all" and self.entry != "adapter",
             "adapters names the networks that have one and needs entry='adapter'",
         )
@@ -140,8 +153,8 @@ class Method:
             "beta is the weight of a posterior's KL and would change nothing with posterior='point'",
         )
         yield (
-            self.input_norm == "windownorm" and self.window is not None and subset_size(self.window) < 2,
-            f"windownorm normalises over the steps that the encoder reads, only one of {self.window} transitions",
+            self.input_norm == "windownorm" and self.window == 1,
+            "windownorm normalises over the steps of a window and needs a window of at least 2 transitions",
         )
         yield self.scale_context and self.context != "true", "scale_context is about the true context (concat, da)"
 
@@ -175,6 +188,7 @@ METHODS: dict[str, Method] = {
     "dma-pearl": Method(posterior="gaussian", output_norm="layernorm"),
     "dma-star": _DMA_STAR,
     "dma-star-sh": _SH,
+    "dma-star-sh-whole": replace(_SH, hypernetwork_form="whole"),  # our claim C1: does the form matter?
     # Figure 15: the architecture
     "dma-sh": Method(entry="adapter", hypernetwork="shared"),
     "dma-star-h": _H,

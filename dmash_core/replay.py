@@ -6,12 +6,14 @@ were its first window, so the window of any step is a slice of K rows of one den
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dmash_core.methods import Method
 from dmash_core.networks.encoder import evaluation_positions, random_positions
+from dmash_core.networks.layers import standardise
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Layout:
     horizon: int
     whole: bool = False
     """Encoders read all K transitions of a window in time order, rather than a subset."""
+    standardise: bool = False
+    """Each feature of a transition is standardised over all K steps of its window (the input norm WindowNorm)."""
 
     @property
     def row(self) -> int:
@@ -42,6 +46,40 @@ class Layout:
         """[s, a, s' - s] (..., 2 d_s + d_a) of transition rows, in raw units."""
         s, a, s_next, _ = self.split(rows)
         return torch.cat([s, a, s_next - s], dim=-1)
+
+    def read(self, rows: Tensor, first: Tensor, positions: Tensor) -> Tensor:
+        """What encoders get of windows, (..., k, 2 d_s + d_a): ``positions`` (..., k) or (k,) of the K transition rows
+        that begin at the indices ``first`` (...) of ``rows`` (R, row)."""
+        first = first.unsqueeze(-1)
+        if not self.standardise:
+            return self.encoder_input(rows[first + positions])
+        whole = standardise(self.encoder_input(rows[first + torch.arange(self.window, device=rows.device)]))
+        chosen = positions.expand(*first.shape[:-1], -1).unsqueeze(-1).expand(*first.shape[:-1], -1, whole.shape[-1])
+        return whole.gather(-2, chosen)
+
+
+class Reading(NamedTuple):
+    """How an encoder in training mode reads windows (N, ..., K): drawn afresh for every sample and every pass."""
+
+    positions: Tensor  # (N, ..., k), int64: a random subset in random order
+    keep: Tensor  # (N, ..., k, 3), 0 where the vector s, a or s' - s of a step is masked
+    noise: Tensor | None  # (N, ..., 8), standard normal, of a Gaussian z
+
+
+def draw_reading(generators: Sequence[torch.Generator], shape: tuple[int, ...], layout: Layout, method: Method):
+    """A Reading of windows (N, *shape, K), each seed's random numbers from its own generator."""
+    k = len(evaluation_positions(layout.window, layout.whole))
+
+    def draw(generator: torch.Generator) -> list[Tensor]:
+        options = dict(generator=generator, device=generator.device)
+        parts = [torch.rand(*shape, layout.window, **options), torch.rand(*shape, k, 3, **options)]
+        if method.posterior == "gaussian":
+            parts.append(torch.randn(*shape, method.embedding, **options))
+        return parts
+
+    uniforms, keep, *noise = (torch.stack(parts) for parts in zip(*map(draw, generators), strict=True))
+    positions = random_positions(uniforms, layout.whole)
+    return Reading(positions, (keep >= method.masking).float(), noise[0] if noise else None)
 
 
 @dataclass
@@ -84,8 +122,8 @@ class Replay:
         layout, device = self.layout, self.rows.device
         n, c, slots, length, _ = self.rows.shape
         batch, stored = c * per_context, min(self.added, self.slots)
-        draws = zip(*(self._draw(g, batch, passes, stored, method) for g in generators), strict=True)
-        episode, t, noise, uniforms, keep, code_noise = (None if d[0] is None else torch.stack(d) for d in draws)
+        draws = zip(*(self._draw(g, batch, passes, stored) for g in generators), strict=True)
+        episode, t, noise = map(torch.stack, draws)
 
         context = torch.arange(n * c, device=device).repeat_interleave(per_context).view(n, batch)
         position = (context * slots + episode) * length + layout.window + t  # of the transition itself, (N, B)
@@ -93,35 +131,28 @@ class Replay:
         obs, action, next_obs, reward = layout.split(flat[position])
         at_limit = (t == layout.horizon - 1).to(obs.dtype)
 
-        windows = None
-        if uniforms is not None:
+        windows = keep = code_noise = None
+        if method.context == "inferred":
+            reading = draw_reading(generators, (1 + passes, batch), layout, method)
             # the window's last row is the transition itself, as in the release, or the one before it
             first = position - layout.window + (0 if method.window_before_target else 1)
-            windows = layout.encoder_input(flat[first[:, None, :, None] + random_positions(uniforms, layout.whole)])
+            windows = layout.read(flat, first.unsqueeze(1).expand(-1, 1 + passes, -1), reading.positions)
+            keep, code_noise = reading.keep, reading.noise
+        if method.posterior == "sequence":
+            size = (c, layout.window, method.embedding)
+            code_noise = torch.stack([torch.randn(size, generator=g, device=device) for g in generators])
         return Batch(obs, action, next_obs, reward, at_limit, noise, windows, keep, code_noise)
 
-    def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int, method: Method):
-        """All random numbers of one seed's batch, in a fixed order, from that seed's generator alone."""
+    def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int):
+        """Which transitions (episode, t) one seed's batch has, and the noise of its actions, in a fixed order."""
         device, layout = self.rows.device, self.layout
         episode = torch.randint(stored, (batch,), generator=generator, device=device)
         t = torch.randint(layout.horizon, (batch,), generator=generator, device=device)
-        noise = torch.randn(passes, batch, layout.n_act, generator=generator, device=device)
-        uniforms = keep = code_noise = None
-        if method.context == "inferred":
-            uniforms = torch.rand(1 + passes, batch, layout.window, generator=generator, device=device)
-            k = len(evaluation_positions(layout.window, layout.whole))
-            keep = torch.rand(1 + passes, batch, k, 3, generator=generator, device=device)
-            keep = (keep >= method.masking).float()
-        if method.posterior == "gaussian":
-            code_noise = torch.randn(1 + passes, batch, method.embedding, generator=generator, device=device)
-        if method.posterior == "sequence":
-            contexts = self.rows.shape[1]
-            code_noise = torch.randn(contexts, layout.window, method.embedding, generator=generator, device=device)
-        return episode, t, noise, uniforms, keep, code_noise
+        return episode, t, torch.randn(passes, batch, layout.n_act, generator=generator, device=device)
 
 
 class History:
-    """The transitions of running episodes: K zero rows, K rows of warm-up, T rows of the episode, for (N, B) of them.
+    """The transitions of running episodes: K rows before them, K rows of warm-up, T rows of the episode, for (N, B).
 
     The window before any step is the K rows before ``now``: no copy is made while an episode runs.
     """
@@ -130,13 +161,15 @@ class History:
         self.layout = layout
         self.rows = torch.zeros(n_seeds, batch, 2 * layout.window + layout.horizon, layout.row, device=device)
         self.positions = torch.as_tensor(evaluation_positions(layout.window, layout.whole), device=device)
+        self._starts = torch.arange(n_seeds * batch, device=device).view(n_seeds, batch) * self.rows.shape[2]
         self.now = layout.window
         self.fresh = True
         """Whether the environments stand at the beginning of an episode; Driver.reset says so."""
 
-    def start_warm_up(self) -> None:
-        """An empty window (zeros), to be filled by K steps."""
-        self.rows[:, :, : self.layout.window] = 0.0
+    def start_warm_up(self, obs: Tensor) -> None:
+        """A window of K copies of (s = first observation, a = 0, s' - s = 0), for observations (N, B, d_s)."""
+        still = torch.cat([obs, obs.new_zeros(*obs.shape[:2], self.layout.n_act), obs, obs[..., :1] * 0.0], dim=-1)
+        self.rows[:, :, : self.layout.window] = still.unsqueeze(2)
         self.now = self.layout.window
 
     def carry_over(self) -> None:
@@ -162,10 +195,12 @@ class History:
         previous = torch.cat([reward.unsqueeze(-1), action], dim=-1)
         return torch.zeros_like(previous) if self.fresh else previous
 
-    def window(self) -> Tensor:
-        """What the encoder reads when acting: k rows, evenly spaced or all, in time order, (N, B, k, 2 d_s + d_a)."""
-        rows = self.rows.index_select(2, self.positions + (self.now - self.layout.window))
-        return self.layout.encoder_input(rows)
+    def window(self, positions: Tensor | None = None) -> Tensor:
+        """What the encoder reads when acting, (N, B, k, 2 d_s + d_a): the steps at ``positions`` (N, B, k) of the
+        window; by default those of evaluation mode, k evenly spaced ones or all, in time order."""
+        first = self._starts + (self.now - self.layout.window)
+        rows = self.rows.view(-1, self.layout.row)
+        return self.layout.read(rows, first, self.positions if positions is None else positions)
 
     def episode(self) -> Tensor:
         """The finished episode after its first window, (N, B, K + T, row)."""

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
@@ -35,8 +35,9 @@ SCHEMA = pa.schema(
     ]
 )
 # What may differ between two runs of the same code with the same seed, and is therefore left out of the digest; so is
-# `block`, the seeds that trained in lock-step with this one.
+# `block`, the seeds that trained in lock-step with this one, and the names of checkpoints that were damaged meanwhile.
 _CIRCUMSTANCES = ("wall_time_s", "started", "finished", "machine", "versions", "git_commit", "git_dirty")
+_ALSO = ("block", "damaged_checkpoints", "digest")
 _REQUIRED = ("env", "arm", "seed", "steps", "config", "contexts", "env_steps", *_CIRCUMSTANCES)
 _PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "gymnasium", "mujoco", "mjbatch", "dm_control")
 
@@ -85,7 +86,7 @@ def digest(table: pa.Table, meta: dict) -> str:
             values = (column if field.name == "value" else column.fill_null(-1)).to_numpy()
             sha.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
         sha.update(b"\0")
-    sha.update(_json({k: v for k, v in meta.items() if k not in (*_CIRCUMSTANCES, "block", "digest")}).encode())
+    sha.update(_json({k: v for k, v in meta.items() if k not in (*_CIRCUMSTANCES, *_ALSO)}).encode())
     return sha.hexdigest()
 
 
@@ -107,8 +108,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     if not isinstance(every, int) or every < 1:
         return "its config has no positive whole number eval_every"
     steps, last = np.unique(returns["step"]), meta["steps"] // every * every
-    # An evaluation before training, at step 0, is welcome and not required.
-    wanted = np.arange(0 if 0 in steps or last == 0 else every, last + 1, every)
+    wanted = np.arange(0, last + 1, every)
     if not np.array_equal(steps, wanted):
         missing, extra = np.setdiff1d(wanted, steps), np.setdiff1d(steps, wanted)
         parts = [f"no evaluation at step {missing[0]}"] if len(missing) else []
@@ -119,16 +119,26 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     split = pd.Categorical(returns["split"], categories=SPLITS).codes
     context, rollout = returns["context"].to_numpy(int), returns["rollout"].to_numpy(int)
-    rollouts = meta["config"].get("eval_rollouts", int(rollout.max()) + 1)
-    if (split < 0).any() or ((context < 0) | (context >= sizes[split]) | (rollout < 0) | (rollout >= rollouts)).any():
+    at_last, between = (meta["config"].get(name) for name in ("eval_rollouts", "eval_rollouts_between"))
+    if not all(isinstance(n, int) and n > 0 for n in (at_last, between)):
+        return "its config has no positive whole numbers eval_rollouts and eval_rollouts_between"
+    # A run that diverged has no last evaluation, only those before it.
+    final = (returns["step"] == meta["steps"]).to_numpy() & ("diverged" not in meta)
+    own, rollouts = np.where(final, at_last, between), max(at_last, between)
+    if (split < 0).any() or ((context < 0) | (context >= sizes[split]) | (rollout < 0) | (rollout >= own)).any():
         return "a return has a split, context or rollout that the run does not have"
     cell = (np.searchsorted(steps, returns["step"]) * starts[-1] + starts[split] + context) * rollouts + rollout
     count = np.bincount(cell, minlength=len(steps) * starts[-1] * rollouts)
-    if (wrong := np.flatnonzero(count != 1)).size:
+    expected = np.zeros((len(steps), starts[-1], rollouts), dtype=int)
+    expected[:, :, :between] = 1
+    if "diverged" not in meta:
+        expected[-1] = np.arange(rollouts) < at_last
+    if (wrong := np.flatnonzero(count != expected.ravel())).size:
         step, rest = divmod(wrong[0], starts[-1] * rollouts)
         which = np.searchsorted(starts, rest // rollouts, side="right") - 1
         return (
-            f"evaluation at step {steps[step]} has {count[wrong[0]]} instead of 1 return for split {SPLITS[which]}, "
+            f"evaluation at step {steps[step]} has {count[wrong[0]]} instead of {expected.flat[wrong[0]]} returns for "
+            f"split {SPLITS[which]}, "
             f"context {rest // rollouts - starts[which]}, rollout {rest % rollouts} ({wrong.size} such in all)"
         )
     return None
@@ -187,6 +197,8 @@ def read_run(path: str | Path) -> Run:
         raise BadRun(path, "it has no metadata under the key dmash") from None
     except ValueError as error:
         raise BadRun(path, f"its metadata is not JSON ({error})") from error
+    if meta.get("schema_version") == 1:
+        raise BadRun(path, "a run of an earlier agent (schema version 1; docs/deviations.md), which is in no statistic")
     if meta.get("schema_version") != SCHEMA_VERSION:
         raise BadRun(path, f"schema version {meta.get('schema_version')}, but this code reads version {SCHEMA_VERSION}")
     if not table.schema.equals(SCHEMA):

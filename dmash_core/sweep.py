@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
@@ -293,7 +294,7 @@ def work(out: Path, cell: Cell, parent: int) -> int:
 
     try:
         # What a killed owner was writing: the claim is ours, so nobody writes it any more.
-        folder = out / ".progress" / cell.env / cell.label / f"seeds-{cell.seed}"
+        folder = Folder(out).checkpoints(cell)
         for path in (*(out / cell.env / cell.label).glob(f".seed-{cell.seed}.*.tmp"), *folder.glob(".*.tmp")):
             path.unlink(missing_ok=True)
         configure_cpu(1)
@@ -493,12 +494,27 @@ class Folder:
             if "diverged" in (self.raw(cell) or ()):
                 run_path(self.out, *cell.key).unlink(missing_ok=True)
 
+    def clean(self, cells: Sequence[Cell]) -> tuple[int, int]:
+        """Remove the checkpoints of finished cells that nobody trains; how many cells had some, and their bytes."""
+        cleaned = size = 0
+        for cell in cells:
+            folder = self.checkpoints(cell)
+            if not self.finished(cell) or Claim.held(cell.place(self.out, "claims")) or not folder.is_dir():
+                continue
+            size += sum(path.stat().st_size for path in folder.glob("*"))
+            shutil.rmtree(folder)
+            cleaned += 1
+        return cleaned, size
+
+    def checkpoints(self, cell: Cell) -> Path:
+        """The folder of the cell's checkpoints."""
+        return self.out / ".progress" / cell.env / cell.label / f"seeds-{cell.seed}"
+
     def progress(self, cell: Cell) -> tuple[int, float]:
         """(step, seconds) of the newest checkpoint that can be read."""
         from safetensors import SafetensorError, safe_open
 
-        folder = self.out / ".progress" / cell.env / cell.label / f"seeds-{cell.seed}"
-        for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
+        for path in sorted(self.checkpoints(cell).glob("step-*.safetensors"), reverse=True):
             with contextlib.suppress(OSError, SafetensorError, KeyError, TypeError, ValueError):
                 with safe_open(path, framework="np") as file:
                     meta = json.loads(file.metadata()["dmash"])
@@ -516,11 +532,10 @@ class Folder:
                 status.failed.append((cell, str(error)))
                 continue
             step, seconds = (meta["steps"], meta["wall_time_s"]) if meta else self.progress(cell)
-            # The random steps at the start take next to no time; nothing is learned in them.
-            random = cell.train_settings().random_steps
+            step = max(step, 0)  # the random phase at the start takes next to no time
             past = self.raw(cell)  # a run that is too short tells its speed as well
             trained, took = (past["steps"], past["wall_time_s"]) if past else (step, seconds)
-            if (learned := trained - random) > 0 and took:
+            if (learned := max(trained, 0)) and took:
                 for group in ((cell.env, cell.label), cell.label):
                     before = measured.get(group, (0, 0.0))
                     measured[group] = (before[0] + learned, before[1] + took)
@@ -532,7 +547,7 @@ class Folder:
                 kind, reason = failure
                 (status.diverged if kind == "diverged" else status.failed).append((cell, reason))
             else:
-                left.append((cell, max(cell.steps - max(step, random), 0)))
+                left.append((cell, max(cell.steps - step, 0)))
                 held = Claim.held(cell.place(self.out, "claims"))
                 (status.running if held else status.waiting).append(cell)
         status.speeds = {k: steps / seconds for k, (steps, seconds) in measured.items() if isinstance(k, tuple)}

@@ -4,6 +4,7 @@ All that a run is made of is in its checkpoint (networks, optimisers, replay, hi
 states), so a run that was cut and continued by the same command ends in the same raw run, bit for bit.
 """
 
+import ctypes
 import dataclasses
 import datetime
 import json
@@ -12,7 +13,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from dmash_core.evaluation import Driver, Evaluator
 from dmash_core.graphs import use_graphs
 from dmash_core.methods import Method, get_method, label
 from dmash_core.recurrent import RecurrentAgent, Sequences, VariBAD, sample_sequences
-from dmash_core.replay import Batch, Layout, Replay
+from dmash_core.replay import Batch, Layout, Reading, Replay, draw_reading
 from dmash_core.runs import SPLITS, BadRun, first_difference, provenance, read_run, run_path, write_run
 
 
@@ -45,15 +46,17 @@ class TrainSettings:
     method: Method
     sac: SACSettings = field(default_factory=SACSettings)
     random_steps: int = 5_000
-    """Vector steps of uniformly random actions before learning starts; whole episodes."""
+    """Vector steps of uniformly random actions before learning starts, which are not counted; whole episodes."""
     per_context: int = 12
     """Transitions of each of the 20 training contexts in a batch."""
     replay_capacity: int = 100_000
     """Transitions kept per context."""
     eval_every: int = 5_000
-    """Steps between evaluations."""
+    """Steps between evaluations; the first is at step 0."""
     eval_rollouts: int = 10
-    """Rollouts per context and evaluation."""
+    """Rollouts per context at the last evaluation."""
+    eval_rollouts_between: int | None = None
+    """Rollouts per context at the evaluations before it; by default 2 on MuJoCo and eval_rollouts elsewhere."""
     horizon: int | None = None
     """Steps of an episode; by default the environment's, and any other number is for trials only."""
 
@@ -67,8 +70,8 @@ class TrainSettings:
                 f"random_steps must be a positive multiple of the {horizon} steps of an episode of {self.env}, "
                 f"not {self.random_steps}"
             )
-        for name in ("per_context", "eval_every", "eval_rollouts"):
-            if getattr(self, name) < 1:
+        for name in ("per_context", "eval_every", "eval_rollouts", "eval_rollouts_between"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.replay_capacity < horizon:
             raise UserError(f"replay_capacity must hold an episode of {horizon} steps, not {self.replay_capacity}")
@@ -78,10 +81,18 @@ class TrainSettings:
         """The arm's slug, with the method's options that differ from its preset."""
         return label(self.arm, self.method)
 
+    @property
+    def rollouts_between(self) -> int:
+        """Rollouts per context at the evaluations before the last."""
+        if self.eval_rollouts_between is not None:
+            return self.eval_rollouts_between
+        return self.eval_rollouts if get_spec(self.env).source == "own" else min(2, self.eval_rollouts)
+
     def config(self) -> dict:
-        """The resolved configuration as plain JSON values, K filled in."""
+        """The resolved configuration as plain JSON values, with what depends on the environment filled in."""
         config = json.loads(json.dumps(dataclasses.asdict(self)))
         config["method"]["window"] = self.method.window or get_spec(self.env).window
+        config["eval_rollouts_between"] = self.rollouts_between
         return config
 
 
@@ -102,7 +113,8 @@ def make_agent(
     """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
     spec = get_spec(env)
     whole = method.posterior == "sequence"
-    layout = Layout(spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon, whole)
+    window, standardise = method.window or spec.window, method.input_norm == "windownorm"
+    layout = Layout(spec.obs_dim, spec.act_dim, window, horizon or spec.horizon, whole, standardise)
     if method.recurrence != "none":
         return RecurrentAgent(method, layout, seeds, device)
     ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
@@ -125,6 +137,7 @@ def configure_cpu(threads: int) -> str:
     """
     torch.set_num_threads(threads)
     BatchedEnv.threads = threads
+    _keep_memory()
     setting = torch.backends.mkldnn.matmul
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(1, 256, 256, generator=generator) for _ in range(2))
@@ -133,6 +146,17 @@ def configure_cpu(threads: int) -> str:
     if (torch.bmm(a, b) - exact).abs().max() > 1e-5 * exact.abs().max():
         setting.fp32_precision = "ieee"
     return setting.fp32_precision
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what is freed, up to 1 GiB, instead of giving tensors of more than 128 kB back to the kernel.
+
+    An update frees and takes thousands of pages, and the kernel has to clear each anew: a quarter of DMA*-SH's time.
+    """
+    with suppress(OSError, AttributeError):  # not glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((-3, 2**25), (-1, 2**30), (-2, 2**26)):  # thresholds for mmap and trim, top pad
+            mallopt(option, value)
 
 
 @contextmanager
@@ -210,9 +234,9 @@ class Trainer:
         layout, device = self.agent.layout, self.agent.device
         self.replay = Replay(layout, len(self.seeds), 20, settings.replay_capacity, device)
         self.driver = Driver(self.agent, settings.env, self.contexts["train"])
-        self.evaluator = Evaluator(self.agent, settings.env, self.contexts, self.seeds, settings.eval_rollouts)
+        self.evaluator = self._evaluator(settings.rollouts_between)
         self.generators = [torch.Generator(device).manual_seed(stream(seed, 3)) for seed in self.seeds]
-        self.step = 0
+        self.step = -settings.random_steps  # updates made; below 0 in the random phase
         self.wall_time = 0.0  # of the processes before this one
         self.began = time.perf_counter()
         self.started = _now()
@@ -220,7 +244,7 @@ class Trainer:
         self.origin = provenance()
         self.origin["machine"]["matmul"] = torch.backends.mkldnn.matmul.fp32_precision
         self.origin["machine"] |= {"device": device.type, "tf32": tf32}
-        self.returns: list[np.ndarray] = []  # one (N, 3, C, rollouts) for each evaluation
+        self.returns: list[np.ndarray] = []  # one (N, 3, C, rollouts) for each evaluation, the first at step 0
         self.sums: dict[str, torch.Tensor] = {}  # of each diagnostic since the last evaluation, (N,)
         self.counts: dict[str, int] = {}
         self.diagnostics: list[dict[str, list[float]]] = []  # {name or name@split: N values} of each evaluation
@@ -258,7 +282,7 @@ class Trainer:
         loaded = self.checkpoints.load(say=tqdm.write)
         if loaded and not other.checkpoints.paths():
             tensors, meta = _of_seeds(*loaded, rest)
-            other.checkpoints.save(meta["step"], tensors, meta)
+            other.checkpoints.save(meta["step"] + self.settings.random_steps, tensors, meta)
         try:
             other.run()
         except Diverged as later:
@@ -269,10 +293,14 @@ class Trainer:
         loaded = self.checkpoints.load(say=tqdm.write)
         if loaded:
             self._restore(*loaded)
+        elif shorter := [str(path) for path in self.paths if path.exists()]:
+            tqdm.write(f"{', '.join(shorter)}: shorter than asked for or not usable, and without a checkpoint to go on "
+                       "from; training starts anew")  # fmt: skip
         with signals(self._on_signal), self._bar() as bar:
             self.began = time.perf_counter()
             if not loaded:
                 self.driver.reset([(s, 1, i) for s in self.seeds for i in range(self.driver.batch)])
+                self.driver.history.start_warm_up(self.driver.obs)
             try:
                 self._loop(bar)
             except InvalidAction:  # the first thing that a network with NaN does
@@ -288,15 +316,20 @@ class Trainer:
         self._check_finite()
 
     def _loop(self, bar: tqdm) -> None:
-        settings, saved = self.settings, self.step
+        every, saved = self.settings.eval_every, self.step
         while True:
-            if self.step % settings.eval_every == 0 and len(self.returns) < self.step // settings.eval_every:
+            if self.step >= 0 and self.step % every == 0 and len(self.returns) <= self.step // every:
+                last = self.step >= self.steps
+                if last:
+                    # Without the last evaluation, so that training can go on from here as if it were none.
+                    self._checkpoint()
+                    self.evaluator = self._evaluator(self.settings.eval_rollouts)
                 self._evaluate(bar)
-                if self.step < self.steps and self.step > saved:
+                if last:
+                    return
+                if self.step > saved:
                     self._checkpoint()
                     saved = self.step
-            if self.step >= self.steps:
-                return
             if self.stop_signal is not None:
                 raise Interrupted
             self._train_step()
@@ -304,22 +337,22 @@ class Trainer:
 
     def _train_step(self) -> None:
         settings, driver, layout = self.settings, self.driver, self.agent.layout
-        learning, recurrent = self.step >= settings.random_steps, settings.method.recurrence != "none"
+        learning, recurrent = self.step >= 0, settings.method.recurrence != "none"
         if self.step % layout.horizon == 0:
             if learning or recurrent:
                 driver.warm_up()
             else:
-                if self.step:
+                if self.step > -settings.random_steps:
                     driver.reset()
                 driver.history.carry_over()
         if recurrent:
-            action = self.agent.explore(driver.act(self._draw(torch.randn)), self._draw(torch.randn), self.step)
+            sample, noise = driver.act(self._draw(torch.randn)), self._draw(torch.randn)
+            action = self.agent.explore(sample, noise, self.step + settings.random_steps)
         elif learning:
-            action = driver.act(self._draw(torch.randn))
+            action = driver.act(self._draw(torch.randn), self._reading())
         else:
             action = 2.0 * self._draw(torch.rand) - 1.0
-        self.step += 1
-        ends = self.step % layout.horizon == 0
+        ends = (self.step + 1) % layout.horizon == 0
         # Replay changes only with the last step of an episode. Until then an update neither knows this step nor is
         # known to it, so a GPU works on it while the environments step, and the data are those of one after the other.
         driver.step(action, self._learn if learning and not ends else lambda: None)
@@ -328,9 +361,17 @@ class Trainer:
             if learning:
                 self._learn()
                 self._check_finite(parameters=False)
+        self.step += 1
+
+    def _reading(self) -> Reading | None:
+        """How the encoder, in training mode, reads the windows that this step is acted on, as in the release."""
+        method = self.settings.method
+        if method.context != "inferred" or method.posterior == "sequence":
+            return None
+        return draw_reading(self.generators, (self.driver.batch,), self.agent.layout, method)
 
     def _learn(self) -> None:
-        """The update of this step."""
+        """The update of this step; the first has index 0 and is one with the actor's."""
         every = self.settings.sac.actor_every
         batch = self.sample(1 + (every if self.step % every == 0 else 0))
         with no_denormals():
@@ -350,6 +391,9 @@ class Trainer:
         """(N, C, d_a) of random numbers, each seed's from its own generator."""
         shape = (self.driver.batch, self.agent.layout.n_act)
         return torch.stack([sampler(shape, generator=g, device=self.agent.device) for g in self.generators])
+
+    def _evaluator(self, rollouts: int) -> Evaluator:
+        return Evaluator(self.agent, self.settings.env, self.contexts, self.seeds, rollouts)
 
     def _evaluate(self, bar: tqdm) -> None:
         self._check_finite(parameters=False)
@@ -387,9 +431,10 @@ class Trainer:
     def _bar(self) -> tqdm:
         seeds = ",".join(str(s) for s in self.seeds)
         title = f"{self.settings.env} {self.settings.label} seed {seeds}"
-        return tqdm(
-            total=self.steps, initial=self.step, desc=title, disable=not self.progress, mininterval=1.0, smoothing=0.05
-        )
+        # The random phase counts here, and nowhere else: it takes time.
+        total, initial = (steps + self.settings.random_steps for steps in (self.steps, self.step))
+        options = dict(disable=not self.progress, mininterval=1.0, smoothing=0.05)
+        return tqdm(total=total, initial=initial, desc=title, **options)
 
     # ---------------------------------------------------------------- on disk
 
@@ -432,7 +477,7 @@ class Trainer:
             "counts": self.counts,
             "diagnostics": self.diagnostics,
         }
-        self.checkpoints.save(self.step, tensors, meta)
+        self.checkpoints.save(self.step + self.settings.random_steps, tensors, meta)
 
     def _restore(self, tensors: dict[str, torch.Tensor], meta: dict) -> None:
         same_config(meta["config"], self.settings.config(), self.checkpoints.folder)
@@ -467,7 +512,7 @@ class Trainer:
         self.wall_time, self.started = meta["wall_time_s"], meta["started"]
 
     def _write(self, diverged: Diverged | None = None) -> None:
-        """The raw run and the final networks of each seed; then the checkpoints are not needed any more.
+        """The raw run and the final networks of each seed; the last checkpoint stays, for training that goes on.
 
         Of a run that diverged the evaluations before are what there is, and the metadata say so. It has no networks.
         """
@@ -480,12 +525,13 @@ class Trainer:
                 "env": settings.env,
                 "arm": settings.label,
                 "seed": seed,
-                "steps": len(self.returns) * settings.eval_every if diverged else self.steps,
+                "steps": (len(self.returns) - 1) * settings.eval_every if diverged else self.steps,
                 "config": settings.config(),
                 "contexts": {split: self.contexts[split][i].tolist() for split in SPLITS},
                 "env_steps": self.driver.env_steps * self.driver.batch,
                 "wall_time_s": round(self.wall_time + time.perf_counter() - self.began, 1),
                 "block": self.seeds,
+                "damaged_checkpoints": self.checkpoints.damaged(),
                 "started": self.started,
                 "finished": _now(),
                 **self.origin,
@@ -495,33 +541,26 @@ class Trainer:
             else:
                 policy = {"env": settings.env, "arm": settings.label, "seed": seed, "steps": self.steps}
                 policy |= {"config": meta["config"], "git_commit": self.origin["git_commit"]}
-                write_tensors(path.with_suffix(".safetensors"), self.agent.policy_state(i), policy)
+                write_tensors(path.with_suffix(".safetensors"), self.agent.policy_state(i), policy, digest=True)
             write_run(path, self._frame(i), meta)
-        if not diverged and self.checkpoints.folder.exists():
-            self.checkpoints.clear()
+        if not diverged:
+            self.checkpoints.keep_newest()
 
     def _frame(self, index: int) -> pd.DataFrame:
         """The rows of one seed's raw run."""
-        every = self.settings.eval_every
-        returns = np.stack([r[index] for r in self.returns])  # (E, 3, C, rollouts)
-        e, split, context, rollout = (axis.ravel() for axis in np.indices(returns.shape))
-        frame = pd.DataFrame(
-            {
-                "step": (e + 1) * every,
-                "metric": "return",
-                "split": np.array(SPLITS, dtype=object)[split],
-                "context": context,
-                "rollout": rollout,
-                "value": returns.ravel(),
-            }
-        )
+        every, frames = self.settings.eval_every, []
+        for e, returns in enumerate(self.returns):
+            split, context, rollout = (axis.ravel() for axis in np.indices(returns[index].shape))
+            rows = {"split": np.array(SPLITS, dtype=object)[split], "context": context, "rollout": rollout}
+            rows |= {"step": e * every, "metric": "return", "value": returns[index].ravel()}
+            frames.append(pd.DataFrame(rows))
         rows = [
-            {"step": (e + 1) * every, "metric": name, "split": split or None, "value": values[index]}
-            for e, means in enumerate(self.diagnostics[: len(returns)])
+            {"step": e * every, "metric": name, "split": split or None, "value": values[index]}
+            for e, means in enumerate(self.diagnostics[: len(self.returns)])
             for key, values in means.items()
             for name, _, split in [key.partition("@")]
         ]
-        return pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)
+        return pd.concat([*frames, pd.DataFrame(rows)], ignore_index=True)
 
 
 def _of_seeds(tensors: dict[str, torch.Tensor], meta: dict, chosen: list[int]) -> tuple[dict, dict]:
@@ -548,7 +587,7 @@ def _of_seeds(tensors: dict[str, torch.Tensor], meta: dict, chosen: list[int]) -
 
 def load_policy(path: str | Path) -> tuple[Agent, dict]:
     """The networks of a finished run (``seed-*.safetensors``) as an agent of one seed, and the file's metadata."""
-    tensors, meta = read_tensors(Path(path))
+    tensors, meta = read_tensors(Path(path), digest=True)
     try:
         config = meta["config"]
         method, sac = Method(**config["method"]), SACSettings(**config["sac"])

@@ -74,12 +74,40 @@ class TwinMLP(nn.Module):
 
 
 class TwinHypernetwork(nn.Module):
-    """One Linear with 16,672 outputs in the paper's order: W_down (32, 256), b_down, W_up (256, 32), b_up."""
+    """omega in the paper's order: W_down (32, 256), b_down, W_up (256, 32), b_up."""
 
     def __init__(self, source, index=0):
         super().__init__()
         self.first, self.second = linear(source.first, index), linear(source.second, index)
         self.k, self.width = source.bottleneck, source.width
+
+    def forward(self, code):
+        k, w = self.k, self.width
+        down, b_down, up, b_up = self.outputs(code).split([k * w, k, w * k, w], dim=-1)
+        return down.unflatten(-1, (k, w)), b_down, up.unflatten(-1, (w, k)), b_up
+
+
+class TwinChunked(TwinHypernetwork):
+    """One pass of the same network after the other, each for the next 512 entries; what is too much is cut off."""
+
+    def __init__(self, source, index=0):
+        super().__init__(source, index)
+        self.last = linear(source.last, index)
+        self.chunks = nn.Parameter(source.chunks.detach().flatten(0, -3)[index].clone())
+
+    def outputs(self, code):
+        passes = []
+        for chunk in self.chunks:
+            x = torch.cat([code, chunk.expand(*code.shape[:-1], -1)], dim=-1)
+            passes.append(self.last(F.relu(self.second(F.relu(self.first(x))))))
+        return torch.cat(passes, dim=-1)[..., : 2 * self.k * self.width + self.k + self.width]
+
+
+class TwinWhole(TwinHypernetwork):
+    """One Linear with 16,672 outputs."""
+
+    def __init__(self, source, index=0):
+        super().__init__(source, index)
         # (seed, 65, k, width) or (seed, twin, 65, k, width): one seed here, so ``index`` counts twins
         down, up = (t.detach().flatten(0, -4)[index] for t in (source.down, source.up))
         biases = source.biases.detach().flatten(0, -3)[index]
@@ -90,11 +118,8 @@ class TwinHypernetwork(nn.Module):
         self.last.weight.data.copy_(weight[:-1].T)
         self.last.bias.data.copy_(weight[-1])
 
-    def forward(self, code):
-        out = self.last(F.relu(self.second(F.relu(self.first(code)))))
-        k, w = self.k, self.width
-        down, b_down, up, b_up = out.split([k * w, k, w * k, w], dim=-1)
-        return down.unflatten(-1, (k, w)), b_down, up.unflatten(-1, (w, k)), b_up
+    def outputs(self, code):
+        return self.last(F.relu(self.second(F.relu(self.first(code)))))
 
 
 class Twin:
@@ -103,6 +128,7 @@ class Twin:
     def __init__(self, agent: Agent):
         self.method, self.layout, self.sac = agent.method, agent.layout, agent.sac
         source = agent.modules
+        hypernetwork = {"chunked": TwinChunked, "whole": TwinWhole}[self.method.hypernetwork_form]
         parts = {
             "actor": TwinMLP(source["actor"]),
             "critic": nn.ModuleList(TwinMLP(source["critic"], i) for i in (0, 1)),
@@ -113,10 +139,10 @@ class Twin:
             parts["dynamics"] = TwinMLP(source["dynamics"])
         for name in ("hypernetwork", "dynamics_hypernetwork", "actor_hypernetwork"):
             if name in source:
-                parts[name] = TwinHypernetwork(source[name])
+                parts[name] = hypernetwork(source[name])
         if "critic_hypernetwork" in source:
             both = source["critic_hypernetwork"]
-            parts["critic_hypernetwork"] = nn.ModuleList(TwinHypernetwork(both, i) for i in (0, 1))
+            parts["critic_hypernetwork"] = nn.ModuleList(hypernetwork(both, i) for i in (0, 1))
         self.parts = nn.ModuleDict(parts).to(agent.device)
         self.targets = nn.ModuleDict({k: copy.deepcopy(v) for k, v in parts.items() if k.startswith("critic")})
         self.log_alpha = nn.Parameter(torch.zeros((), device=agent.device))

@@ -11,7 +11,6 @@ from dmash_core.errors import UserError
 SETS = ("train", "eval-in", "eval-out")
 INSTANCES = 20  # context instances in each set
 _GRID = 50  # values of one continuous dimension in each set
-_DOMAIN = 0xA1B  # keeps the streams that draw contexts apart from those that draw initial states
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,11 @@ def build_context_sets(dimensions: Sequence[ContextDimension], seed: int = 0) ->
     """The sets "train", "eval-in" and "eval-out", each float64 (20, d) (Benad et al. 2026, benchmark appendix).
 
     With one or two dimensions the sets are the same for every seed: 20 equidistant entries of the sorted product of
-    the grids. With more, every coordinate is drawn independently from its grid, from `seed`, the run's seed.
-    Raises ValueError when two sets share an instance.
+    the grids. With more, `seed`, the run's, starts the legacy generator of the paper's release, which draws each
+    coordinate of one instance after the other; the instances are then sorted. Raises ValueError when two sets share an
+    instance.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DOMAIN,)))
+    rng = np.random.RandomState(seed)  # noqa: NPY002 (the release's contexts are these and no others)
     sets = {}
     for which in SETS:
         grids = [dimension.grid(which) for dimension in dimensions]
@@ -80,7 +80,8 @@ def build_context_sets(dimensions: Sequence[ContextDimension], seed: int = 0) ->
             entries = np.array(list(product(*grids)))  # sorted by (first, second), because each grid is
             sets[which] = entries[np.floor(np.linspace(0, len(entries) - 1, INSTANCES)).astype(int)]
         else:
-            sets[which] = np.stack([rng.choice(grid, INSTANCES) for grid in grids], axis=1)
+            drawn = np.array([[rng.choice(grid) for grid in grids] for _ in range(INSTANCES)])
+            sets[which] = drawn[np.lexsort(drawn.T[::-1])]
     check_disjoint(sets)
     return sets
 

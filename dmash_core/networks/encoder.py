@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from dmash_core.networks.layers import LSTM, Linear, make_norm
+from dmash_core.networks.layers import LSTM, Affine, Linear, make_norm
 
 
 def subset_size(window: int, fraction: float = 0.2) -> int:
@@ -36,7 +36,8 @@ class Encoder(nn.Module):
     """Linear, input norm, LSTM, Linear, output norm: transitions (N, B, k, 2 d_s + d_a) -> z (N, B, 8).
 
     A transition is the row [s, a, s' - s]. The Linear layers have no bias. A Gaussian encoder (arms dma-pearl, pearl)
-    has a second Linear and norm beside the last ones, whose softplus is the variance of z.
+    has a second Linear and norm beside the last ones, whose softplus is the variance of z. WindowNorm comes before
+    everything else, masks included: transitions are then those that ``Layout.read`` has standardised.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Encoder(nn.Module):
         self.input = Linear((n_seeds,), 2 * n_obs + n_act, hidden, generators, bias=False)
         self.lstm = LSTM(n_seeds, hidden, hidden, generators)
         self.output = Linear((n_seeds,), hidden, n_embedding, generators, bias=False)
-        self.input_norm = make_norm(input_norm, n_seeds, hidden)
+        window_norm = input_norm == "windownorm"
+        self.window_norm = Affine(n_seeds, 2 * n_obs + n_act) if window_norm else None
+        self.input_norm = make_norm("none" if window_norm else input_norm, n_seeds, hidden)
         self.output_norm = make_norm(output_norm, n_seeds, n_embedding)
         if gaussian:
             self.variance = Linear((n_seeds,), hidden, n_embedding, generators, bias=False)
@@ -79,6 +82,8 @@ class Encoder(nn.Module):
 
     def features(self, transitions: Tensor, keep: Tensor | None) -> Tensor:
         """The LSTM's last hidden state (N, B, 32)."""
+        if self.window_norm is not None:
+            transitions = self.window_norm(transitions)
         if keep is not None:
             transitions = transitions * keep.index_select(-1, self.parts)
         rows = self.input(transitions.flatten(1, 2)).unflatten(1, transitions.shape[1:3])

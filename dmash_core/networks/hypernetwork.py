@@ -1,8 +1,12 @@
-"""The hypernetwork h_eta, its adapter weights omega, and two ways to apply an adapter.
+"""The hypernetwork h_eta in its two forms, what it makes of a code, and how an adapter is applied.
 
-The last layer is stored in the shapes in which it is used, with its bias as the 65th row: for hidden features
-h in R^64 let h1 = [h, 1]; then W_down = sum_j h1_j D_j, W_up^T = sum_j h1_j U_j, (b_down, b_up) = h1 A, with
-D (65, 32, 256), U (65, 32, 256), A (65, 288). Together they are the 16,672 outputs of a plain Linear(64 -> 16,672).
+omega has k * width + k + width * k + width entries (16,672 at width 256 and k = 32), in this order: W_down (k, width) row
+by row, b_down (k), W_up (width, k) row by row, b_up (width).
+
+``ChunkedHypernetwork`` is the form behind the paper's parameter counts: k + 1 = 33 passes of one small network, each for
+2 * width = 512 entries of omega. ``WholeHypernetwork`` has one output for each entry, the default of the paper's release.
+Called with codes, both build omega. ``adapter`` prepares the adapters of one code for each row in the form in which they
+are applied fastest, and ``adapt`` applies them once.
 """
 
 import math
@@ -14,6 +18,8 @@ from torch import Tensor, nn
 
 from dmash_core.networks.layers import Lead, Linear, uniform_parameter
 
+CHUNK_EMBEDDING = 8  # dimensions of the learned embedding that tells a chunked hypernetwork which chunk to make
+
 
 class AdapterWeights(NamedTuple):
     """omega, one set of adapter weights for each of G codes; ``up`` is the transpose of the paper's W_up."""
@@ -23,9 +29,98 @@ class AdapterWeights(NamedTuple):
     b_down: Tensor  # (..., G, k)
     b_up: Tensor  # (..., G, width)
 
+    def adapt(self, x: Tensor) -> Tensor:
+        """ReLU(x + W_up ReLU(W_down x + b_down) + b_up) for x (..., G, M, width): M rows for each of G codes."""
+        flat = x.flatten(0, -3)
+        down, up = self.down.flatten(0, -3), self.up.flatten(0, -3)
+        u = torch.relu(torch.baddbmm(self.b_down.flatten(0, -2).unsqueeze(1), flat, down.transpose(1, 2)))
+        y = torch.baddbmm(self.b_up.flatten(0, -2).unsqueeze(1), u, up)
+        return torch.relu(flat + y).unflatten(0, x.shape[:-2])
 
-class Hypernetwork(nn.Module):
-    """code -> 64 -> 64 -> omega, ReLU, linear output, PyTorch's default initialisation (``lead`` as in layers.py)."""
+    def share(self, x: Tensor) -> Tensor:
+        """The adapters on x (n, M, G, width): M networks share them, with one row for each of G codes."""
+        return self.adapt(x.transpose(1, 2)).transpose(1, 2)
+
+
+class ChunkFeatures(NamedTuple):
+    """omega of a chunked hypernetwork, never built: the features from which its last layer would make each chunk."""
+
+    down: Tensor  # (n, G, k / 2, hidden), of the chunks before b_down
+    up: Tensor  # (n, G, k / 2 + 1, hidden), of the chunk of b_down and those after it
+    weight: Tensor  # (n, hidden, 2 width), the last layer that all chunks share
+    bias: Tensor  # (n, 1, 2 width)
+    b_down: Tensor  # (n, G, k)
+    b_up: Tensor  # (n, G, width)
+
+    def share(self, x: Tensor) -> Tensor:
+        """As ``AdapterWeights.share``."""
+        return torch.stack([_ChunkedAdapter.apply(part, *self) for part in x.unbind(1)], dim=1)
+
+
+Adapter = AdapterWeights | ChunkFeatures
+"""The adapters of G codes, of whichever form."""
+
+
+class ChunkedHypernetwork(nn.Module):
+    """[code, e_c] -> hidden -> hidden -> chunk c of omega, for k + 1 chunks of 2 * width entries.
+
+    ReLU, linear output, PyTorch's default initialisation (``lead`` as in layers.py). e_c in R^8 is a learned embedding
+    of the chunk, standard normal at first. The outputs after omega's last entry are cut off.
+
+    Chunk c < k / 2 is two rows of W_down. The others are 2 * width / k rows of W_up each, shifted by one: b_down comes
+    first in chunk k / 2. b_up is in the last chunk.
+    """
+
+    def __init__(
+        self, lead: Lead, n_code: int, hidden: int, width: int, bottleneck: int, generators: Sequence[torch.Generator]
+    ):
+        super().__init__()
+        self.bottleneck, self.width = bottleneck, width
+        shape = (*lead[1:], bottleneck + 1, CHUNK_EMBEDDING)
+        self.chunks = nn.Parameter(torch.stack([torch.randn(shape, generator=g) for g in generators]))
+        self.first = Linear(lead, n_code + CHUNK_EMBEDDING, hidden, generators)
+        self.second = Linear(lead, hidden, hidden, generators)
+        self.last = Linear(lead, hidden, 2 * width, generators)
+
+    def features(self, code: Tensor, chunks: Tensor) -> Tensor:
+        """The features (*lead, G, C, hidden) of chunks with embeddings (*lead, C, 8), for codes (*lead, G, n_code)."""
+        w_code, w_chunk = self.first.weight.split([code.shape[-1], CHUNK_EMBEDDING], dim=-2)
+        x = (code @ w_code).unsqueeze(-2) + (chunks @ w_chunk + self.first.bias).unsqueeze(-3)
+        return torch.relu_(self.second(torch.relu_(x).flatten(-3, -2))).unflatten(-2, x.shape[-3:-1])
+
+    def forward(self, code: Tensor) -> AdapterWeights:
+        """omega for codes (*lead, G, n_code)."""
+        k, width = self.bottleneck, self.width
+        features = self.features(code, self.chunks)
+        omega = self.last(features.flatten(-3, -2)).unflatten(-2, features.shape[-3:-1]).flatten(-2)
+        down, b_down, up, b_up, _ = omega.split([k * width, k, width * k, width, width - k], dim=-1)
+        return AdapterWeights(down.unflatten(-1, (k, width)), up.unflatten(-1, (width, k)).mT, b_down, b_up)
+
+    def adapter(self, code: Tensor) -> ChunkFeatures:
+        """What codes (*lead, G, n_code) make of the adapters, differentiable."""
+        k, width, last = self.bottleneck, self.width, len(self.first.lead) - 1
+        # A second look at two chunks: autograd would fill a tensor as large as all features for each slice of them.
+        ends = self.features(code, torch.stack([self.chunks[..., k // 2, :], self.chunks[..., k, :]], dim=-2))
+        weight, bias = self.last.weight, self.last.bias
+        b_down = ends[..., 0, :] @ weight[..., :k] + bias[..., :k]
+        b_up = ends[..., 1, :] @ weight[..., k : k + width] + bias[..., k : k + width]
+        down, up = (self.features(code, part) for part in self.chunks.split([k // 2, k // 2 + 1], dim=-2))
+        parts = down, up, weight, bias, b_down, b_up
+        return ChunkFeatures(*(t.flatten(0, last) for t in parts))
+
+    def adapt(self, x: Tensor, code: Tensor) -> Tensor:
+        """The adapter on x (*lead, G, width) with one code per row, differentiable in x, code and parameters."""
+        last = len(self.first.lead) - 1
+        return _ChunkedAdapter.apply(x.flatten(0, last), *self.adapter(code)).unflatten(0, self.first.lead)
+
+
+class WholeHypernetwork(nn.Module):
+    """code -> hidden -> hidden -> omega, ReLU, linear output, PyTorch's default initialisation.
+
+    The last layer is stored in the shapes in which it is used, with its bias as the last row: for features h let
+    h1 = [h, 1]; then W_down = sum_j h1_j D_j, W_up^T = sum_j h1_j U_j, (b_down, b_up) = h1 A, with D and U
+    (hidden + 1, k, width) and A (hidden + 1, k + width).
+    """
 
     def __init__(
         self, lead: Lead, n_code: int, hidden: int, width: int, bottleneck: int, generators: Sequence[torch.Generator]
@@ -39,40 +134,91 @@ class Hypernetwork(nn.Module):
         self.up = uniform_parameter(lead, (hidden + 1, bottleneck, width), bound, generators)
         self.biases = uniform_parameter(lead, (hidden + 1, bottleneck + width), bound, generators)
 
-    def features(self, code: Tensor) -> Tensor:
-        """h1 (*lead, G, 65) for codes (*lead, G, n_code)."""
-        h = torch.relu(self.second(torch.relu(self.first(code))))
-        return torch.cat([h, h.new_ones(()).expand(*h.shape[:-1], 1)], dim=-1)
+    def features(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
+        """h1 (n, G, J) for codes (*lead, G, n_code), n = prod(lead), and which J of the features these are (None: all).
 
-    def forward(self, code: Tensor, out: tuple[Tensor, Tensor] | None = None) -> AdapterWeights:
-        """omega for codes (*lead, G, n_code). ``out``: two buffers (*lead, G, k * width) to use."""
-        h1 = self.features(code)
-        last = len(self.first.lead) - 1
-        flat = h1.flatten(0, last)
-        down, up = (
-            torch.bmm(flat, part.flatten(-2).flatten(0, last), out=None if out is None else buffer.flatten(0, last))
-            .unflatten(0, self.first.lead)
-            .unflatten(-1, (self.bottleneck, self.width))
-            for part, buffer in zip((self.down, self.up), out or (None, None), strict=True)
+        On a CPU those that are 0 for every code are left out, and their parameters get no gradient: exact, and half
+        of them in a trained network. A GPU would wait to hear which they are.
+        """
+        h = torch.relu(self.second(torch.relu(self.first(code)))).flatten(0, len(self.first.lead) - 1)
+        h1 = torch.cat([h, h.new_ones(()).expand(*h.shape[:-1], 1)], dim=-1)
+        if h.device.type != "cpu":
+            return h1, None
+        alive = (h1 > 0).flatten(0, 1).any(0).nonzero().squeeze(-1)
+        return h1[..., alive], alive
+
+    def _layers(self, alive: Tensor | None) -> list[Tensor]:
+        """The last layer's parts for some features: (n, J, k, width) twice, and (n, J, k + width)."""
+        parts = [part.flatten(0, len(self.first.lead) - 1) for part in (self.down, self.up, self.biases)]
+        return parts if alive is None else [part.index_select(1, alive) for part in parts]
+
+    def forward(self, code: Tensor) -> AdapterWeights:
+        """omega for codes (*lead, G, n_code)."""
+        h1, alive = self.features(code)
+        down, up, biases = (
+            torch.bmm(h1, part.flatten(2)).unflatten(0, self.first.lead).unflatten(-1, part.shape[2:])
+            for part in self._layers(alive)
         )
-        biases = torch.bmm(flat, self.biases.flatten(0, last)).unflatten(0, self.first.lead)
         return AdapterWeights(down, up, *biases.split([self.bottleneck, self.width], dim=-1))
 
+    adapter = forward
+
     def adapt(self, x: Tensor, code: Tensor) -> Tensor:
-        """The adapter with one code per row, differentiable in x, code and parameters, without building omega."""
-        h1, last = self.features(code), len(self.first.lead) - 1
-        flat = [t.flatten(0, last) for t in (x, h1, self.down, self.up, self.biases)]
-        return _FactoredAdapter.apply(*flat).unflatten(0, self.first.lead)
+        """As ``ChunkedHypernetwork.adapt``, without building omega either."""
+        h1, alive = self.features(code)
+        x = x.flatten(0, len(self.first.lead) - 1)
+        return _FactoredAdapter.apply(x, h1, *self._layers(alive)).unflatten(0, self.first.lead)
 
 
-def adapt(x: Tensor, omega: AdapterWeights) -> Tensor:
-    """ReLU(x + W_up ReLU(W_down x + b_down) + b_up) for x (..., G, M, width): M rows for each of G codes."""
-    lead = x.shape[:-2]
-    flat = x.flatten(0, -3)
-    down, up = omega.down.flatten(0, -3), omega.up.flatten(0, -3)
-    u = torch.relu(torch.baddbmm(omega.b_down.flatten(0, -2).unsqueeze(1), flat, down.transpose(1, 2)))
-    y = torch.baddbmm(omega.b_up.flatten(0, -2).unsqueeze(1), u, up)
-    return torch.relu(flat + y).unflatten(0, lead)
+HYPERNETWORKS = {"chunked": ChunkedHypernetwork, "whole": WholeHypernetwork}
+
+
+class _ChunkedAdapter(torch.autograd.Function):
+    """The adapter on features x (n, B, width), with one code for each row.
+
+    A chunk c of W_down is two of its rows and the last layer (L, l) is shared by all chunks, so row 2 c + i of W_down x
+    is h_c . t_i + (l x)_i with t = L x, L read as (hidden, 2, width). In the same way entry q of chunk c of W_up u is
+    h_c . v_q + (l u)_q with v = L u, L read as (hidden, 2 width / k, k). omega (B x 16,672) is never built, neither
+    forward nor backward. The other arguments are those of ``ChunkFeatures``.
+    """
+
+    @staticmethod
+    def forward(ctx, x, down, up, weight, bias, b_down, b_up):
+        (n, b, width), k, hidden = x.shape, b_down.shape[-1], down.shape[-1]
+        slots = 2 * width // k
+        t = torch.bmm(x, weight.view(n, -1, width).mT).view(n * b, hidden, 2)
+        t_bias = torch.bmm(x, bias.view(n, 2, width).mT).view(n * b, 1, 2)
+        u = torch.relu_(torch.baddbmm(t_bias, down.flatten(0, 1), t).view(n, b, k).add_(b_down))
+        v = torch.bmm(u, weight.view(n, -1, k).mT).view(n * b, hidden, slots)
+        v_bias = torch.bmm(u, bias.view(n, slots, k).mT).view(n * b, 1, slots)
+        y = torch.baddbmm(v_bias, up.flatten(0, 1), v).view(n, b, -1)[..., 1 : width + 1]
+        y = torch.relu_((x + b_up).add_(y))
+        # Of a constant code neither x, t nor v is needed: their memory is free at once, for the next ones.
+        inputs = (x, t, v) if any(ctx.needs_input_grad[1:]) else ()
+        ctx.save_for_backward(down, up, weight, bias, u, y, *inputs)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        down, up, weight, bias, u, y, *inputs = ctx.saved_tensors
+        (n, b, width), k = y.shape, u.shape[-1]
+        slots = 2 * width // k
+        g = torch.ops.aten.threshold_backward(grad, y, 0.0)
+        d_out = torch.nn.functional.pad(g, (1, slots - 1)).view(n * b, -1, slots)
+        d_v = torch.bmm(up.flatten(0, 1).mT, d_out).view(n, b, -1)
+        dv_bias = d_out.sum(1).view(n, b, -1)
+        d_u = torch.bmm(d_v, weight.view(n, -1, k)).baddbmm_(dv_bias, bias.view(n, slots, k))
+        d_u = torch.ops.aten.threshold_backward(d_u, u, 0.0).view(n * b, -1, 2)
+        d_t = torch.bmm(down.flatten(0, 1).mT, d_u).view(n, b, -1)
+        dt_bias = d_u.sum(1).view(n, b, 2)
+        d_x = torch.baddbmm(g, d_t, weight.view(n, -1, width)).baddbmm_(dt_bias, bias.view(n, 2, width))
+        if not inputs:
+            return d_x, *[None] * 6
+        x, t, v = inputs
+        d_down, d_up = torch.bmm(d_u, t.mT).view_as(down), torch.bmm(d_out, v.mT).view_as(up)
+        d_weight = torch.bmm(d_t.mT, x).view_as(weight) + torch.bmm(d_v.mT, u).view_as(weight)
+        d_bias = torch.bmm(dt_bias.mT, x).view_as(bias) + torch.bmm(dv_bias.mT, u).view_as(bias)
+        return d_x, d_down, d_up, d_weight, d_bias, d_u.view(n, b, k), g
 
 
 class _FactoredAdapter(torch.autograd.Function):
@@ -81,7 +227,7 @@ class _FactoredAdapter(torch.autograd.Function):
     With T_bjk = sum_i x_bi D_jki the first layer is sum_j h1_bj T_bjk, and with P_bjk = h1_bj u_bk the second is
     sum_jk P_bjk U_jki: two products of (B x width) with (width x 65 k) instead of two of (B x 65) with (65 x k width)
     and as many reads of the result. Shapes here: x (N, B, width), h1 (N, B, 65), down and up (N, 65, k, width),
-    biases (N, 65, k + width).
+    biases (N, 65, k + width), or fewer than 65.
     """
 
     @staticmethod

@@ -117,8 +117,8 @@ def sim_norm(x: Tensor, groups: int = 2) -> Tensor:
     return x.unflatten(-1, (groups, -1)).softmax(-1).flatten(-2)
 
 
-class LayerNorm(nn.Module):
-    """PyTorch's affine layer norm over the last axis, with a leading seed axis: (N, ..., n) -> (N, ..., n)."""
+class Affine(nn.Module):
+    """weight * x + bias for each feature, 1 and 0 at first, with a leading seed axis: (N, ..., n) -> (N, ..., n)."""
 
     def __init__(self, n_seeds: int, n: int):
         super().__init__()
@@ -126,20 +126,27 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = (t.view(len(t), *[1] * (x.ndim - 2), -1) for t in (self.weight, self.bias))
-        return torch.nn.functional.layer_norm(x, x.shape[-1:]) * weight + bias
+        return x * weight + bias
 
 
-def window_norm(x: Tensor) -> Tensor:
-    """Each feature to mean 0 and variance 1 over the window's steps, the axis before the last; no parameters."""
-    return (x - x.mean(-2, keepdim=True)) / (x.var(-2, correction=0, keepdim=True) + 1e-5).sqrt()
+class LayerNorm(Affine):
+    """PyTorch's affine layer norm over the last axis, with a leading seed axis: (N, ..., n) -> (N, ..., n)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.nn.functional.layer_norm(x, x.shape[-1:]))
 
 
-INPUT_NORMS = ("none", "layernorm", "avgl1", "simnorm", "windownorm")
+def standardise(x: Tensor) -> Tensor:
+    """(x - mean) / (std + 1e-5) over the axis before the last, std with n - 1: WindowNorm before its affine map."""
+    return (x - x.mean(-2, keepdim=True)) / (x.std(-2, keepdim=True) + 1e-5)
+
+
 OUTPUT_NORMS = ("none", "layernorm", "avgl1", "simnorm")
+INPUT_NORMS = (*OUTPUT_NORMS, "windownorm")
 
 
 def make_norm(name: str, n_seeds: int, n: int) -> Callable[[Tensor], Tensor]:
-    """The norm of that name (INPUT_NORMS, OUTPUT_NORMS) over n features."""
+    """The norm of that name (OUTPUT_NORMS) over n features."""
     if name == "layernorm":
         return LayerNorm(n_seeds, n)
-    return {"none": lambda x: x, "avgl1": avg_l1_norm, "simnorm": sim_norm, "windownorm": window_norm}[name]
+    return {"none": lambda x: x, "avgl1": avg_l1_norm, "simnorm": sim_norm}[name]
