@@ -47,6 +47,8 @@ def test_informativeness_by_a_straightforward_twin():
     z, c = gaussians(0.7, extra=2, n=300)
     dz, dc = (np.abs(x[:, None] - x) for x in (z, c))
     for release in (False, True):
+        if release:  # each column of both by its standard deviation
+            dz, dc = dz / z.std(axis=0), dc / c.std(axis=0)
         a, b = (np.linalg.norm(d, axis=2) if release else d.max(axis=2) for d in (dz, dc))
         joint = np.hypot(a, b) if release else np.maximum(a, b)
         radius = np.sort(joint, axis=1)[:, 3]  # the third neighbour: the point itself comes first
@@ -59,7 +61,15 @@ def test_the_releases_estimator_is_biased_low():
     z, c = gaussians(np.sqrt(1 - np.exp(-2 * 0.805)))
     assert informativeness(z, c, release=True) == pytest.approx(0.54, abs=0.05)  # as design notes measured it
     z, c = gaussians(np.sqrt(1 - np.exp(-2 * 0.805)), extra=7)
-    assert informativeness(z, c, release=True) < 0.05 < 0.4 < informativeness(z, c)
+    assert informativeness(z, c, release=True) == 0.0 < 0.4 < informativeness(z, c)  # never below 0
+
+
+def test_the_releases_estimator_has_no_units():
+    z, c = gaussians(0.7, extra=2)
+    scaled = z * np.array([1e-3, 1.0, 50.0]) + 7.0, c * 20.0
+    assert informativeness(*scaled, release=True) == pytest.approx(informativeness(z, c, release=True), abs=1e-6)
+    assert abs(informativeness(*scaled) - informativeness(z, c)) > 0.05
+    assert informativeness(np.ones_like(z), c, release=True) == pytest.approx(0.0, abs=0.05)  # a constant column
 
 
 @pytest.mark.parametrize("release, norm", [(False, np.inf), (True, 2)])
@@ -68,7 +78,8 @@ def test_informativeness_is_infomeasures_where_nothing_ties(release, norm):
     import infomeasure
 
     z, c = gaussians(0.5, extra=1)
-    own = infomeasure.mutual_information(z, c, approach="ksg", k=3, minkowski_p=norm, noise_level=0, base="e")
+    scaled = [x / x.std(axis=0) for x in (z, c)] if release else (z, c)
+    own = infomeasure.mutual_information(*scaled, approach="ksg", k=3, minkowski_p=norm, noise_level=0, base="e")
     assert informativeness(z, c, release=release) == pytest.approx(own, abs=1e-6)
 
 

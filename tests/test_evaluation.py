@@ -33,7 +33,8 @@ def twin(agent, env_name, contexts, seed, step):
     env, told = make_batch(env_name, contexts), torch.as_tensor(contexts, dtype=torch.float32)[None]
     obs, _ = env.reset(seed=words(seed, step, len(contexts)))
     layout = agent.layout
-    window = [torch.zeros(1, len(contexts), 2 * layout.n_obs + layout.n_act)] * K
+    first = torch.as_tensor(obs)[None]
+    window = [torch.cat([first, torch.zeros(1, len(contexts), layout.n_act + layout.n_obs)], dim=-1)] * K
     total = np.zeros(len(contexts))
     for t in range(K + T[env_name]):
         if t == K:
@@ -58,6 +59,11 @@ def test_the_default_is_the_published_protocol_bit_for_bit(arm, env):
     assert env == "DI" or len(set(expected)) > 30  # returns that could differ
 
 
+def first_observations(contexts):
+    """Of the episodes in which the windows are warmed up."""
+    return make_batch("DI", contexts).reset(seed=words(0, 0, 2))[0]
+
+
 def test_warm_up_limits_what_the_window_holds():
     who, contexts = agent(), np.array([[0.5, 1.0], [1.5, -1.0]])
     starts, rows = [], {}
@@ -68,11 +74,14 @@ def test_warm_up_limits_what_the_window_holds():
         starts.append(driver.obs.numpy())
         now = driver.history.now
         rows[k] = driver.history.rows[0, :, now - K : now].numpy()
-        assert not rows[k][:, : K - k].any() and (rows[k][:, K - k :] != 0).any(axis=2).all()
+        s, a, s_next, _ = (t.numpy() for t in who.layout.split(torch.as_tensor(rows[k][:, : K - k])))
+        assert not a.any() and np.array_equal(s, s_next) and (s == s[:, :1]).all() and (k == K or s.any())
+        assert (rows[k][:, K - k :] != 0).any(axis=2).all()
     assert all(np.array_equal(start, starts[0]) for start in starts)  # the scored episode starts alike
     assert np.array_equal(rows[9][:, K - 9 :], rows[K][:, :9]) and np.array_equal(rows[1][:, -1], rows[K][:, 0])
     z = [rollout(who, "DI", contexts, settings=EvalSettings(warm_up=k))["z"] for k in (0, 1, 8, 9, K)]
-    assert np.array_equal(z[0][0, 0], z[0][0, 1])  # an empty window tells nothing
+    still = torch.as_tensor(rows[0])[None]
+    assert torch.equal(still[0, :, 0, :4], torch.as_tensor(first_observations(contexts)))
     assert not np.array_equal(z[1][0], z[0][0]) and not np.array_equal(z[3][0], z[2][0])
     assert not np.array_equal(z[4][0], z[3][0])
     with pytest.raises(UserError, match="at most this agent's window of 24 transitions, not 25"):
@@ -140,8 +149,8 @@ def test_delay_shifts_actions_exactly(delay):
     actions = rng.uniform(-1, 1, (10, 2, 2)).astype(np.float32)
     driver = Driver(agent(), "DI", contexts[None], settings=EvalSettings(delay=delay))
     plain = make_batch("DI", contexts)
-    driver.history.start_warm_up()
     driver.reset(words(0, 0, 2))
+    driver.history.start_warm_up(driver.obs)
     plain.reset(seed=words(0, 0, 2))
     for _ in range(2):  # in the second episode nothing of the first is pending
         late = np.concatenate([np.zeros((delay, 2, 2), np.float32), actions])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from dmash_core.agent import Agent
 from dmash_core.errors import UserError
 from dmash_core.methods import METHODS, Method, get_method, label, replace
 from dmash_core.networks.encoder import Encoder, evaluation_positions, random_positions, subset_size
@@ -17,7 +18,7 @@ from dmash_core.networks.layers import (
     avg_l1_norm,
     make_norm,
     sim_norm,
-    window_norm,
+    standardise,
 )
 from dmash_core.replay import History, Layout, Replay
 
@@ -38,10 +39,51 @@ def test_sim_norm_formula():
     np.testing.assert_allclose(sim_norm(torch.from_numpy(x)).numpy(), expected, rtol=1e-14)
 
 
-def test_window_norm_formula():
-    x = np.random.default_rng(0).normal(2.0, 3.0, size=(2, 5, 4, 8))  # seeds, samples, steps, features
-    expected = (x - x.mean(axis=2, keepdims=True)) / np.sqrt(x.var(axis=2, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(window_norm(torch.from_numpy(x)).numpy(), expected, rtol=1e-12)
+def test_avg_l1_norm_of_small_numbers():
+    """The floor is 1e-8: what is small but above it is normalised as anything else."""
+    x = torch.tensor([1e-6, -3e-6, 0.0, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(avg_l1_norm(x), 1e6 * x, rtol=1e-12, atol=0)
+    torch.testing.assert_close(avg_l1_norm(1e-6 * x), x * 1e2, rtol=1e-12, atol=0)  # mean 1e-12, below the floor
+
+
+def test_window_norm_is_over_all_steps_of_the_window():
+    """Of the steps that are read, each feature by mean and standard deviation (n - 1) of all K steps; then affine."""
+    k, layout = 10, Layout(2, 1, 10, 7, standardise=True)
+    rows = np.random.default_rng(0).normal(2.0, 3.0, size=(30, layout.row))
+    first, positions = torch.tensor([[4, 0, 13]]), torch.tensor([[[9, 2], [0, 0], [3, 5]]])
+    read = layout.read(torch.from_numpy(rows), first, positions)
+    assert read.shape == (1, 3, 2, 5)
+    for b in range(3):
+        window = rows[int(first[0, b]) :][:k]
+        window = np.hstack([window[:, :3], window[:, 3:5] - window[:, :2]])
+        expected = (window - window.mean(axis=0)) / (window.std(axis=0, ddof=1) + 1e-5)
+        np.testing.assert_allclose(read[0, b].numpy(), expected[positions[0, b]], rtol=1e-12)
+    encoder = Encoder(1, 2, 1, 8, 4, "windownorm", "none", False, generators(0)).double()
+    plain = Encoder(1, 2, 1, 8, 4, "none", "none", False, generators(0)).double()
+    assert torch.equal(encoder(read), plain(read))  # weight 1 and bias 0 at first
+    weight, bias = (torch.randn(1, 5, dtype=torch.float64) for _ in range(2))
+    encoder.window_norm.weight.data, encoder.window_norm.bias.data = weight, bias
+    torch.testing.assert_close(encoder(read), plain(read * weight + bias))
+    masked = encoder(read, torch.zeros(1, 3, 2, 3, dtype=torch.float64))
+    torch.testing.assert_close(masked, plain(torch.zeros_like(read)))  # masks come after it
+    torch.testing.assert_close(standardise(read).mean(-2), torch.zeros(1, 3, 5, dtype=torch.float64))
+
+
+def test_window_norm_in_replay_and_history():
+    """Both read windows through the same function; an agent without the norm refuses such a layout."""
+    layout = Layout(n_obs=2, n_act=1, window=10, horizon=7, standardise=True)
+    plain = replace(layout, standardise=False)
+    made = {}
+    for which in (layout, plain):
+        replay, history = Replay(which, 1, 3, 21, torch.device("cpu")), History(which, 1, 3, torch.device("cpu"))
+        replay.add(torch.randn(1, 3, 17, which.row, generator=torch.Generator().manual_seed(1)))
+        history.rows[:] = torch.randn(history.rows.shape, generator=torch.Generator().manual_seed(2))
+        method = Method(input_norm="windownorm" if which is layout else "none")
+        made[which] = replay.sample(generators(3), 4, 1, method).windows, history.window(torch.arange(10))
+    torch.testing.assert_close(made[layout][1], standardise(made[plain][1]))
+    assert not torch.allclose(made[layout][0], made[plain][0])
+    with pytest.raises(ValueError, match="standardises windows if and only if"):
+        Agent(Method(), layout, 2, [0])
 
 
 @pytest.mark.parametrize("axes", [(5,), (5, 4)])
@@ -59,7 +101,7 @@ def test_layer_norm_is_torchs_for_each_seed(axes):
 def test_every_norm_goes_into_the_encoder_where_it_belongs(input_norm, output_norm):
     encoder = Encoder(2, 2, 1, 8, 4, input_norm, output_norm, False, generators(0, 1))
     x = torch.randn(2, 6, 3, 5)
-    rows = make_norm(input_norm, 2, 4)(encoder.input(x.flatten(1, 2)).unflatten(1, (6, 3)))
+    rows = make_norm("none" if input_norm == "windownorm" else input_norm, 2, 4)(encoder.input(x.flatten(1, 2)).unflatten(1, (6, 3)))
     expected = make_norm(output_norm, 2, 8)(encoder.output(encoder.lstm(rows)))
     torch.testing.assert_close(encoder(x), expected)
 
@@ -145,10 +187,13 @@ def test_window_sampling_against_naive(before_target):
     method = Method(masking=0.3, window_before_target=before_target, posterior="gaussian")
     batch = replay.sample(generators(5, 6), 4, 2, method)
     for i in range(n):
-        episode, t, noise, uniforms, keep, code_noise = replay._draw(generators(5, 6)[i], 12, 2, 3, method)
-        assert torch.equal(batch.noise[i], noise) and torch.equal(batch.keep[i], keep)
+        own = generators(5, 6)[i]
+        episode, t, noise = replay._draw(own, 12, 2, 3)
+        uniforms, keep = torch.rand(3, 12, 10, generator=own), torch.rand(3, 12, 2, 3, generator=own) >= 0.3
+        code_noise = torch.randn(3, 12, 8, generator=own)
+        assert torch.equal(batch.noise[i], noise) and torch.equal(batch.keep[i], keep.float())
         assert torch.equal(batch.code_noise[i], code_noise) and code_noise.shape == (3, 12, 8)
-        assert set(keep.unique().tolist()) == {0.0, 1.0}
+        assert set(batch.keep.unique().tolist()) == {0.0, 1.0}
         for b in range(12):
             rows = slots[episode[b]][i, b // 4]
             here = 10 + int(t[b])
@@ -173,7 +218,7 @@ def test_draws_are_independent_over_contexts():
     replay = Replay(layout, 1, 20, 100 * 50, torch.device("cpu"))
     for _ in range(100):
         replay.add(torch.zeros(1, 20, 54, layout.row))
-    episode, t, *_ = replay._draw(generators(0)[0], 240, 1, 100, METHODS["dr"])
+    episode, t, *_ = replay._draw(generators(0)[0], 240, 1, 100)
     pairs = {tuple(zip(episode[c : c + 12].tolist(), t[c : c + 12].tolist(), strict=True)) for c in range(0, 240, 12)}
     assert len(pairs) == 20
 
@@ -188,20 +233,33 @@ def test_history_gives_the_window_before_a_step():
     def read():
         return history.window()[0, 0, :, 0].tolist()  # s of the first and the last of the ten rows
 
-    history.start_warm_up()
-    assert read() == [0, 0]
+    history.start_warm_up(torch.full((1, 1, 1), 7.0))
+    assert read() == [7, 7]
+    assert history.window(torch.arange(10))[0, 0].tolist() == [[7.0, 0.0, 0.0]] * 10  # s, a = 0, s' - s = 0
     push(1)
-    assert read() == [0, 1]
+    assert read() == [7, 1]
     history.carry_over()
-    assert read() == [0, 1]
+    assert read() == [7, 1]
     for v in range(2, 14):
         push(v)
     assert read() == [4, 13]
-    assert history.episode()[0, 0, :, 0].tolist() == [0] * 9 + list(range(1, 14))
+    assert history.episode()[0, 0, :, 0].tolist() == [7] * 9 + list(range(1, 14))
     history.carry_over()
     assert history.rows[0, 0, 10:20, 0].tolist() == list(range(4, 14))
-    history.start_warm_up()
-    assert read() == [0, 0]
+    history.start_warm_up(torch.full((1, 1, 1), 5.0))
+    assert read() == [5, 5]
+
+
+def test_history_reads_the_steps_that_are_asked_for():
+    layout = Layout(1, 1, window=10, horizon=12)
+    history = History(layout, 2, 3, torch.device("cpu"))
+    history.rows[:] = torch.randn(history.rows.shape)
+    history.now = 17
+    positions = torch.randint(10, (2, 3, 4))
+    window = history.window(positions)
+    for n, b, j in np.ndindex(2, 3, 4):
+        expected = layout.encoder_input(history.rows[n, b, 7 + positions[n, b, j]])
+        assert torch.equal(window[n, b, j], expected)
 
 
 def test_methods_refuse_what_cannot_be():
@@ -224,7 +282,11 @@ def test_methods_refuse_what_cannot_be():
         dict(kl="add"),
         dict(context="none", entry="none", masking=0.2),
         dict(context="true", output_norm="avgl1"),
-        dict(input_norm="windownorm", window=8),
+        dict(input_norm="windownorm", window=1),
+        dict(hypernetwork_form="whole"),
+        dict(entry="adapter", hypernetwork="shared", bottleneck=5),
+        dict(entry="adapter", hypernetwork="shared", bottleneck=6),
+        dict(entry="adapter", hypernetwork="private", width=4, bottleneck=8),
     ):
         with pytest.raises(UserError):
             Method(**bad)

@@ -19,7 +19,7 @@ def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
     rng = np.random.default_rng(seed)
     rows = [
         {"step": step, "metric": "return", "split": split, "context": c, "rollout": r, "value": rng.uniform(0, 100)}
-        for step in range(every, steps + 1, every)
+        for step in range(0, steps + 1, every)
         for split in runs.SPLITS
         for c in range(contexts)
         for r in range(rollouts)
@@ -28,7 +28,7 @@ def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
     rows += [{"metric": "alpha", **none, "value": 0.1}, {"metric": "loss", **none, "value": np.nan}]
     meta = {
         "env": env, "arm": arm, "seed": seed, "steps": steps,
-        "config": {"eval_every": every, "eval_rollouts": rollouts},
+        "config": {"eval_every": every, "eval_rollouts": rollouts, "eval_rollouts_between": rollouts},
         "contexts": {split: [[float(i), -1.0] for i in range(contexts)] for split in runs.SPLITS},
         "env_steps": steps, "wall_time_s": 1.5, "started": "2026-01-01T00:00:00Z", "finished": "2026-01-01T00:00:01Z",
         "machine": {}, "versions": {}, "git_commit": None, "git_dirty": None,
@@ -87,9 +87,9 @@ def test_numpy_values_in_the_metadata(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda f, m: f.loc.__setitem__((4, "value"), np.inf), "the return at step 5 is not finite"),
-        (lambda f, m: f.drop(index=4, inplace=True), "step 5 has 0 instead of 1 .* train, context 1, rollout 1"),
-        (lambda f, m: f.__setitem__("rollout", f["rollout"].replace(2, 1)), "has 2 instead of 1 return"),
+        (lambda f, m: f.loc.__setitem__((4, "value"), np.inf), "the return at step 0 is not finite"),
+        (lambda f, m: f.drop(index=4, inplace=True), "step 0 has 0 instead of 1 .* train, context 1, rollout 1"),
+        (lambda f, m: f.__setitem__("rollout", f["rollout"].replace(2, 1)), "has 2 instead of 1 returns"),
         (lambda f, m: f.drop(index=f.index[f["step"] == 10], inplace=True), "no evaluation at step 10"),
         (lambda f, m: f.drop(index=f.index[f["step"] == 5], inplace=True), "no evaluation at step 5"),
         (lambda f, m: m.__setitem__("steps", 16), "no evaluation at step 15"),
@@ -97,7 +97,10 @@ def test_numpy_values_in_the_metadata(tmp_path):
         (lambda f, m: m["contexts"]["eval-in"].append([0.0, 0.0]), "split eval-in, context 2, rollout 0"),
         (lambda f, m: m["contexts"]["eval-in"].pop(), "that the run does not have"),
         (lambda f, m: m["contexts"].pop("eval-in"), "context sets"),
-        (lambda f, m: m["config"].__setitem__("eval_rollouts", 4), "context 0, rollout 3"),
+        (lambda f, m: m["config"].__setitem__("eval_rollouts", 4), "step 10 has 0 .* context 0, rollout 3"),
+        (lambda f, m: m["config"].__setitem__("eval_rollouts_between", 4), "step 0 has 0 .* context 0, rollout 3"),
+        (lambda f, m: m["config"].__setitem__("eval_rollouts_between", 2), "that the run does not have"),
+        (lambda f, m: m["config"].pop("eval_rollouts_between"), "eval_rollouts_between"),
         (lambda f, m: m["config"].pop("eval_every"), "eval_every"),
         (lambda f, m: m.pop("env_steps"), "lacks env_steps"),
         (lambda f, m: m.__setitem__("seed", 1), "disagrees with its path"),
@@ -120,6 +123,28 @@ def test_an_invalid_run_is_refused_when_written_and_when_read(tmp_path, change, 
     with pytest.raises(runs.BadRun, match=reason) as error:
         runs.read_run(path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+def test_evaluations_before_the_last_may_have_fewer_rollouts(tmp_path):
+    frame, meta = make()
+    meta["config"]["eval_rollouts_between"] = 1
+    early = (frame["metric"] == "return") & (frame["step"] < 10)
+    frame = frame[~early | (frame["rollout"] == 0)]
+    path = runs.run_path(tmp_path, "DI", "dr", 0)
+    runs.write_run(path, frame, meta)
+    returns = runs.load_returns([runs.read_run(path)])
+    assert returns.groupby("step").size().tolist() == [6, 6, 18]
+    cut = frame[frame["step"] < 10]
+    runs.write_run(path, cut, meta | {"steps": 5, "diverged": {"step": 7, "reason": "not finite"}})
+    with pytest.raises(runs.BadRun, match="no evaluation at step 10"):
+        runs.write_run(path, cut, meta)
+
+
+def test_runs_of_the_earlier_agent_are_named(tmp_path):
+    path = put(tmp_path)
+    rewrite(path, pq.read_table(path), schema_version=1)
+    good, (bad,) = runs.scan(tmp_path)
+    assert not good and "a run of an earlier agent" in bad.reason
 
 
 def rewrite(path, table, **changes):
@@ -189,7 +214,7 @@ def test_scan_is_sorted_and_leaves_temporary_files_alone(tmp_path):
     assert [error.path.name for error in bad] == ["seed-9.parquet"]
     returns = runs.load_returns(good)
     assert list(returns) == ["env", "arm", "seed", "step", "split", "context", "rollout", "value"]
-    assert len(returns) == 4 * 2 * 3 * 2 * 3 and returns["value"].notna().all()
+    assert len(returns) == 4 * 3 * 3 * 2 * 3 and returns["value"].notna().all()
     cells = returns.groupby(["arm", "seed"]).size().index.tolist()
     assert cells == [("concat", 0), ("concat", 1), ("dr", 0), ("dr", 1)]
     assert runs.scan(tmp_path / "nowhere") == ([], []) and len(runs.load_returns([])) == 0

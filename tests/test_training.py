@@ -2,11 +2,13 @@
 
 import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace as change
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import torch
 from scipy.spatial import KDTree
 from stops import run_until
 
-from dmash_core import recurrent, training
+from dmash_core import checkpoint, recurrent, training
 from dmash_core.agent import SACSettings
 from dmash_core.benchmark import suite
 from dmash_core.benchmark.contexts import ContextDimension
@@ -54,14 +56,15 @@ def test_a_seed_alone_is_the_seed_in_a_block_up_to_rounding(arm, tmp_path):
 
     The measures of embeddings are left out: Informativeness counts neighbours and jumps with a rounding of the codes.
     """
+    options = dict(steps=50, eval_every=50)
 
     def losses(paths):
         frame = read_run(paths).frame
-        frame = frame[(frame["step"] == 150) & frame["split"].isna()]
+        frame = frame[(frame["step"] == 50) & frame["split"].isna()]
         return dict(zip(frame["metric"], frame["value"], strict=True))
 
-    block = train(tmp_path / "block", arm, seeds=(4, 5, 6), steps=150)
-    (alone,) = train(tmp_path / "alone", arm, seeds=(5,), steps=150)
+    block = train(tmp_path / "block", arm, seeds=(4, 5, 6), **options)
+    (alone,) = train(tmp_path / "alone", arm, seeds=(5,), **options)
     assert losses(alone) == pytest.approx(losses(block[1]), rel=1e-4)
     assert losses(alone) != pytest.approx(losses(block[0]), rel=1e-2)
 
@@ -71,23 +74,26 @@ class OneAfterTheOther(Trainer):
 
     def _train_step(self):
         driver, horizon = self.driver, self.agent.layout.horizon
-        recurrent, learning = self.settings.method.recurrence != "none", self.step >= self.settings.random_steps
+        recurrent, learning, random = self.settings.method.recurrence != "none", self.step >= 0, 16
         if self.step % horizon == 0:
             if learning or recurrent:
                 driver.warm_up()
             else:
-                if self.step:
+                if self.step > -random:
                     driver.reset()
                 driver.history.carry_over()
-        action = driver.act(self._draw(torch.randn)) if learning or recurrent else 2.0 * self._draw(torch.rand) - 1.0
         if recurrent:
-            action = self.agent.explore(action, self._draw(torch.randn), self.step)
+            action = self.agent.explore(driver.act(self._draw(torch.randn)), self._draw(torch.randn), self.step + random)
+        elif learning:
+            action = driver.act(self._draw(torch.randn), self._reading())
+        else:
+            action = 2.0 * self._draw(torch.rand) - 1.0
         ended = driver.step(action)[1]
         if ended:
             self.replay.add(driver.history.episode().unflatten(1, (driver.batch,)))
-        self.step += 1
         if learning:
             self._learn()
+        self.step += 1
 
 
 @pytest.mark.parametrize("arm", ["dr", "dma-star-sh", "dma-pearl", "amago"])
@@ -113,7 +119,135 @@ def test_what_overlaps_with_what(tmp_path, monkeypatch):
         watch(*watched)
     trainer.run()
     warm_up = "s" * 24
-    assert "".join(seen) == "sssss" + "a" + 2 * (warm_up + "ususususs" + "au")
+    assert "".join(seen) == "sssss" + "a" + 3 * (warm_up + "ususususs" + "au")
+
+
+def test_n_steps_are_n_updates_of_everything(tmp_path, monkeypatch):
+    """The random phase is not counted; the actor's two updates come at every even one, from the first on."""
+    trainer, passes, before = Trainer(settings(), [0], 150, tmp_path, progress=False), [], []
+    update = trainer.agent.update
+    monkeypatch.setattr(trainer.agent, "update", lambda b, c: (passes.append(b.noise.shape[1]), update(b, c))[1])
+    counts = dict.fromkeys(("dynamics", "critic", "actor", "target"), 0)
+    for name in ("dynamics", "critic", "actor"):
+        watch_calls(monkeypatch, trainer.agent, f"update_{name}", counts, name)
+    watch_calls(monkeypatch, trainer.agent, "target", counts, "target")
+    add = trainer.replay.add
+    monkeypatch.setattr(trainer.replay, "add", lambda episode: (before.append(len(passes)), add(episode)))
+    (path,) = trainer.run()
+    assert counts == {"dynamics": 150, "critic": 150, "actor": 150, "target": 150}
+    assert passes == 75 * [3, 1]  # a pass for the critic, and one for each of two actor updates
+    assert before == [0, 99]  # an episode of random actions; then one whose last step is stored before its update
+    frame = read_run(path).frame
+    assert sorted(set(frame["step"])) == [0, 150] and trainer.agent.optimizers["actor"].state_dict()["state"][0]["step"] == 150
+
+
+def watch_calls(monkeypatch, owner, name, counts, key):
+    method = getattr(owner, name)
+
+    def counted(*arguments, **options):
+        counts[key] += 1
+        return method(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, counted)
+
+
+@pytest.mark.parametrize("arm", ["dma-star-sh", "dma-pearl"])
+def test_acting_in_training_reads_a_fresh_subset_with_fresh_masks_each_step(arm, tmp_path, monkeypatch):
+    """In the order and masks of its own draws; warm-ups and evaluations are in evaluation mode, without any."""
+    trainer, seen = Trainer(settings(arm), [0, 1], 150, tmp_path, progress=False), []
+    driver, evaluating = trainer.driver, []
+    act = driver.act
+    monkeypatch.setattr(driver, "act", lambda noise=None, reading=None: (seen.append((noise, reading)), act(noise, reading))[1])
+    evaluation = trainer.evaluator.driver
+    eval_act = evaluation.act
+    monkeypatch.setattr(evaluation, "act", lambda *given: (evaluating.append(given), eval_act(*given))[1])
+    trainer.run()
+    warm_up = [reading for noise, reading in seen if noise is None]
+    training = [reading for noise, reading in seen if noise is not None]
+    assert len(warm_up) == 2 * 24 and set(warm_up) == {None}
+    assert evaluating and set(evaluating) == {()}
+    assert len(training) == 150
+    positions = torch.stack([reading.positions for reading in training])  # (150, 2, 20, 4)
+    keep = torch.stack([reading.keep for reading in training])
+    assert positions.shape == (150, 2, 20, 4) and keep.shape == (150, 2, 20, 4, 3)
+    assert (positions.sort(dim=-1).values.diff(dim=-1) > 0).all()  # subsets, without replacement
+    assert not torch.equal(positions, positions.sort(dim=-1).values)  # in random order
+    assert np.bincount(positions.flatten(), minlength=24) == pytest.approx(1000, rel=0.15)  # of all of the window
+    masking = trainer.settings.method.masking
+    assert keep.mean().item() == pytest.approx(1.0 - masking, abs=0.01)
+    for a, b in zip(positions, positions[1:], strict=False):
+        assert not torch.equal(a, b)
+    assert not torch.equal(positions[:, 0], positions[:, 1])  # each seed by its own generator
+    noises = [reading.noise for reading in training]
+    if arm == "dma-pearl":
+        assert torch.stack(noises).std().item() == pytest.approx(1.0, abs=0.02)
+    else:
+        assert set(noises) == {None}
+
+
+def test_acting_follows_its_reading():
+    """The action is that of the policy on the code of the masked subset, which is not that of evaluation mode."""
+    agent = training.make_agent("DI", METHODS["dma-star-sh"], [0])
+    driver = training.Driver(agent, "DI", np.array([[[1.0, 1.0], [0.5, -1.0]]]))
+    driver.warm_up([(0, i) for i in range(2)])
+    reading = training.draw_reading([torch.Generator().manual_seed(0)], (2,), agent.layout, agent.method)
+    now = driver.history.now
+    rows = torch.stack([driver.history.rows[0, b, now - 24 : now][reading.positions[0, b]] for b in range(2)])
+    z = agent.modules["encoder"](agent.layout.encoder_input(rows)[None], reading.keep)
+    expected = torch.tanh(agent.policy(driver.obs, agent.code_of(z))[0])
+    torch.testing.assert_close(driver.act(None, reading), expected)
+    assert not torch.allclose(driver.act(), expected)
+    assert torch.equal(driver.act(), driver.mean_action())
+
+
+@pytest.mark.parametrize("arm", ["dr", "dma-star-sh"])
+def test_a_finished_run_goes_on_as_if_it_had_been_longer_at_once(arm, tmp_path, capsys):
+    """Bit for bit, also if the last evaluation has more rollouts than those before it."""
+    options = dict(eval_rollouts=2, eval_rollouts_between=1)
+    whole = train(tmp_path / "whole", arm, steps=450, **options)
+    (short,) = train(tmp_path / "cut", arm, steps=150, **options)
+    rollouts = read_run(short).frame.groupby("step")["rollout"].max()
+    assert rollouts[0] == 0 and rollouts[150] == 1
+    longer = train(tmp_path / "cut", arm, steps=450, **options)
+    assert digests(longer) == digests(whole)
+    assert [p.name.split(".")[0] for p in (tmp_path / "cut" / ".progress").rglob("*.safetensors")] == ["step-000000550"]
+    assert "starts anew" not in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "cut" / ".progress")
+    assert digests(train(tmp_path / "cut", arm, steps=600, **options)) == digests(
+        train(tmp_path / "whole", arm, steps=600, **options)
+    )
+    assert "seed-0.parquet: shorter than asked for or not usable, and without a checkpoint" in capsys.readouterr().out
+
+
+def test_mujoco_has_fewer_rollouts_between():
+    long = dict(env="Cartpole", random_steps=1000)
+    assert settings(**long, eval_rollouts=10).rollouts_between == 2
+    assert settings(env="DI", eval_rollouts=10).rollouts_between == 10
+    assert settings(**long, eval_rollouts=1).rollouts_between == 1
+    assert settings(**long, eval_rollouts_between=5).config()["eval_rollouts_between"] == 5
+
+
+def test_a_damaged_policy_file_is_refused(tmp_path):
+    (path,) = train(tmp_path, steps=150)
+    policy = path.with_suffix(".safetensors")
+    load_policy(policy)
+    content = bytearray(policy.read_bytes())
+    content[-5] ^= 1  # in the last tensor
+    policy.write_bytes(content)
+    with pytest.raises(UserError, match="does not match its digest"):
+        load_policy(policy)
+
+
+def test_a_folder_that_becomes_read_only_is_named(tmp_path, monkeypatch):
+    """The temporary file can neither be written nor removed: one sentence, no traceback of the removal."""
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checkpoint, "save_file", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UserError, match="cannot write .*step-000000000.safetensors: Permission denied"):
+        checkpoint.write_tensors(tmp_path / "step-000000000.safetensors", {}, {})
 
 
 def test_a_raw_run_says_what_it_is(tmp_path):
@@ -122,9 +256,11 @@ def test_a_raw_run_says_what_it_is(tmp_path):
     assert (run.meta["env"], run.meta["seed"], run.meta["steps"]) == ("DI", 0, 300)
     assert run.meta["arm"] == "dma-star+width=32+bottleneck=4+hypernetwork_width=8"
     assert run.meta["config"]["method"]["masking"] == 0.2 and run.meta["config"]["method"]["window"] == 24
-    assert run.meta["env_steps"] == 20 * (300 + 2 * 24)  # two learning episodes, each after a warm-up
+    # an episode of random actions and three learning ones, each after a warm-up
+    assert run.meta["env_steps"] == 20 * (100 + 300 + 3 * 24)
     returns = run.frame[run.frame["metric"] == "return"]
-    assert len(returns) == 2 * 3 * 20 * 1 and set(returns["step"]) == {150, 300}
+    assert len(returns) == 3 * 3 * 20 * 1 and set(returns["step"]) == {0, 150, 300}
+    assert run.meta["damaged_checkpoints"] == []
     assert {"dynamics_loss", "critic_loss", "actor_loss", "alpha", "entropy", "q"} <= set(run.frame["metric"])
     agent, meta = load_policy(path.with_suffix(".safetensors"))
     assert meta["steps"] == 300 and agent.n == 1
@@ -157,9 +293,9 @@ def interrupted_then_resumed(tmp_path, moments):
 def test_resumed_run_equals_undisturbed_run(tmp_path):
     """Stopped in the random phase, in mid-episode, at an episode's border, just before an evaluation."""
     whole = digests(train(tmp_path / "whole", "dma-star-sh", seeds=(0, 1)))
-    cut = interrupted_then_resumed(tmp_path / "cut", [37, 100, 149, 150, 277])
+    cut = interrupted_then_resumed(tmp_path / "cut", [-63, 0, 49, 150, 277])
     assert digests(cut) == whole
-    assert not list((tmp_path / "cut" / ".progress").rglob("*.safetensors"))
+    assert len(list((tmp_path / "cut" / ".progress").rglob("*.safetensors"))) == 1  # the last, to go on from
 
 
 def test_interruption_inside_an_evaluation(tmp_path):
@@ -206,7 +342,7 @@ def wait_for(condition, seconds=300):
 def test_kill_9_then_the_same_command(tmp_path):
     subprocess.run([*COMMAND, tmp_path / "whole"], check=True, capture_output=True)
     cut = tmp_path / "cut"
-    for wanted in ("step-000000150*", "step-000000450*"):
+    for wanted in ("step-000000250*", "step-000000550*"):
         process = subprocess.Popen([*COMMAND, cut], stderr=subprocess.DEVNULL)
         wait_for(lambda wanted=wanted: list(cut.rglob(wanted)))
         process.kill()
@@ -219,7 +355,7 @@ def test_kill_9_then_the_same_command(tmp_path):
 
 def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
     process = subprocess.Popen([*COMMAND, tmp_path], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: list(tmp_path.rglob("step-000000150*")))
+    wait_for(lambda: list(tmp_path.rglob("step-000000250*")))
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
@@ -245,8 +381,10 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
-    assert digests(train(tmp_path / "cut", steps=600)) == whole
-    assert "does not match its checksum" in capsys.readouterr().out and "000000450" in before.name
+    (path,) = train(tmp_path / "cut", steps=600)
+    assert digests([path]) == whole
+    assert "does not match its checksum" in capsys.readouterr().out and "000000550" in before.name
+    assert read_run(path).meta["damaged_checkpoints"] == [newest.with_suffix(".damaged").name]
 
 
 @pytest.mark.parametrize("what", ["parameter", "loss"])
@@ -254,11 +392,11 @@ def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, wh
     trainer = poisoned(tmp_path, [1], what)
     with pytest.raises(Diverged, match=r"not finite at step 2\d\d for seed 1;"):
         trainer.run()
-    assert [p.name.split(".")[0] for p in trainer.checkpoints.paths()] == ["step-000000150"]
+    assert [p.name.split(".")[0] for p in trainer.checkpoints.paths()] == ["step-000000250", "step-000000100"]
     (path,) = tmp_path.rglob("*.parquet")  # what was measured before
     run = read_run(path)
     assert run.meta["seed"] == 1 and run.meta["steps"] == 150 and 210 <= run.meta["diverged"]["step"] < 300
-    assert set(run.frame["step"]) == {150} and "not finite" in run.meta["diverged"]["reason"]
+    assert set(run.frame["step"]) == {0, 150} and "not finite" in run.meta["diverged"]["reason"]
     assert not Trainer(settings(), [1], 300, tmp_path, progress=False).seeds  # it is not trained for ever
 
 
@@ -319,7 +457,7 @@ def test_denormals_are_zero_in_updates_and_nowhere_else(tmp_path):
 
     trainer.agent.update = spy
     trainer.run()
-    assert len(seen) == 50 and set(seen) == {0.0}
+    assert len(seen) == 150 and set(seen) == {0.0}
     assert np.nextafter(0.0, 1.0) * 1.0 > 0.0 and float(torch.tensor(1e-40) * 1.0) > 0.0
     KDTree(np.zeros(100)[:, None] + (np.arange(100) > 98)[:, None])  # does not end where the least number is zero
 
@@ -405,7 +543,7 @@ class PointReach(BatchedEnv):
 
 @pytest.mark.parametrize("arm", [*MAIN_ARMS, "dma-star-h", "pearl", "varibad", "amago", "amago-transformer"])
 def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
-    """One context, 500 updates; a random policy returns about 10, the best one 19.5."""
+    """One context, 600 updates; a random policy returns about 10, the best one 19.5."""
     dimension = ContextDimension("size", 1.0, (0.5, 1.5), (0.1, 2.0))
     spec = change(
         suite.get_spec("DI"), name="Reach", dimensions=(dimension,), horizon=20, window=5, obs_dim=1, act_dim=1
@@ -421,7 +559,7 @@ def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     chosen = TrainSettings("Reach", arm, method, **options)
     (path,) = Trainer(chosen, [0], 600, tmp_path, progress=False).run()
     frame = read_run(path).frame
-    assert frame[frame["metric"] == "return"]["value"].mean() > 16.0
+    assert frame[(frame["metric"] == "return") & (frame["step"] == 600)]["value"].mean() > 16.0
 
 
 def test_an_option_that_a_run_does_not_know_had_its_default():

@@ -43,18 +43,20 @@ class AdapterWeights(NamedTuple):
 
 
 class ChunkFeatures(NamedTuple):
-    """omega of a chunked hypernetwork, never built: the features from which its last layer would make each chunk."""
+    """omega of a chunked hypernetwork, never built: the features from which its last layer would make each chunk, and
+    that layer, which all chunks share, as the chunks of W_down and those of W_up read it."""
 
     down: Tensor  # (n, G, k / 2, hidden), of the chunks before b_down
     up: Tensor  # (n, G, k / 2 + 1, hidden), of the chunk of b_down and those after it
-    weight: Tensor  # (n, hidden, 2 width), the last layer that all chunks share
-    bias: Tensor  # (n, 1, 2 width)
+    w_down: Tensor  # (n, 2 hidden, width)
+    w_up: Tensor  # (n, (2 width / k) hidden, k)
+    bias: Tensor  # (n, 2 width)
     b_down: Tensor  # (n, G, k)
     b_up: Tensor  # (n, G, width)
 
     def share(self, x: Tensor) -> Tensor:
         """As ``AdapterWeights.share``."""
-        return torch.stack([_ChunkedAdapter.apply(part, *self) for part in x.unbind(1)], dim=1)
+        return _ChunkedAdapter.apply(x.transpose(1, 2), *self).transpose(1, 2)
 
 
 Adapter = AdapterWeights | ChunkFeatures
@@ -99,19 +101,18 @@ class ChunkedHypernetwork(nn.Module):
     def adapter(self, code: Tensor) -> ChunkFeatures:
         """What codes (*lead, G, n_code) make of the adapters, differentiable."""
         k, width, last = self.bottleneck, self.width, len(self.first.lead) - 1
-        # A second look at two chunks: autograd would fill a tensor as large as all features for each slice of them.
-        ends = self.features(code, torch.stack([self.chunks[..., k // 2, :], self.chunks[..., k, :]], dim=-2))
-        weight, bias = self.last.weight, self.last.bias
-        b_down = ends[..., 0, :] @ weight[..., :k] + bias[..., :k]
-        b_up = ends[..., 1, :] @ weight[..., k : k + width] + bias[..., k : k + width]
-        down, up = (self.features(code, part) for part in self.chunks.split([k // 2, k // 2 + 1], dim=-2))
-        parts = down, up, weight, bias, b_down, b_up
-        return ChunkFeatures(*(t.flatten(0, last) for t in parts))
+        chunks = self.chunks.split([k // 2, k // 2 + 1], dim=-2)
+        down, up = (self.features(code, part).flatten(0, last) for part in chunks)
+        weight, bias = self.last.weight.flatten(0, last), self.last.bias.flatten(0, last)
+        b_down = torch.baddbmm(bias[..., :k], up[:, :, 0], weight[..., :k])
+        b_up = torch.baddbmm(bias[..., k : k + width], up[:, :, -1], weight[..., k : k + width])
+        parts = (weight.unflatten(-1, (-1, size)).transpose(1, 2).flatten(1, 2) for size in (width, k))
+        return ChunkFeatures(down, up, *parts, bias.squeeze(1), b_down, b_up)
 
     def adapt(self, x: Tensor, code: Tensor) -> Tensor:
         """The adapter on x (*lead, G, width) with one code per row, differentiable in x, code and parameters."""
         last = len(self.first.lead) - 1
-        return _ChunkedAdapter.apply(x.flatten(0, last), *self.adapter(code)).unflatten(0, self.first.lead)
+        return self.adapter(code).share(x.flatten(0, last).unsqueeze(1)).squeeze(1).unflatten(0, self.first.lead)
 
 
 class WholeHypernetwork(nn.Module):
@@ -174,51 +175,57 @@ HYPERNETWORKS = {"chunked": ChunkedHypernetwork, "whole": WholeHypernetwork}
 
 
 class _ChunkedAdapter(torch.autograd.Function):
-    """The adapter on features x (n, B, width), with one code for each row.
+    """The adapter on features x (n, B, M, width) of M networks that share one code for each of B rows.
 
     A chunk c of W_down is two of its rows and the last layer (L, l) is shared by all chunks, so row 2 c + i of W_down x
-    is h_c . t_i + (l x)_i with t = L x, L read as (hidden, 2, width). In the same way entry q of chunk c of W_up u is
-    h_c . v_q + (l u)_q with v = L u, L read as (hidden, 2 width / k, k). omega (B x 16,672) is never built, neither
+    is h_c . t_i + (l x)_i with t = L x, L read as (2, hidden, width). In the same way entry q of chunk c of W_up u is
+    h_c . v_q + (l u)_q with v = L u, L read as (2 width / k, hidden, k). omega (B x 16,672) is never built, neither
     forward nor backward. The other arguments are those of ``ChunkFeatures``.
     """
 
     @staticmethod
-    def forward(ctx, x, down, up, weight, bias, b_down, b_up):
-        (n, b, width), k, hidden = x.shape, b_down.shape[-1], down.shape[-1]
-        slots = 2 * width // k
-        t = torch.bmm(x, weight.view(n, -1, width).mT).view(n * b, hidden, 2)
-        t_bias = torch.bmm(x, bias.view(n, 2, width).mT).view(n * b, 1, 2)
-        u = torch.relu_(torch.baddbmm(t_bias, down.flatten(0, 1), t).view(n, b, k).add_(b_down))
-        v = torch.bmm(u, weight.view(n, -1, k).mT).view(n * b, hidden, slots)
-        v_bias = torch.bmm(u, bias.view(n, slots, k).mT).view(n * b, 1, slots)
-        y = torch.baddbmm(v_bias, up.flatten(0, 1), v).view(n, b, -1)[..., 1 : width + 1]
-        y = torch.relu_((x + b_up).add_(y))
+    def forward(ctx, x, down, up, w_down, w_up, bias, b_down, b_up):
+        (n, b, m, width), k = x.shape, b_down.shape[-1]
+        slots, rows = 2 * width // k, n * b
+        xs = x.reshape(n, b * m, width)
+        t = torch.bmm(xs, w_down.mT).view(rows, 2 * m, -1)
+        t_bias = torch.bmm(xs, bias.view(n, 2, width).mT).view(rows, 1, 2 * m)
+        u = torch.baddbmm(t_bias, down.flatten(0, 1), t.mT).view(n, b, k // 2, m, 2)
+        u = torch.relu_(u.transpose(2, 3).reshape(n, b, m, k).add_(b_down.unsqueeze(2)))
+        us = u.view(n, b * m, k)
+        v = torch.bmm(us, w_up.mT).view(rows, slots * m, -1)
+        v_bias = torch.bmm(us, bias.view(n, slots, k).mT).view(rows, 1, slots * m)
+        y = torch.baddbmm(v_bias, up.flatten(0, 1), v.mT).view(n, b, k // 2 + 1, m, slots)
+        y = y.transpose(2, 3).reshape(n, b, m, -1)[..., 1 : width + 1]
+        y = torch.relu_((x + b_up.unsqueeze(2)).add_(y))
         # Of a constant code neither x, t nor v is needed: their memory is free at once, for the next ones.
-        inputs = (x, t, v) if any(ctx.needs_input_grad[1:]) else ()
-        ctx.save_for_backward(down, up, weight, bias, u, y, *inputs)
+        inputs = (xs, t, v) if any(ctx.needs_input_grad[1:]) else ()
+        ctx.save_for_backward(down, up, w_down, w_up, bias, u, y, *inputs)
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        down, up, weight, bias, u, y, *inputs = ctx.saved_tensors
-        (n, b, width), k = y.shape, u.shape[-1]
-        slots = 2 * width // k
-        g = torch.ops.aten.threshold_backward(grad, y, 0.0)
-        d_out = torch.nn.functional.pad(g, (1, slots - 1)).view(n * b, -1, slots)
-        d_v = torch.bmm(up.flatten(0, 1).mT, d_out).view(n, b, -1)
-        dv_bias = d_out.sum(1).view(n, b, -1)
-        d_u = torch.bmm(d_v, weight.view(n, -1, k)).baddbmm_(dv_bias, bias.view(n, slots, k))
-        d_u = torch.ops.aten.threshold_backward(d_u, u, 0.0).view(n * b, -1, 2)
-        d_t = torch.bmm(down.flatten(0, 1).mT, d_u).view(n, b, -1)
-        dt_bias = d_u.sum(1).view(n, b, 2)
-        d_x = torch.baddbmm(g, d_t, weight.view(n, -1, width)).baddbmm_(dt_bias, bias.view(n, 2, width))
+        down, up, w_down, w_up, bias, u, y, *inputs = ctx.saved_tensors
+        (n, b, m, width), k = y.shape, u.shape[-1]
+        slots, rows = 2 * width // k, n * b
+        l_down, l_up = bias.view(n, 2, width), bias.view(n, slots, k)
+        g = torch.ops.aten.threshold_backward(grad, y, 0.0).contiguous()
+        d_out = torch.nn.functional.pad(g, (1, slots - 1)).view(rows, m, -1, slots).transpose(2, 3)
+        d_out = d_out.reshape(rows, m * slots, -1)
+        d_v, dv_bias = torch.bmm(d_out, up.flatten(0, 1)).view(n, b * m, -1), d_out.sum(2).view(n, b * m, -1)
+        d_u = torch.bmm(d_v, w_up).baddbmm_(dv_bias, l_up)
+        d_u = torch.ops.aten.threshold_backward(d_u, u.view_as(d_u), 0.0)
+        d_rows = d_u.view(rows, m, -1, 2).transpose(2, 3).reshape(rows, m * 2, -1)
+        d_t, dt_bias = torch.bmm(d_rows, down.flatten(0, 1)).view(n, b * m, -1), d_rows.sum(2).view(n, b * m, -1)
+        d_x = torch.baddbmm(g.view(n, b * m, width), d_t, w_down).baddbmm_(dt_bias, l_down).view_as(g)
         if not inputs:
-            return d_x, *[None] * 6
-        x, t, v = inputs
-        d_down, d_up = torch.bmm(d_u, t.mT).view_as(down), torch.bmm(d_out, v.mT).view_as(up)
-        d_weight = torch.bmm(d_t.mT, x).view_as(weight) + torch.bmm(d_v.mT, u).view_as(weight)
-        d_bias = torch.bmm(dt_bias.mT, x).view_as(bias) + torch.bmm(dv_bias.mT, u).view_as(bias)
-        return d_x, d_down, d_up, d_weight, d_bias, d_u.view(n, b, k), g
+            return d_x, *[None] * 7
+        xs, t, v = inputs
+        d_down, d_up = torch.bmm(d_rows.mT, t).view_as(down), torch.bmm(d_out.mT, v).view_as(up)
+        d_bias = torch.bmm(dt_bias.mT, xs).view(bias.shape)
+        d_bias += torch.bmm(dv_bias.mT, u.view(n, b * m, k)).view(bias.shape)
+        d_w_down, d_w_up = torch.bmm(d_t.mT, xs), torch.bmm(d_v.mT, u.view(n, b * m, k))
+        return d_x, d_down, d_up, d_w_down, d_w_up, d_bias, d_u.view(n, b, m, k).sum(2), g.sum(2)
 
 
 class _FactoredAdapter(torch.autograd.Function):
