@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from dmash_core.errors import UserError
 from dmash_core.methods import Method
 from dmash_core.networks.encoder import Encoder
-from dmash_core.networks.hypernetwork import HYPERNETWORKS, Adapter, AdapterWeights
+from dmash_core.networks.hypernetwork import HYPERNETWORKS, Adapter
 from dmash_core.networks.layers import MLP, Lead
 from dmash_core.replay import Batch, Layout
 
@@ -238,8 +238,8 @@ class Agent(Learner):
             return torch.relu
         if code.omega is not None:
             if network == "critic":  # one omega for both
-                return code.omega.share
-            return lambda x: code.omega.share(x.unsqueeze(1)).squeeze(1)
+                return lambda x: code.omega.adapt(x.transpose(1, 2)).transpose(1, 2)
+            return _by_group(code.omega)
         shared = self.method.hypernetwork == "shared"
         hypernetwork = modules["hypernetwork" if shared else f"{network}_hypernetwork"]
         vector = code.vector.unsqueeze(1).expand(-1, 2, -1, -1) if network == "critic" else code.vector
@@ -429,7 +429,7 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _by_group(omega: AdapterWeights) -> Callable[[Tensor], Tensor]:
+def _by_group(omega: Adapter) -> Callable[[Tensor], Tensor]:
     """The adapter on features (*lead, B, width), each of the G codes on B / G consecutive rows."""
 
     def modulate(x: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """The hypernetwork h_eta in its two forms, what it makes of a code, and how an adapter is applied.
 
-omega has k * width + k + width * k + width entries (16,672 at width 256 and k = 32), in this order: W_down (k, width) row
-by row, b_down (k), W_up (width, k) row by row, b_up (width).
+omega has k * width + k + width * k + width entries (16,672 at width 256 and k = 32), in this order: W_down (k, width)
+row by row, b_down (k), W_up (width, k) row by row, b_up (width).
 
-``ChunkedHypernetwork`` is the form behind the paper's parameter counts: k + 1 = 33 passes of one small network, each for
-2 * width = 512 entries of omega. ``WholeHypernetwork`` has one output for each entry, the default of the paper's release.
-Called with codes, both build omega. ``adapter`` prepares the adapters of one code for each row in the form in which they
-are applied fastest, and ``adapt`` applies them once.
+``ChunkedHypernetwork`` is the form behind the paper's parameter counts: k + 1 = 33 passes of one small network, each
+for 2 * width = 512 entries of omega. ``WholeHypernetwork`` has one output for each entry, the default of the paper's
+release. Called with codes, both build omega. ``adapter`` prepares adapters in the form in which they are applied
+fastest, for several networks or passes; ``adapt`` applies those of one code for each row once.
 """
 
 import math
@@ -37,10 +37,6 @@ class AdapterWeights(NamedTuple):
         y = torch.baddbmm(self.b_up.flatten(0, -2).unsqueeze(1), u, up)
         return torch.relu(flat + y).unflatten(0, x.shape[:-2])
 
-    def share(self, x: Tensor) -> Tensor:
-        """The adapters on x (n, M, G, width): M networks share them, with one row for each of G codes."""
-        return self.adapt(x.transpose(1, 2)).transpose(1, 2)
-
 
 class ChunkFeatures(NamedTuple):
     """omega of a chunked hypernetwork, never built: the features from which its last layer would make each chunk, and
@@ -54,9 +50,9 @@ class ChunkFeatures(NamedTuple):
     b_down: Tensor  # (n, G, k)
     b_up: Tensor  # (n, G, width)
 
-    def share(self, x: Tensor) -> Tensor:
-        """As ``AdapterWeights.share``."""
-        return _ChunkedAdapter.apply(x.transpose(1, 2), *self).transpose(1, 2)
+    def adapt(self, x: Tensor) -> Tensor:
+        """As ``AdapterWeights.adapt``; n is the product of the axes before G."""
+        return _ChunkedAdapter.apply(x.flatten(0, -4), *self).unflatten(0, x.shape[:-3])
 
 
 Adapter = AdapterWeights | ChunkFeatures
@@ -84,35 +80,37 @@ class ChunkedHypernetwork(nn.Module):
         self.second = Linear(lead, hidden, hidden, generators)
         self.last = Linear(lead, hidden, 2 * width, generators)
 
-    def features(self, code: Tensor, chunks: Tensor) -> Tensor:
-        """The features (*lead, G, C, hidden) of chunks with embeddings (*lead, C, 8), for codes (*lead, G, n_code)."""
+    def features(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (n, G, C, hidden), n = prod(lead), for codes (*lead, G, n_code): of the C = k / 2 chunks that hold
+        W_down, and of the k / 2 + 1 others."""
+        last, k = len(self.first.lead) - 1, self.bottleneck
         w_code, w_chunk = self.first.weight.split([code.shape[-1], CHUNK_EMBEDDING], dim=-2)
-        x = (code @ w_code).unsqueeze(-2) + (chunks @ w_chunk + self.first.bias).unsqueeze(-3)
-        return torch.relu_(self.second(torch.relu_(x).flatten(-3, -2))).unflatten(-2, x.shape[-3:-1])
+        x, e = (code @ w_code).flatten(0, last), (self.chunks @ w_chunk + self.first.bias).flatten(0, last)
+        second = self.second.weight.flatten(0, last), self.second.bias.flatten(0, last)
+        return tuple(_ChunkFeatures.apply(x, part, *second) for part in e.split([k // 2, k // 2 + 1], dim=-2))
 
     def forward(self, code: Tensor) -> AdapterWeights:
         """omega for codes (*lead, G, n_code)."""
         k, width = self.bottleneck, self.width
-        features = self.features(code, self.chunks)
-        omega = self.last(features.flatten(-3, -2)).unflatten(-2, features.shape[-3:-1]).flatten(-2)
-        down, b_down, up, b_up, _ = omega.split([k * width, k, width * k, width, width - k], dim=-1)
+        parts = (part.unflatten(0, self.first.lead) for part in self.features(code))
+        down, rest = (self.last(part.flatten(-3, -2)).unflatten(-2, part.shape[-3:-1]).flatten(-2) for part in parts)
+        b_down, up, b_up, _ = rest.split([k, width * k, width, width - k], dim=-1)
         return AdapterWeights(down.unflatten(-1, (k, width)), up.unflatten(-1, (width, k)).mT, b_down, b_up)
 
     def adapter(self, code: Tensor) -> ChunkFeatures:
         """What codes (*lead, G, n_code) make of the adapters, differentiable."""
         k, width, last = self.bottleneck, self.width, len(self.first.lead) - 1
-        chunks = self.chunks.split([k // 2, k // 2 + 1], dim=-2)
-        down, up = (self.features(code, part).flatten(0, last) for part in chunks)
+        down, up = self.features(code)
         weight, bias = self.last.weight.flatten(0, last), self.last.bias.flatten(0, last)
-        b_down = torch.baddbmm(bias[..., :k], up[:, :, 0], weight[..., :k])
-        b_up = torch.baddbmm(bias[..., k : k + width], up[:, :, -1], weight[..., k : k + width])
+        first, final = up[:, :, :: k // 2].unbind(2)  # one slice of what is large, or autograd would fill two with zeros
+        b_down = torch.baddbmm(bias[..., :k], first, weight[..., :k])
+        b_up = torch.baddbmm(bias[..., k : k + width], final, weight[..., k : k + width])
         parts = (weight.unflatten(-1, (-1, size)).transpose(1, 2).flatten(1, 2) for size in (width, k))
         return ChunkFeatures(down, up, *parts, bias.squeeze(1), b_down, b_up)
 
     def adapt(self, x: Tensor, code: Tensor) -> Tensor:
         """The adapter on x (*lead, G, width) with one code per row, differentiable in x, code and parameters."""
-        last = len(self.first.lead) - 1
-        return self.adapter(code).share(x.flatten(0, last).unsqueeze(1)).squeeze(1).unflatten(0, self.first.lead)
+        return self.adapter(code).adapt(x.unsqueeze(-2)).squeeze(-2)
 
 
 class WholeHypernetwork(nn.Module):
@@ -174,8 +172,28 @@ class WholeHypernetwork(nn.Module):
 HYPERNETWORKS = {"chunked": ChunkedHypernetwork, "whole": WholeHypernetwork}
 
 
+class _ChunkFeatures(torch.autograd.Function):
+    """ReLU(ReLU(x_g + e_c) W + b) for the codes' part x (n, G, hidden) and the chunks' part e (n, C, hidden) of what
+    the first layer gives: (n, G, C, hidden). Autograd's own graph of it takes twice the memory and as much time again."""
+
+    @staticmethod
+    def forward(ctx, x, e, weight, bias):
+        h = torch.relu_(x.unsqueeze(2) + e.unsqueeze(1))
+        y = torch.relu_(torch.bmm(h.flatten(1, 2), weight).add_(bias)).view_as(h)
+        ctx.save_for_backward(h, weight, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        h, weight, y = ctx.saved_tensors
+        g = torch.ops.aten.threshold_backward(grad, y, 0.0).flatten(1, 2)
+        d_h = torch.bmm(g, weight.mT).view_as(h)
+        d_h = torch.ops.aten.threshold_backward(d_h, h, 0.0)
+        return d_h.sum(2), d_h.sum(1), torch.bmm(h.flatten(1, 2).mT, g), g.sum(1, keepdim=True)
+
+
 class _ChunkedAdapter(torch.autograd.Function):
-    """The adapter on features x (n, B, M, width) of M networks that share one code for each of B rows.
+    """The adapter on features x (n, B, M, width), with M rows for each of B codes.
 
     A chunk c of W_down is two of its rows and the last layer (L, l) is shared by all chunks, so row 2 c + i of W_down x
     is h_c . t_i + (l x)_i with t = L x, L read as (2, hidden, width). In the same way entry q of chunk c of W_up u is

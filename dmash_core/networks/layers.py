@@ -35,7 +35,9 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         last = len(self.lead) - 1
         x, weight = x.flatten(0, last), self.weight.flatten(0, last)
-        y = torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias.flatten(0, last), x, weight)
+        y = torch.bmm(x, weight)
+        if self.bias is not None:
+            y.add_(self.bias.flatten(0, last))  # baddbmm would fill y with the bias first, and read it again
         return y.unflatten(0, self.lead)
 
 
