@@ -83,7 +83,8 @@ class OneAfterTheOther(Trainer):
                     driver.reset()
                 driver.history.carry_over()
         if recurrent:
-            action = self.agent.explore(driver.act(self._draw(torch.randn)), self._draw(torch.randn), self.step + random)
+            action, noise = driver.act(self._draw(torch.randn)), self._draw(torch.randn)
+            action = self.agent.explore(action, noise, self.step + random)
         elif learning:
             action = driver.act(self._draw(torch.randn), self._reading())
         else:
@@ -137,8 +138,8 @@ def test_n_steps_are_n_updates_of_everything(tmp_path, monkeypatch):
     assert counts == {"dynamics": 150, "critic": 150, "actor": 150, "target": 150}
     assert passes == 75 * [3, 1]  # a pass for the critic, and one for each of two actor updates
     assert before == [0, 99]  # an episode of random actions; then one whose last step is stored before its update
-    frame = read_run(path).frame
-    assert sorted(set(frame["step"])) == [0, 150] and trainer.agent.optimizers["actor"].state_dict()["state"][0]["step"] == 150
+    assert sorted(set(read_run(path).frame["step"])) == [0, 150]
+    assert trainer.agent.optimizers["actor"].state_dict()["state"][0]["step"] == 150
 
 
 def watch_calls(monkeypatch, owner, name, counts, key):
@@ -157,7 +158,12 @@ def test_acting_in_training_reads_a_fresh_subset_with_fresh_masks_each_step(arm,
     trainer, seen = Trainer(settings(arm), [0, 1], 150, tmp_path, progress=False), []
     driver, evaluating = trainer.driver, []
     act = driver.act
-    monkeypatch.setattr(driver, "act", lambda noise=None, reading=None: (seen.append((noise, reading)), act(noise, reading))[1])
+
+    def watched(noise=None, reading=None):
+        seen.append((noise, reading))
+        return act(noise, reading)
+
+    monkeypatch.setattr(driver, "act", watched)
     evaluation = trainer.evaluator.driver
     eval_act = evaluation.act
     monkeypatch.setattr(evaluation, "act", lambda *given: (evaluating.append(given), eval_act(*given))[1])

@@ -102,7 +102,7 @@ class ChunkedHypernetwork(nn.Module):
         k, width, last = self.bottleneck, self.width, len(self.first.lead) - 1
         down, up = self.features(code)
         weight, bias = self.last.weight.flatten(0, last), self.last.bias.flatten(0, last)
-        first, final = up[:, :, :: k // 2].unbind(2)  # one slice of what is large, or autograd would fill two with zeros
+        first, final = up[:, :, :: k // 2].unbind(2)  # one slice: autograd fills a tensor as large as up for each
         b_down = torch.baddbmm(bias[..., :k], first, weight[..., :k])
         b_up = torch.baddbmm(bias[..., k : k + width], final, weight[..., k : k + width])
         parts = (weight.unflatten(-1, (-1, size)).transpose(1, 2).flatten(1, 2) for size in (width, k))
@@ -174,7 +174,8 @@ HYPERNETWORKS = {"chunked": ChunkedHypernetwork, "whole": WholeHypernetwork}
 
 class _ChunkFeatures(torch.autograd.Function):
     """ReLU(ReLU(x_g + e_c) W + b) for the codes' part x (n, G, hidden) and the chunks' part e (n, C, hidden) of what
-    the first layer gives: (n, G, C, hidden). Autograd's own graph of it takes twice the memory and as much time again."""
+    the first layer gives: (n, G, C, hidden). Few passes over tensors that no cache holds, which autograd's own graph
+    would make more of."""
 
     @staticmethod
     def forward(ctx, x, e, weight, bias):
