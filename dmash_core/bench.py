@@ -26,11 +26,11 @@ from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
 from dmash_core.runs import provenance, read_run, run_path
 from dmash_core.sweep import Cell, Sweep
-from dmash_core.training import Trainer, TrainSettings, available_cores, configure_cpu
+from dmash_core.training import Trainer, TrainSettings, available_cores, configure_cpu, no_denormals
 
 TESTS = Path(__file__).parent.parent / "tests"
 TARGET = 300.0  # updates a second
-COLUMNS = ("ms_per_update", "ms_per_step", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
+COLUMNS = ("ms_per_update", "ms_per_step", "ms_acting", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 
 
 def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **options) -> list[dict]:
@@ -38,7 +38,8 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **
     from a process that is smaller than they are. ``options`` are those of ``measure_arm``.
 
     ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
-    warm-up (its share), replay and update. outside_update: the share of a step that is not the update.
+    warm-up (its share), replay and update. ms_acting: the mean actions of an evaluation's environments, 600 with ten
+    rollouts. outside_update: the share of a step that is not the update.
     bookkeeping: what starting a worker and writing checkpoints (with a full replay) cost a sweep, over the time of all
     steps of a cell of the benchmark's length.
     ratio_to_twin: the twin's time over ours, measured alternately; None without the repository's tests folder.
@@ -258,8 +259,9 @@ def measure_arm(
         batches = [trainer.sample(passes) for passes in (1, 3)]
 
         def both(learner):
-            for batch in batches:
-                learner.update(batch, trainer.driver.contexts)
+            with no_denormals():  # as in training
+                for batch in batches:
+                    learner.update(batch, trainer.driver.contexts)
 
         inside, update = [], agent.update
 
@@ -280,7 +282,9 @@ def measure_arm(
             steps.append(_seconds(trainer._train_step, layout.horizon))
             shares.append(1.0 - sum(inside) / (steps[-1] * layout.horizon))
             agent.update = update
-        trainer.evaluator(0)
+        evaluator = trainer._evaluator(trainer.settings.eval_rollouts)
+        evaluator(0)
+        acting = [_seconds(evaluator.driver.act, 10) for _ in range(rounds)]
         written = _seconds(trainer._checkpoint, 3) * (trainer.steps // trainer.settings.eval_every)
     return {
         "env": env,
@@ -289,6 +293,7 @@ def measure_arm(
         "parameters": sum(p.numel() for p in agent.modules.parameters()),
         "ms_per_update": round(1e3 * median(ours), 2),
         "ms_per_step": round(1e3 * median(steps), 2),
+        "ms_acting": round(1e3 * median(acting), 2),
         "outside_update": round(median(shares), 3),
         "bookkeeping": round((start + written) / (median(steps) * trainer.steps), 4),
         "ratio_to_twin": round(median(t / o for t, o in zip(twins, ours, strict=True)), 2) if twins else None,

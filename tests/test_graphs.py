@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dmash_core.agent import Agent
 from dmash_core.graphs import Graphed, unchanged
 from dmash_core.methods import METHODS, replace
+from dmash_core.networks.hypernetwork import WholeHypernetwork
 from dmash_core.recurrent import sample_sequences
 from dmash_core.replay import Replay
 from dmash_core.training import make_agent
@@ -122,6 +123,7 @@ def test_updates_and_acting_can_be_captured(arm, monkeypatch):
 
     The optimisers' own steps are left out: they are PyTorch's, and others on CUDA.
     """
+    monkeypatch.setattr(WholeHypernetwork, "leaves_out", False)  # as on a GPU
     agent, sample, contexts = make(arm)
     agent.update(sample(3), contexts)  # what is made once is made here
     batches = [sample(1), sample(3)]
@@ -131,7 +133,11 @@ def test_updates_and_acting_can_be_captured(arm, monkeypatch):
         for batch in batches:
             agent.update(batch, contexts)
         if isinstance(agent, Agent):
-            agent.act(batch.obs, None if batch.windows is None else batch.windows[:, 0], contexts, batch.noise[:, 0])
+            windows = None if batch.windows is None else batch.windows[:, 0]
+            agent.act(batch.obs, windows, contexts, batch.noise[:, 0])
+            if windows is not None and agent.method.posterior != "sequence":  # in training mode
+                code_noise = None if batch.code_noise is None else batch.code_noise[:, 0]
+                agent.act(batch.obs, windows, contexts, batch.noise[:, 0], batch.keep[:, 0], code_noise)
     params = [p for optimizer in agent.optimizers.values() for group in optimizer.param_groups for p in group["params"]]
     assert params and all(p.grad.stride() == p.stride() for p in params)
 

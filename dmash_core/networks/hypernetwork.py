@@ -121,6 +121,8 @@ class WholeHypernetwork(nn.Module):
     (hidden + 1, k, width) and A (hidden + 1, k + width).
     """
 
+    leaves_out = True  # features that are off, on a CPU
+
     def __init__(
         self, lead: Lead, n_code: int, hidden: int, width: int, bottleneck: int, generators: Sequence[torch.Generator]
     ):
@@ -141,7 +143,7 @@ class WholeHypernetwork(nn.Module):
         """
         h = torch.relu(self.second(torch.relu(self.first(code)))).flatten(0, len(self.first.lead) - 1)
         h1 = torch.cat([h, h.new_ones(()).expand(*h.shape[:-1], 1)], dim=-1)
-        if h.device.type != "cpu":
+        if not (self.leaves_out and h.device.type == "cpu"):
             return h1, None
         alive = (h1 > 0).flatten(0, 1).any(0).nonzero().squeeze(-1)
         return h1[..., alive], alive
