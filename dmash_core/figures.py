@@ -138,8 +138,9 @@ def _summary(cell: pd.DataFrame, steps: Iterable[int], value: str = "aer") -> li
 
 
 def _common_steps(cell: pd.DataFrame) -> np.ndarray:
-    """The evaluated steps that all seeds of `cell` have, ascending."""
-    return functools.reduce(np.intersect1d, [seed["step"].unique() for _, seed in cell.groupby("seed")])
+    """The evaluated steps that all seeds of `cell` have, ascending; none if untrained networks are all they share."""
+    common = functools.reduce(np.intersect1d, [seed["step"].unique() for _, seed in cell.groupby("seed")])
+    return common if common.any() or not cell["step"].any() else common[:0]
 
 
 def _curve_steps(cell: pd.DataFrame) -> list[int]:

@@ -59,6 +59,34 @@ def test_the_default_is_the_published_protocol_bit_for_bit(arm, env):
     assert env == "DI" or len(set(expected)) > 30  # returns that could differ
 
 
+@pytest.mark.parametrize("arm", ["concat", "dma-star-sh"])
+def test_returns_belong_to_their_context_and_rollout(arm):
+    """Each rollout of each context against the plain twin, whose environments lie context by context."""
+    who, contexts = agent(arm, "ODE"), block_contexts("ODE", [3])
+    rows = np.concatenate([contexts[s][0] for s in contexts])
+    expected = twin(who, "ODE", np.repeat(rows, 3, axis=0), 3, 500).reshape(3, 20, 3)
+    returns = Evaluator(who, "ODE", contexts, [3], 3)(500)
+    assert np.array_equal(returns[0], expected)
+    flat = expected.reshape(60, 3)
+    assert np.ptp(flat, axis=1).max() > 1 and len({tuple(row) for row in flat}) > 50  # a mix-up could be seen
+
+
+@pytest.mark.parametrize("arm", ["da", "dma-star-sh"])
+def test_each_seed_of_a_block_has_its_own_returns(arm):
+    """Two seeds at once against each alone, with the networks that ``policy_state`` gives."""
+    seeds = [3, 8]
+    block, contexts = agent(arm, "ODE-3", seeds), block_contexts("ODE-3", seeds)
+    together = Evaluator(block, "ODE-3", contexts, seeds, 2)(500)
+    for i, seed in enumerate(seeds):
+        alone = agent(arm, "ODE-3", [99])
+        alone.modules.load_state_dict(block.policy_state(i))
+        own = {split: values[i : i + 1] for split, values in contexts.items()}
+        returns = Evaluator(alone, "ODE-3", own, [seed], 2)(500)
+        # sums are ordered otherwise in a block, and rewards have steps: all but a few are equal to rounding
+        assert np.isclose(together[i], returns[0], atol=0.2).mean() > 0.95
+        assert np.isclose(together[1 - i], returns[0], atol=0.2).mean() < 0.5
+
+
 def first_observations(contexts):
     """Of the episodes in which the windows are warmed up."""
     return make_batch("DI", contexts).reset(seed=words(0, 0, 2))[0]

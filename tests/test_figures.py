@@ -39,12 +39,12 @@ def test_learning_table_by_hand(some):
     table = figures.learning_table(runs.scan(some)[0], "DI")
     assert list(dict.fromkeys(table["arm"])) == ["dr", "dma-star-sh", "dma-star-sh+masking=0.2"]
     curve = table[(table["arm"] == "dma-star-sh") & (table["split"] == "eval-in")]
-    assert curve["step"].tolist() == [5, 10, 15]
-    assert curve["seeds"].tolist() == [3, 3, 1]  # seed 0 alone has step 15
-    want = [mean_interval(np.array([10, 20, 40][:n]) + step + 2) for step, n in ((5, 3), (10, 3), (15, 1))]
+    assert curve["step"].tolist() == [0, 5, 10, 15]
+    assert curve["seeds"].tolist() == [3, 3, 3, 1]  # seed 0 alone has step 15
+    want = [mean_interval(np.array([10, 20, 40][:n]) + step + 2) for step, n in ((0, 3), (5, 3), (10, 3), (15, 1))]
     np.testing.assert_allclose(curve[["aer", "low", "high"]], want)
     alone = table[table["arm"] == "dr"]
-    assert alone["aer"].tolist() == [11, 16, 12, 17, 13, 18] and alone[["low", "high"]].isna().all(axis=None)
+    assert alone["aer"].tolist() == [6, 11, 16, 7, 12, 17, 8, 13, 18] and alone[["low", "high"]].isna().all(axis=None)
 
 
 def test_learning_curves_draw_the_table(some):
@@ -95,6 +95,17 @@ def test_aer_table_says_steps_seeds_and_what_is_missing(some):
     assert r"| DI | DMA\*-SH | 10 | 3 | 34.3 [-3.6, 72.3] | 35.3 [-2.6, 73.3] | 36.3 [-1.6, 74.3] | seeds end" in text
     assert "| DI-Perm | DA |  | 0 | missing | missing | missing | missing |" in text
     assert "| ODE | DR | 20 | 1 | 26.0 | 27.0 | 28.0 |  |" in text
+
+
+def test_each_row_of_the_plain_table_is_of_its_arm(tmp_path):
+    levels = {"dr": 5, "concat": 20, "da": 40, "dma-star": 60}
+    for arm, level in levels.items():
+        put(tmp_path, arm=arm, level=level)
+    text = figures.aer_markdown(figures.aer_table(runs.scan(tmp_path)[0]))
+    rows = {cells[1]: cells[4:7] for line in text.splitlines() if len(cells := line.strip("| ").split(" | ")) > 6}
+    for arm, level in levels.items():
+        assert rows[figures.arm_style(arm).name.replace("*", r"\*")] == [f"{level + 10 + i:.1f}" for i in (1, 2, 3)]
+    assert len(rows) == 1 + len(levels)  # the head, and nothing else
 
 
 def test_seeds_without_a_common_step_are_not_mixed(tmp_path):
