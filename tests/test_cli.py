@@ -92,7 +92,7 @@ def test_seed_ranges():
 
 def test_bench_row(capsys):
     """One small measurement end to end: what it counts is there and makes sense; no time is asserted."""
-    row = bench.measure_arm("DI", "dma-star-sh", replace(METHODS["dma-star-sh"], width=16), rounds=1, updates=2)
+    row = bench.measure_arm("DI", "dma-star-sh", replace(METHODS["dma-star-sh"], width=16, bottleneck=4), rounds=1, updates=2)
     assert set(bench.COLUMNS) <= set(row) and row["ratio_to_twin"] is not None
     assert 0 < row["ms_per_update"] and 0 < row["outside_update"] < 1 and row["peak_mib"] > 100
     json.dumps(row)
@@ -100,7 +100,7 @@ def test_bench_row(capsys):
 
 def test_gpu_bench_rows(monkeypatch):
     """The rows of ``bench --device cuda``, small and on the CPU: what they count makes sense; no time is asserted."""
-    method = replace(METHODS["dma-star-sh"], width=16, window=5)
+    method = replace(METHODS["dma-star-sh"], width=16, bottleneck=4, window=5)
     ours = bench.measure_block("dma-star-sh", method, 2, "cpu", updates=2, target=float("inf"))
     twin = bench.measure_block("dma-star-sh", method, None, "cpu", updates=2)
     assert bench.measure_block("amago", replace(METHODS["amago"], width=16, window=5), None, "cpu", updates=2) == {}
