@@ -68,6 +68,7 @@ ARMS = {
     "da-inferred": ArmStyle("DA with an inferred code", "#CC79A7", _DASHDOT, "s"),
     "dma-star-causal": ArmStyle("DMA*, window before target", "#0072B2", _DOT, "<"),
     "dma-star-sh-causal": ArmStyle("DMA*-SH, window before target", "#D55E00", _DASH, "o"),
+    "dma-star-sh-whole": ArmStyle("DMA*-SH, whole hypernetwork", "#D55E00", _DASHDOT, "o"),
     "dma-star-sh-only-dynamics": ArmStyle("DMA*-SH, dynamics only", "#0072B2", _DOT, "v"),
     "dma-star-sh-only-actor": ArmStyle("DMA*-SH, actor only", "#009E73", _DOT, "v"),
     "dma-star-sh-only-critic": ArmStyle("DMA*-SH, critics only", "#CC79A7", _DOT, "v"),

@@ -1,0 +1,21 @@
+"""Every claim of the paper, and every question that its reviewers asked: one decorated function each, one file a family.
+
+Importing this package registers them all. `reproduction.evidence` has the vocabulary, and the rules that all share.
+"""
+
+from dmash_core.errors import unknown
+from dmash_core.sweep import Cell
+from reproduction.claims import theory, tables, figures, ablations, questions  # noqa: F401, I001 (the order is the site's)
+from reproduction.evidence import CLAIMS, Claim, needed
+
+
+def get_claim(id_: str) -> Claim:
+    """A claim by its id; UserError with the nearest one for an unknown id."""
+    if id_ not in CLAIMS:
+        raise unknown("claim", id_, CLAIMS)
+    return CLAIMS[id_]
+
+
+def training_cells() -> list[Cell]:
+    """The profile `paper`: every run that a claim needs, what is judged first."""
+    return needed(list(CLAIMS.values()))
