@@ -11,8 +11,13 @@ SELF = "dma-star-sh"
 NORMS = "The other norms of the figure are options of the arm, and not judged."
 
 
-@claim("F10", "On DI each component of DMA*-SH helps: it improves on itself without masking, without input norm, without "
-       "output norm, and without all three.", where="Figure 10", **ABLATION)  # fmt: skip
+@claim(
+    "F10",
+    "On DI each component of DMA*-SH helps: it improves on itself without masking, without input norm, without "
+    "output norm, and without all three.",
+    where="Figure 10",
+    **ABLATION,
+)
 def f10():
     """Better than each of the four. ODE is shown.
 
@@ -24,8 +29,13 @@ def f10():
         yield seeds("ODE", SELF, arm).shown()
 
 
-@claim("F11", "Masking: on DI the chosen 40 % is not worse than none and not worse than 80 %.", where="Figure 11", note=OURS,
-       **ABLATION)  # fmt: skip
+@claim(
+    "F11",
+    "Masking: on DI the chosen 40 % is not worse than none and not worse than 80 %.",
+    where="Figure 11",
+    note=OURS,
+    **ABLATION,
+)
 def f11():
     """Not worse than each of the two. ODE is shown.
 
@@ -53,8 +63,13 @@ def f13():
     yield seeds("ODE", SELF, f"{SELF}+output_norm=none").shown()
 
 
-@claim("F14", "Window: on DI K = 24 is better than K = 8 and not worse than K = 64.", where="Figure 14",
-       note=OURS + "K = 128 and 256, for MuJoCo, are not judged.", **ABLATION)  # fmt: skip
+@claim(
+    "F14",
+    "Window: on DI K = 24 is better than K = 8 and not worse than K = 64.",
+    where="Figure 14",
+    note=OURS + "K = 128 and 256, for MuJoCo, are not judged.",
+    **ABLATION,
+)
 def f14():
     """Better than K = 8, and not worse than K = 64. ODE is shown.
 
@@ -65,12 +80,18 @@ def f14():
     yield seeds("ODE", SELF, f"{SELF}+window=64").shown()
 
 
-@claim("F15", "On DI an actor gradient through the shared hypernetwork collapses learning.", where="Figure 15", headline=True,
-       note="Whether private hypernetworks and concatenation lie between is shown. The critic's gradient alone "
-       "(dma-star-sh-critic) is part of the figure, and the claim says nothing of it.", **ABLATION)  # fmt: skip
+@claim(
+    "F15",
+    "On DI an actor gradient through the shared hypernetwork collapses learning.",
+    where="Figure 15",
+    headline=True,
+    note="Whether private hypernetworks and concatenation lie between is shown. The critic's gradient alone "
+    "(dma-star-sh-critic) is part of the figure, and the claim says nothing of it.",
+    **ABLATION,
+)
 def f15():
-    """Better: plain DMA, which has no adapter at all, than DMA*-SH with the actor's gradient alone. The order of the other
-    arms is shown. A variant that diverges keeps its last return.
+    """Better: plain DMA, which has no adapter at all, than DMA*-SH with the actor's gradient alone. The order of the
+    other arms is shown. A variant that diverges keeps its last return.
 
     Collapse means worse than an agent without any adapter, not only worse than the full method."""
     yield seeds("DI", "dma", "dma-star-sh-actor").better()
@@ -82,8 +103,13 @@ def f15():
         yield seeds("DI", arm, "dma-star-sh-actor").shown()
 
 
-@claim("F16", "On DI DMA*-SH lies above Amago with a GRU and with a Transformer.", where="Figure 16",
-       note="Ours is a compact version of Amago-2, whose own code for this comparison does not run.", **ABLATION)  # fmt: skip
+@claim(
+    "F16",
+    "On DI DMA*-SH lies above Amago with a GRU and with a Transformer.",
+    where="Figure 16",
+    note="Ours is a compact version of Amago-2, whose own code for this comparison does not run.",
+    **ABLATION,
+)
 def f16():
     """Better than both.
 
@@ -92,10 +118,15 @@ def f16():
         yield seeds("DI", SELF, arm).better()
 
 
-@claim("F17", "On DI DMA*-SH lies above DMA-Pearl and PEARL; PEARL, whose encoder is trained by the critic, lies below "
-       "DMA-Pearl.", where="Figure 17", note="The release's PEARL lets the actor loss train the encoder and has no effect of "
-       "beta; ours is the published PEARL. The figure's sweep of beta is an option (--beta) and not judged.",
-       **ABLATION)  # fmt: skip
+@claim(
+    "F17",
+    "On DI DMA*-SH lies above DMA-Pearl and PEARL; PEARL, whose encoder is trained by the critic, lies below "
+    "DMA-Pearl.",
+    where="Figure 17",
+    note="The release's PEARL lets the actor loss train the encoder and has no effect of "
+    "beta; ours is the published PEARL. The figure's sweep of beta is an option (--beta) and not judged.",
+    **ABLATION,
+)
 def f17():
     """Better, all three.
 

@@ -13,9 +13,25 @@ from dmash_core.methods import get_method
 from dmash_core.regret import worst_case_regret
 from dmash_core.training import make_agent
 from reproduction.evidence import (
-    ALPHA, CONTRADICTED, LOOKS, NOT_CHECKED, REPRODUCED, ROOT, UNDECIDED, VERDICTS, Finding, claim, computed, decide,
-    proof, published_ids, published_values, twin, unjudged, welch,
-)  # fmt: skip
+    ALPHA,
+    CONTRADICTED,
+    LOOKS,
+    NOT_CHECKED,
+    REPRODUCED,
+    ROOT,
+    UNDECIDED,
+    VERDICTS,
+    Finding,
+    claim,
+    computed,
+    decide,
+    proof,
+    published_ids,
+    published_values,
+    twin,
+    unjudged,
+    welch,
+)
 
 THEORY = {"kind": "theorem", "cost": "Coq and one minute"}
 PAGES = ("tests/test_theory.py", "notebooks/expressivity.ipynb")
@@ -29,7 +45,8 @@ TOYS = ("DI", "DI-Perm", "DI-Friction", "ODE")
     where="Theorem A.1",
     checked_by=("proofs/Expressivity.v", *PAGES),
     note="Contexts range over an interval here. For the binary contexts of actuator inversion with bounded states a "
-    "concatenating network with two to four hidden neurons equals s z exactly (the last two rows, proved too), so there "
+    "concatenating network with two to four hidden neurons equals s z exactly (the last two rows, proved "
+    "too), so there "
     "exact representation separates nothing; and equality says nothing about approximation.",
     **THEORY,
 )
@@ -38,8 +55,9 @@ def a1():
     contradicted if a twin fails; undecided if a proof is refused; not checked without Coq.
 
     A theorem is decided by its proof. The twins guard against a statement that was formalised wrongly."""
-    yield proof("no concatenating network equals s z on a set with interior", "A1_concat_cannot",
-                "A1_concat_cannot_bilinear")  # fmt: skip
+    yield proof(
+        "no concatenating network equals s z on a set with interior", "A1_concat_cannot", "A1_concat_cannot_bilinear"
+    )
     yield proof("a modulated network equals s z everywhere", "A1_adapter_can")
     yield twin(
         "both in float64, and a wrong hypernetwork fails",
@@ -48,10 +66,13 @@ def a1():
         "test_a1_concatenating_networks_are_affine_somewhere_and_the_product_is_not",
         "test_a1_fitted_modulated_network_is_better_with_fewer_parameters",
     )
-    yield proof("the limit of the claim: binary contexts with bounded states do not separate the classes",
-                "binary_four_neurons", "binary_two_neurons", "binary_unbounded_cannot")  # fmt: skip
-    yield twin("the same in float64",
-               "test_theory.py::test_binary_contexts_four_neurons_are_exact_with_bounded_states")  # fmt: skip
+    yield proof(
+        "the limit of the claim: binary contexts with bounded states do not separate the classes",
+        "binary_four_neurons",
+        "binary_two_neurons",
+        "binary_unbounded_cannot",
+    )
+    yield twin("the same in float64", "test_theory.py::test_binary_contexts_four_neurons_are_exact_with_bounded_states")
 
 
 @claim(
@@ -69,8 +90,11 @@ def a2():
 
     As for A.1."""
     yield proof("the operators", "A2_operator", "A2_scalings", "A2_finite_family", "A2_permutations")
-    yield twin("gains and permutations in float64", "test_theory.py::test_a2_gain",
-               "test_a2_permutations_and_other_finite_families")  # fmt: skip
+    yield twin(
+        "gains and permutations in float64",
+        "test_theory.py::test_a2_gain",
+        "test_a2_permutations_and_other_finite_families",
+    )
 
 
 @claim(
@@ -86,8 +110,11 @@ def a3():
     """As for A.1.
 
     As for A.1."""
-    yield proof("realised by one affine layer, and by concatenation only in the trivial case", "A3_adapter_can",
-                "A3_concat_can_iff")  # fmt: skip
+    yield proof(
+        "realised by one affine layer, and by concatenation only in the trivial case",
+        "A3_adapter_can",
+        "A3_concat_can_iff",
+    )
     yield twin("a family on a trunk in float64", "test_theory.py::test_a3_affine_family_of_operators_on_a_trunk")
 
 
@@ -106,10 +133,16 @@ def a5():
     As for A.1."""
     yield proof("every width of at least two", "A5_bottleneck_can", "A5_bottleneck_product")
     yield twin("k = 2, 3, 4, 32 in float64", "test_theory.py::test_a5_bottleneck_of_width_two_and_more")
-    yield proof("the limit of the claim: width one fails on all of R^2 and is enough on bounded contexts",
-                "A5_width_one_cannot", "A5_width_one_can")  # fmt: skip
-    yield twin("the same in float64", "test_theory.py::test_a5_width_one_is_exact_up_to_its_bound_and_wrong_beyond",
-               "test_a5_width_one_fails_beyond_for_every_hypernetwork")  # fmt: skip
+    yield proof(
+        "the limit of the claim: width one fails on all of R^2 and is enough on bounded contexts",
+        "A5_width_one_cannot",
+        "A5_width_one_can",
+    )
+    yield twin(
+        "the same in float64",
+        "test_theory.py::test_a5_width_one_is_exact_up_to_its_bound_and_wrong_beyond",
+        "test_a5_width_one_fails_beyond_for_every_hypernetwork",
+    )
 
 
 NOISES = {"interval": 0.2, "switch": 0.2, "binary": 0.5}  # codes stay within the range of training
@@ -132,7 +165,9 @@ def noise(seeds: int = 10, level: float = 0.04, steps: int = 1500) -> list[Findi
         low, high = found.interval(1 - ALPHA / parts)
         code = int(decide(found, "better", parts))
         where = {REPRODUCED: "above", CONTRADICTED: "below", UNDECIDED: "across"}[code]
-        reason = f"the {100 * (1 - ALPHA / parts):.4g} % interval lies {where} zero, over {len(x)} and {len(y)} networks"
+        reason = (
+            f"the {100 * (1 - ALPHA / parts):.4g} % interval lies {where} zero, over {len(x)} and {len(y)} networks"
+        )
         numbers = {"value": float(found.value), "low": float(low), "high": float(high)}
         findings.append(Finding(what, VERDICTS[code], reason, **numbers, unit="of the controller's range"))
     for setting in NOISES:
@@ -154,23 +189,26 @@ def _noise(seeds: int, level: float, steps: int) -> tuple[list[dict], list[dict]
 
 @claim(
     "A.6",
-    "Concatenation switches modes by a piecewise-linear partition; it is more sensitive to noise in z near the boundary "
+    "Concatenation switches modes by a piecewise-linear partition; it is more sensitive to noise in z near "
+    "the boundary "
     "and needs more parameters.",
     where="Remark A.6 (argued there, not measured)",
     kind="theorem",
     checked_by=("dmash_core/theory.py (noise_experiment)", "notebooks/noise_robustness.ipynb"),
-    note="An encoder that is noisy during training teaches the policy behind it to live with the noise; that is not this "
+    note="An encoder that is noisy during training teaches the policy behind it to live with the noise; that is "
+    "not this "
     "experiment.",
 )
 def a6():
-    """Both classes are trained to one clean error (0.04) on DI's controller, ten seeds of three sizes, in three settings
-    of the codes. Better, in each setting: the error at noisy codes beside the boundary, concatenating minus modulated
-    (Welch's t over networks, at least 10 of each; noise 0.2 for interval and switch codes, 0.5 for binary ones). The
-    claim is general, so one contradicted setting contradicts it. The parameters that a class needs are shown.
+    """Both classes are trained to one clean error (0.04) on DI's controller, ten seeds of three sizes, in three
+    settings of the codes. Better, in each setting: the error at noisy codes beside the boundary, concatenating minus
+    modulated (Welch's t over networks, at least 10 of each; noise 0.2 for interval and switch codes, 0.5 for binary
+    ones). The claim is general, so one contradicted setting contradicts it. The parameters that a class needs are
+    shown.
 
-    "More sensitive" has to hold at equal clean error, or it only says which class was trained better; and at noise that
-    leaves codes within the range of training. One controller in supervised fits is a test that the claim can fail, not
-    one that can prove it in general."""
+    "More sensitive" has to hold at equal clean error, or it only says which class was trained better; and at noise
+    that leaves codes within the range of training. One controller in supervised fits is a test that the claim can
+    fail, not one that can prove it in general."""
     yield computed(noise)
 
 
@@ -212,8 +250,8 @@ def _parameters(env: str, arm: str) -> int:
 
 COST_RULE = """Parameters are counted, not measured: reproduced if some environment of the benchmark gives the published
     percentage to 0.5 points, else contradicted. Speed and memory come from benchmarks/*.json, one machine and one run
-    each: reproduced if the sign is the published one and the size is within a factor of two, contradicted if the sign is
-    the other one in every file, else undecided.
+    each: reproduced if the sign is the published one and the size is within a factor of two, contradicted if it is the
+    other one in every file, else undecided.
 
     The paper names no environment for its counts. Speed and memory depend on machine and implementation (the published
     ones come from other code, on a GPU), so only sign and rough size can carry over. Nothing here is a sample, so no
@@ -227,7 +265,8 @@ def a7():
 a7.__doc__ = COST_RULE
 a7 = claim(
     "A.7",
-    "Against DA, DMA*-SH has 4.1 % more parameters, trains 43.5 % faster and peaks at 24.4 % less memory; against DMA it "
+    "Against DA, DMA*-SH has 4.1 % more parameters, trains 43.5 % faster and peaks at 24.4 % less memory; "
+    "against DMA it "
     "has 9.5 % more parameters, takes 79.2 % more time and 21.7 % more memory.",
     where="Remark A.7",
     kind="efficiency",
@@ -265,20 +304,22 @@ def _regret(env: str) -> float:
     where="Definition A.8",
     kind="theorem",
     checked_by=("dmash_core/regret.py",),
-    note="The family is a = clip(Theta phi(s), -1, 1) with eight numbers Theta, found by the cross-entropy method with an "
+    note="The family is a = clip(Theta phi(s), -1, 1) with eight numbers Theta, found by the cross-entropy method "
+    "with an "
     "oracle of the same family for each context. A policy that reads the context from the state it has led to is "
-    "memoryless too, and outside of this family. Mass and friction do not exclude each other; the sign of the action does.",
+    "memoryless too, and outside of this family. Mass and friction do not exclude each other; the sign of "
+    "the action does.",
     cost="the MuJoCo environments need an expert for each context and DR, trained (unmeasured)",
 )
 def a8():
     """For DI, DI-Perm, DI-Friction and ODE: the worst regret over the training contexts of the best of a family of
     memoryless policies that ignore the context, divided by the oracle's return in that context. An environment called
-    non-overlapping is reproduced if this is at least 0.5, contradicted below 0.1; one called overlapping is reproduced
-    below 0.1, contradicted from 0.5 on; else undecided. Other environments are not checked.
+    non-overlapping is reproduced if this is at least 0.5, contradicted below 0.1; one called overlapping is
+    reproduced below 0.1, contradicted from 0.5 on; else undecided. Other environments are not checked.
 
-    The best of a family bounds the regret of the best policy from above only: a small value proves overlap, a large one
-    supports non-overlap as far as the family goes. 0.5 is the loss of one of two opposite modes; 0.1 is the resolution of
-    the benchmark's scores. It is a computation and no sample, so no error rate belongs to it."""
+    The best of a family bounds the regret of the best policy from above only: a small value proves overlap, a large
+    one supports non-overlap as far as the family goes. 0.5 is the loss of one of two opposite modes; 0.1 is the
+    resolution of the benchmark's scores. It is a computation and no sample, so no error rate belongs to it."""
     yield computed(regret)
     yield unjudged("the MuJoCo environments", "an estimate needs experts for each context")
 
@@ -292,12 +333,17 @@ def a8():
     **THEORY,
 )
 def a15():
-    """As for A.1; the twin holds the identity to 1e-12 on random laws and on samples, and must fail with a term left out.
+    """As for A.1; the twin holds the identity to 1e-12 on random laws and on samples, and must fail with a term left
+    out.
 
     As for A.1."""
     yield proof("the identity", "A15_decomposition")
-    yield twin("on random laws and on samples", "test_theory.py::test_a15_identity_on_discrete_laws",
-               "test_a15_identity_on_samples", "test_a15_one_mode_alone_has_no_between_mode_term")  # fmt: skip
+    yield twin(
+        "on random laws and on samples",
+        "test_theory.py::test_a15_identity_on_discrete_laws",
+        "test_a15_identity_on_samples",
+        "test_a15_one_mode_alone_has_no_between_mode_term",
+    )
 
 
 @claim(
@@ -305,7 +351,8 @@ def a15():
     "The variance of the policy gradient is bounded through Variability.",
     where="Theorem A.17",
     checked_by=("proofs/Variability.v", "tests/test_theory.py", "notebooks/variance_decomposition.ipynb"),
-    note="A bound for one embedding. Its Lipschitz constant and its first term change with the embedding, so bounds of two "
+    note="A bound for one embedding. Its Lipschitz constant and its first term change with the embedding, so "
+    "bounds of two "
     "embeddings do not order their variances.",
     **THEORY,
 )
@@ -329,13 +376,18 @@ def a17():
     "A.18",
     "Compression within modes lowers the gradient variance although total information falls.",
     where="Corollary A.18",
-    checked_by=("proofs/Variability.v", "proofs/Information.v", "tests/test_theory.py",
-                "notebooks/variance_decomposition.ipynb"),
-    note="Proved is that Z' = E[Z | S] keeps the separation and loses the other two terms of Variability. A.17 and A.18 "
+    checked_by=(
+        "proofs/Variability.v",
+        "proofs/Information.v",
+        "tests/test_theory.py",
+        "notebooks/variance_decomposition.ipynb",
+    ),
+    note="Proved is that Z' = E[Z | S] keeps the separation and loses the other two terms of Variability. A.17 "
+    "and A.18 "
     "together compare bounds. Information falls if Z' is a function of Z (data processing, proved), and may rise "
     "otherwise: 0.562 against 0.693 nats in the counterexample.",
     **THEORY,
-)  # fmt: skip
+)
 def a18():
     """Three parts. Variability: decided as A.1. "The gradient variance falls" and "information falls", read as general
     statements: contradicted if a counterexample is proved or its test passes. The claim is contradicted if a part is.
@@ -343,14 +395,22 @@ def a18():
     A general statement falls with one counterexample. That does not touch the part that is proved, and the rows say
     which part is which."""
     yield proof("Variability falls and the separation stays", "A18_terms", "A18_compression")
-    yield twin("the same on random laws",
-               "test_theory.py::test_a18_compression_keeps_the_separation_and_drops_the_rest")  # fmt: skip
-    yield twin("read in general, the gradient's bound falls under any compression",
-               "test_theory.py::test_a18_gradient_bound_need_not_fall_under_partial_compression",
-               refutes=True)  # fmt: skip
-    yield proof("read in general, information falls under compression", "compression_can_raise_information",
-                refutes=True)  # fmt: skip
-    yield proof("information does not rise where the mode can be decoded from Z", "data_processing",
-                "compression_of_decodable")  # fmt: skip
-    yield twin("both cases in numbers", "test_theory.py::test_information_may_rise_under_compression",
-               "test_information_falls_where_the_mode_can_be_decoded")  # fmt: skip
+    yield twin(
+        "the same on random laws", "test_theory.py::test_a18_compression_keeps_the_separation_and_drops_the_rest"
+    )
+    yield twin(
+        "read in general, the gradient's bound falls under any compression",
+        "test_theory.py::test_a18_gradient_bound_need_not_fall_under_partial_compression",
+        refutes=True,
+    )
+    yield proof(
+        "read in general, information falls under compression", "compression_can_raise_information", refutes=True
+    )
+    yield proof(
+        "information does not rise where the mode can be decoded from Z", "data_processing", "compression_of_decodable"
+    )
+    yield twin(
+        "both cases in numbers",
+        "test_theory.py::test_information_may_rise_under_compression",
+        "test_information_falls_where_the_mode_can_be_decoded",
+    )

@@ -65,9 +65,7 @@ class Claim:
 
     def wording(self) -> str:
         """All of the claim that a verdict depends on, as text that changes if and only if one of it does."""
-        plans = [
-            inspect.getsource(plan.function) if isinstance(plan, Computed) else repr(plan) for plan in self.plans
-        ]
+        plans = [inspect.getsource(plan.function) if isinstance(plan, Computed) else repr(plan) for plan in self.plans]
         return json.dumps([self.id, self.statement, self.rule, self.reason, plans])
 
 
@@ -104,7 +102,9 @@ def claim(
         if lost := [one for one in ids if one not in published_values()]:
             raise TypeError(f"claim {id}: there is no published value {lost[0]}")
         words = (" ".join(text.split()) for text in (rule, reason))
-        CLAIMS[id] = Claim(id, statement, where, kind, *words, plans, tuple(ids), tuple(checked_by), note, cost, headline)
+        CLAIMS[id] = Claim(
+            id, statement, where, kind, *words, plans, tuple(ids), tuple(checked_by), note, cost, headline
+        )
         return CLAIMS[id]
 
     return register

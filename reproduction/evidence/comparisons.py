@@ -23,8 +23,25 @@ from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.figures import ARMS, PUBLISHED, SLUGS, arm_style, groups
 from reproduction.evidence.rules import (
-    ALPHA, CONTRADICTED, DELTA, FAILED, LOOKS, NOT_CHECKED, PUBLISHED_SEEDS, REPRODUCED, SAME, UNDECIDED,
-    VERDICTS, Estimate, decide, interquartile, look_at, minus, one_sample, seeds_needed, welch,
+    ALPHA,
+    CONTRADICTED,
+    DELTA,
+    FAILED,
+    LOOKS,
+    NOT_CHECKED,
+    PUBLISHED_SEEDS,
+    REPRODUCED,
+    SAME,
+    UNDECIDED,
+    VERDICTS,
+    Estimate,
+    decide,
+    interquartile,
+    look_at,
+    minus,
+    one_sample,
+    seeds_needed,
+    welch,
 )  # fmt: skip
 from reproduction.evidence.runs import MEASURES, Evidence, Measure, arm_names, failed
 
@@ -268,7 +285,9 @@ class Comparison:
     def find(self, evidence: Evidence, parts: int = 1) -> Finding:
         """The finding from the runs that are there."""
         cells = {
-            (arm, env): evidence.values(env, arm, self.measure, self.length(env)) for arm in self.arms for env in self.envs
+            (arm, env): evidence.values(env, arm, self.measure, self.length(env))
+            for arm in self.arms
+            for env in self.envs
         }
         lacking = self._lacking(cells)
         envs = [env for env in self.envs if all(cells[a, env] for a in self.arms)]
@@ -289,7 +308,9 @@ class Comparison:
         chosen = range(look) if look else sorted(set(range(looks[-1])) & set.union(*map(set, cells.values())))
         if self.unit == "environments" and not look:  # the same seeds in every environment that is there
             chosen = sorted(set.intersection(*(set(cells[a, env]) for a in self.arms for env in envs)))
-        numbers = {key: np.array([cell[s] for s in chosen if s in cell]) for key, cell in cells.items() if key[1] in envs}
+        numbers = {
+            key: np.array([cell[s] for s in chosen if s in cell]) for key, cell in cells.items() if key[1] in envs
+        }
         if not all(map(len, numbers.values())):
             return Finding(verdict=VERDICTS[UNDECIDED] if self.judged else "shown",
                            reason="the environments have no seed in common", **common)  # fmt: skip
@@ -351,7 +372,9 @@ class Comparison:
         if code == UNDECIDED and look < self.seeds:
             return needs
         region = self.region()
-        zone = {"better": "zero", "not worse": f"{region[0]:.3g}"}.get(self.question, f"{region[0]:.3g} to {region[1]:.3g}")
+        zone = {"better": "zero", "not worse": f"{region[0]:.3g}"}.get(
+            self.question, f"{region[0]:.3g} to {region[1]:.3g}"
+        )
         where = {
             REPRODUCED: "within" if self.question in ("same", "agrees") else "above",
             CONTRADICTED: "beyond" if self.question in ("same", "agrees") else "below", UNDECIDED: "across an edge of",
@@ -362,7 +385,9 @@ class Comparison:
             reason += f"; with this value and spread {f'{n} seeds' if n else 'no number of seeds'} would decide"
         elif code == UNDECIDED:
             reason += f"; over {len(self.envs)} environments it is {float(high - found.value):.2g} wide to either side"
-        return reason + f" (at most {LOOKS[self.unit][-1]} are looked at)" * (code == UNDECIDED and self.unit == "seeds")
+        return reason + f" (at most {LOOKS[self.unit][-1]} are looked at)" * (
+            code == UNDECIDED and self.unit == "seeds"
+        )
 
     def _points(self, numbers: dict, envs: list[str], top: float) -> dict[str, list[float]]:
         def rounded(values):
@@ -377,7 +402,9 @@ class Comparison:
     def _failed(self, numbers: dict) -> dict[str, str]:
         if (self.measure.metric, self.measure.contexts) != ("return", "mean"):
             return {}
-        count = {arm: [failed(values[:, 0], FAILED) for (a, _), values in numbers.items() if a == arm] for arm in self.arms}
+        count = {
+            arm: [failed(values[:, 0], FAILED) for (a, _), values in numbers.items() if a == arm] for arm in self.arms
+        }
         runs = {arm: sum(len(values) for (a, _), values in numbers.items() if a == arm) for arm in self.arms}
         return {arm_style(arm).name: f"{sum(n)} of {runs[arm]}" for arm, n in count.items() if sum(n)}
 
@@ -424,7 +451,9 @@ def published_ids(*words: str) -> tuple[str, ...]:
 @cache
 def theorem_names() -> set[str]:
     """The theorems in proofs/."""
-    return {name for path in (ROOT / "proofs").glob("*.v") for name in re.findall(r"^Theorem (\w+)", path.read_text(), re.M)}
+    return {
+        name for path in (ROOT / "proofs").glob("*.v") for name in re.findall(r"^Theorem (\w+)", path.read_text(), re.M)
+    }
 
 
 @cache
@@ -479,7 +508,8 @@ def proof(what: str, *theorems: str, refutes: bool = False) -> Proof:
 
 
 def twin(what: str, *nodes: str, refutes: bool = False) -> Twin:
-    """See Twin. `nodes`: "test_file.py::test_name", or a name in the file before it. TypeError for one that is not there."""
+    """See Twin. `nodes`: "test_file.py::test_name", or a name in the file before it. TypeError for one that is not
+    there."""
     found, file = [], ""
     for node in nodes:
         file = node.split("::")[0] if "::" in node else file
@@ -497,4 +527,3 @@ def computed(function: Callable[[], list[Finding]]) -> Computed:
 def unjudged(what: str, why: str) -> Unjudged:
     """See Unjudged."""
     return Unjudged(what, why)
-

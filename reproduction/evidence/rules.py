@@ -30,7 +30,8 @@ SAME = 0.05
 """Error of "same", "agrees" and "not worse", which are shown at one look: the 90 % interval of two one-sided tests."""
 DELTA = 0.05
 """A difference that counts as none, as a share of the measure's range. The aware arms of Table 2 differ by 0.07 of the
-range of scores: a larger margin would call the best and the worst of them the same, a smaller one needs hundreds of runs."""
+range of scores: a larger margin would call the best and the worst of them the same, a smaller one needs hundreds of
+runs."""
 LOOKS = {"seeds": (10, 20), "environments": (1, 3)}
 """Numbers of seeds (0, 1, 2, ...) in every cell at which a comparison is looked at."""
 PUBLISHED_SEEDS = 10

@@ -86,7 +86,11 @@ class Measure:
         words = ["worst context" if self.contexts == "min" else "", "mean of the curve" if self.when == "whole" else ""]
         words += [f"with {self.settings('DI').changes()}" if self.change else ""]
         label = MEASURES[self.metric][0] + "".join(f" ({word})" for word in words if word)
-        return label if self.metric in ("shadow_actor", "cosine within mode", "cosine across modes") else f"{label}, {self.split}"
+        return (
+            label
+            if self.metric in ("shadow_actor", "cosine within mode", "cosine across modes")
+            else f"{label}, {self.split}"
+        )
 
 
 def departure(run: Run) -> str | None:
