@@ -85,7 +85,8 @@ def interquartile(x: ArrayLike) -> Estimate:
     """Interquartile mean of (..., environments, seeds), all values of a study pooled as rliable does.
 
     The environments are fixed and the seeds are the sample: the error is that of a trimmed mean (Tukey and McLaughlin
-    1963), from the spread of the winsorised values within each environment. A bootstrap of few seeds is too narrow.
+    1963), from the spread of the winsorised values within each environment, or of the plain mean if that is larger: one
+    study trims its failed runs away and the next does not. A bootstrap of few seeds is too narrow.
     """
     x = np.asarray(x, dtype=float)
     envs, seeds = x.shape[-2:]
@@ -96,8 +97,10 @@ def interquartile(x: ArrayLike) -> Estimate:
     value = pooled[..., cut : size - cut].mean(axis=-1)
     if seeds < 2:
         return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
-    variance = seeds * np.clip(x, low, high).var(axis=-1, ddof=1).sum(axis=-1) / (size - 2 * cut) ** 2
-    return Estimate(value, np.sqrt(variance), np.full_like(value, max(size - 2 * cut - envs, 1)))
+    trimmed = seeds * np.clip(x, low, high).var(axis=-1, ddof=1).sum(axis=-1) / (size - 2 * cut) ** 2
+    plain = seeds * x.var(axis=-1, ddof=1).sum(axis=-1) / size**2
+    error = np.sqrt(np.maximum(trimmed, plain))
+    return Estimate(value, error, np.full_like(value, max(size - 2 * cut - envs, 1)))
 
 
 def minus(a: Estimate, b: Estimate) -> Estimate:
