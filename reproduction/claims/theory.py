@@ -230,6 +230,7 @@ def _cost(row: dict) -> Finding:
         ratios = [by_arm[ours] / by_arm[other] for by_arm in measured if {ours, other} <= by_arm.keys()]
         found = [100 * ((1 / r if metric == "training speed" else r) - 1) for r in ratios]
     common = {"what": f"{row['arm']}: {metric}", "published": f"{value:g} %", "published_id": row["id"], "unit": "%"}
+    common |= {"paper": value}
     if not found:
         return Finding(verdict=VERDICTS[NOT_CHECKED], reason="no file in benchmarks/ has both arms", **common)
     common |= {"value": float(np.median(found)), "low": float(min(found)), "high": float(max(found))}

@@ -63,6 +63,11 @@ class Claim:
         """Judged comparisons of runs, by whose number every error is divided."""
         return sum(plan.judged for plan in self.comparisons) or 1
 
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """What the questions of the judged comparisons mean, in numbers; each sentence once."""
+        return tuple(dict.fromkeys(plan.criterion(self.parts) for plan in self.comparisons if plan.judged))
+
     def wording(self) -> str:
         """All of the claim that a verdict depends on, as text that changes if and only if one of it does."""
         plans = [inspect.getsource(plan.function) if isinstance(plan, Computed) else repr(plan) for plan in self.plans]
@@ -266,10 +271,10 @@ def check(claim: Claim, evidence: Evidence) -> Verdict:
     )
 
 
-def as_data(claim: Claim, verdict: Verdict, wordings: Sequence[dict]) -> dict:
-    """A claim with its verdict and its wordings, ready for JSON."""
+def as_data(claim: Claim, verdict: Verdict) -> dict:
+    """A claim and its verdict as data for JSON: the plans as text."""
     row = {key: value for key, value in vars(claim).items() if key != "plans"}
-    return row | {"wordings": list(wordings), "result": asdict(verdict)}
+    return row | {"plans": [str(plan) for plan in claim.plans], "criteria": claim.criteria, "result": asdict(verdict)}
 
 
 def write_json(rows: Sequence[dict], out: str | Path) -> None:

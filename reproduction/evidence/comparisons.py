@@ -54,11 +54,10 @@ class Finding:
     """What became of one comparison.
 
     judged: whether the verdict of the claim rests on it; a finding that is only shown has the verdict "shown".
-    published: as text, and its id in published.csv. value, low, high: ours with the interval that decides, None where
-    there is none; last: the value by the last evaluation alone. seeds: of the cell that has fewest. steps:
-    {environment: steps}. points: {arm or environment: single values}. failed: {arm: failed runs of how many}. scope:
-    what the verdict generalises to.
-    """
+    published: as text, and its id in published.csv; paper: the same as a number in our unit. value, low, high: ours
+    with the interval that decides, None where there is none; last: the value by the last evaluation alone. seeds: of
+    the cell that has fewest. steps: {environment: steps}. points: {arm or environment: single values}. failed: {arm:
+    failed runs of how many}. scope: what the verdict generalises to."""
 
     what: str
     verdict: str
@@ -66,6 +65,7 @@ class Finding:
     judged: bool = True
     published: str = ""
     published_id: str = ""
+    paper: float | None = None
     value: float | None = None
     low: float | None = None
     high: float | None = None
@@ -238,6 +238,31 @@ class Comparison:
         return (f"Environments of which these {len(self.envs)} are a sample: the differences between environments are "
                 "the error, so that one seed in each is enough.")  # fmt: skip
 
+    def criterion(self, parts: int) -> str:
+        """What its question asks, in a sentence with numbers, as one of `parts` comparisons of a claim."""
+        first, last = LOOKS[self.unit]
+        delta = f"{self.region()[1] - (target(self.published).most if self.published else 0.0):.3g}"
+        wide, narrow = f"{100 * (1 - ALPHA / parts):.4g} %", f"{100 * (1 - 2 * SAME / parts):.4g} %"
+        where = {
+            "better": f"reproduced if the {wide} interval lies above zero, contradicted if it lies below",
+            "not worse": f"reproduced if the {narrow} interval lies above -{delta}, contradicted if the {wide} interval "
+            "lies below",
+            "same": f"reproduced if the {narrow} interval lies within {delta} of zero, contradicted if the {wide} interval "
+            "lies beyond",
+            "agrees": f"reproduced if the {narrow} interval lies within {delta} of the published value, contradicted if the "
+            f"{wide} interval lies beyond",
+        }[self.question]
+        if self.question != "better":
+            where += f"; reproduced with {last} seeds only"
+        if self.published and target(self.published).estimated:
+            how = "interquartile mean, with the error of the published one"
+        elif self.unit == "environments":
+            how = f"paired over {len(self.envs)} environments, Student's t"
+        else:
+            how = "Welch's t over seeds" if len(self.arms) == 2 else "Student's t over seeds"
+        cells = "in each environment" if self.unit == "environments" else "of each arm"
+        return f"{self.question} ({how}; looked at with {first} and with {last} seeds {cells}): {where}."
+
     # ------------------------------------------------------------ judging
 
     def estimate(self, cells: tuple[np.ndarray, ...]) -> Estimate:
@@ -296,6 +321,8 @@ class Comparison:
             "what": self.what, "judged": self.judged, "published_id": self.published, "scope": self.scope,
             "published": target(self.published).text if self.published else "", "unit": unit,
         }  # fmt: skip
+        if self.published and target(self.published).estimated:
+            common["paper"] = target(self.published).least * top
         aside = [f"{n} shorter runs of {arm_style(arm).name} on {env} do not count" for arm, env in cells
                  if (n := len(evidence.short(env, arm, self.length(env))))]  # fmt: skip
         looks, wanted = LOOKS[self.unit], self.seeds if self.judged else LOOKS[self.unit][0]
@@ -489,6 +516,9 @@ class Computed:
 
     function: Callable[[], list[Finding]]
     judged = True
+
+    def __repr__(self):
+        return f"Computed({self.function.__name__})"
 
 
 @dataclass(frozen=True)
