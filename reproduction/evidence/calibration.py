@@ -45,7 +45,8 @@ class Truth:
     effect: claimed, equal (no difference at all), edge (better by nothing, the same by just DELTA), opposite, or
     one opposite (the last comparison; the others are as claimed). size: of a difference. spread, other_spread: of the
     runs of first and second arms. between: standard deviation of a difference between environments. fails: arms that
-    fail at times, "all" or "first"; rate: how often. pattern: differences by environment, instead of random ones.
+    fail at times, "all" or "first"; rate: how often. pattern: differences by environment, beside random ones. skewed: one
+    environment in ten loses what the others gain.
     balanced: the failing arm is better by as much as its failures cost, so that the means are equal.
     """
 
@@ -58,6 +59,7 @@ class Truth:
     fails: str = ""
     rate: float = FAILS
     pattern: tuple[float, ...] = ()
+    skewed: bool = False
     balanced: bool = False
     limit: bool = False
 
@@ -127,6 +129,8 @@ def simulate(plans: Sequence[Comparison], truth: Truth, replicates: int, seed: i
                         level = level + truth.between / np.sqrt(2) * rng.standard_normal((replicates, 1))
                     if truth.pattern and not place:
                         level = level + truth.pattern[j]
+                    if truth.skewed and not place:
+                        level = level + np.where(rng.random((replicates, 1)) < 0.1, -0.27, 0.03)
                     parts.append(_runs(rng, (replicates, most), level, spread, rate, scale))
                 cells[key] = np.stack(parts, axis=1)
             arrays.append(cells[key])
@@ -212,10 +216,12 @@ def rule_cells() -> Iterator[tuple[str, list[Comparison], Truth]]:
     even = [Truth("equal arms, no difference between environments", "equal", between=0.0),
             Truth("equal arms, environments differ by 0.15", "equal", between=0.15)]  # fmt: skip
     some = Truth("worse in 8 of 13, better in 5, nothing on average", "equal", pattern=(*[-0.05] * 8, *[0.08] * 5))
+    lost = Truth("one environment in ten loses what nine gain, nothing on average", "equal", between=0.02, skewed=True,
+                 limit=True)  # fmt: skip
     carried = Truth("one environment carries all", "equal", pattern=(1.0, *[0.0] * 12), between=0.03)
     for plan in (group("All", *arms), group("Non-overlap", *arms), six, group("All", *arms, leave_one_out=True)):
         name = "better without each environment" if plan.leave_one_out else "better over environments"
-        extra = [] if len(plan.envs) != 13 else [some, carried] if plan.leave_one_out else [some]
+        extra = [] if len(plan.envs) != 13 else [some, carried] if plan.leave_one_out else [some, lost]
         for truth in (EQUAL, *even, ALL_FAIL, FIRST_FAILS, *powers, CLAIMED, OPPOSITE, *extra):
             yield name, [plan.better()], truth
     for id_, what in (("N-32", "a score"), ("T9-10", "a gain"), ("seed-3", "a single environment")):

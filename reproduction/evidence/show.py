@@ -154,7 +154,8 @@ def calibration_page(table: pd.DataFrame) -> str:
         "## What no rule can promise",
         f"""The last {len(limits)} rows are limits and not bounded. Ten or twenty runs cannot tell an arm that fails
         one time in ten from one that never fails: in one study of eight no failure is among twenty runs. Nor can ten
-        runs tell that two arms have equal means if one of them fails at times and is better else. So "same" means the
+        runs tell that two arms have equal means if one of them fails at times and is better else, nor can thirteen environments tell what happens in one of
+        ten that is not among them. So "same" means the
         same up to failures that are rarer than about one in six, "better" is about the runs that were seen, and
         failed runs are counted on every page.""",
     ]
