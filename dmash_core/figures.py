@@ -620,7 +620,8 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
 
 @styled
 def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
-    """What a claim compares: ours (dot, with the interval that decides) and the published value (open diamond), a line per comparison.
+    """What a claim compares: ours (dot, with the interval that decides) and the published value (open diamond), a line
+    per comparison.
 
     `findings` are those of build/claims.json; those that measured nothing are left to the table. A panel for each unit
     and power of ten.

@@ -24,10 +24,36 @@ from dmash_core.sweep import load_profile
 from dmash_core.training import Trainer, TrainSettings
 from reproduction.claims import CLAIMS, get_claim, theory
 from reproduction.evidence import (
-    CONTRADICTED, GROUPS, NOT_CHECKED, REPRODUCED, ROOT, UNDECIDED, Comparison, Evidence, Finding, cells, check, claim,
-    combine, computed, decide, group, missing_cells, proof, published, published_values, seeds, twin, unjudged, welch,
+    CONTRADICTED,
+    GROUPS,
+    NOT_CHECKED,
+    REPRODUCED,
+    ROOT,
+    UNDECIDED,
+    Comparison,
+    Evidence,
+    Finding,
+    calibration,
+    cells,
+    check,
+    checks,
+    claim,
+    combine,
+    computed,
+    decide,
+    group,
+    missing_cells,
+    proof,
+    published,
+    published_values,
+    rules,
+    seeds,
+    show,
+    twin,
+    unjudged,
+    welch,
+    wordings,
 )  # fmt: skip
-from reproduction.evidence import calibration, checks, rules, show, wordings
 from reproduction.evidence.claim import conclude
 from reproduction.evidence.comparisons import target
 from reproduction.evidence.rules import Estimate, interquartile, one_sample
@@ -37,10 +63,10 @@ STEPS, EVERY = 100_000, 5_000
 WORDS = rules.VERDICTS
 
 
-def make(arm="dr", seed=0, level=50.0, env="DI", steps=STEPS, noise=1.0, change=None, diverged=False, rows=(), version=2,
-         rollouts=2):  # fmt: skip
-    """A raw run of two contexts a set and a few rollouts, whose returns lie around `level` (a number or a function of the
-    step) by `noise`; `rows` are (step, metric, split, value) beside them."""
+def make(arm="dr", seed=0, level=50.0, env="DI", steps=STEPS, noise=1.0, change=None, diverged=False, rows=(),
+         version=2, rollouts=2):  # fmt: skip
+    """A raw run of two contexts a set and a few rollouts, whose returns lie around `level` (a number or a function of
+    the step) by `noise`; `rows` are (step, metric, split, value) beside them."""
     slug, *options = arm.split("+")
     options = {k: float(v) for k, _, v in (o.partition("=") for o in options)}
     rng = np.random.default_rng([seed, zlib.crc32(f"{env} {arm}".encode())])
@@ -54,7 +80,8 @@ def make(arm="dr", seed=0, level=50.0, env="DI", steps=STEPS, noise=1.0, change=
     frame = pd.DataFrame(found).astype({"context": "Int16", "rollout": "Int16"})
     config = TrainSettings(env, slug, replace(get_method(slug), **options)).config()
     meta = {
-        "env": env, "arm": arm, "seed": seed, "steps": steps, "schema_version": version, "config": config | (change or {}),
+        "env": env, "arm": arm, "seed": seed, "steps": steps, "schema_version": version,
+        "config": config | (change or {}),
         "contexts": {split: [[0.1 + i, -1.0] for i in range(2)] for split in runs.SPLITS}, "env_steps": steps,
         "started": "2026-12-01T00:00:00+00:00", "finished": "2026-12-02T00:00:00+00:00", "wall_time_s": 1.5,
         "machine": {}, "versions": {}, "git_commit": None, "git_dirty": None,
@@ -188,7 +215,9 @@ def test_rollouts_are_averaged_before_contexts_and_contexts_before_steps():
 
 
 def test_runs_that_diverged_keep_their_last_return():
-    stopped = make(level=lambda step: 40.0, noise=0.0, steps=50_000, diverged=True, rows=[(50_000, "variability", "train", 1)])
+    stopped = make(
+        level=lambda step: 40.0, noise=0.0, steps=50_000, diverged=True, rows=[(50_000, "variability", "train", 1)]
+    )
     assert of(stopped).values("DI", "dr", Measure(), STEPS)[0] == (pytest.approx(0.4), pytest.approx(0.4))
     assert of(stopped).values("DI", "dr", Measure(metric="variability", split="train"), STEPS) == {}
     short = make(level=40.0, steps=50_000)
@@ -198,7 +227,9 @@ def test_runs_that_diverged_keep_their_last_return():
 def test_diagnostics_are_not_scaled_and_may_be_missing():
     rows = [(step, "variability", "train", step / 1e5) for step in range(0, STEPS + 1, EVERY)]
     found = of(make(rows=rows), make(seed=1))
-    assert found.values("DI", "dr", Measure(metric="variability", split="train"), STEPS) == {0: (pytest.approx(0.9), 1.0)}
+    assert found.values("DI", "dr", Measure(metric="variability", split="train"), STEPS) == {
+        0: (pytest.approx(0.9), 1.0)
+    }
     # a diagnostic without a set
     shadow = [(step, "shadow_actor", None, 3.0) for step in range(0, STEPS + 1, EVERY)]
     found = of(make(rows=shadow)).values("DI", "dr", Measure(metric="shadow_actor"), STEPS)
@@ -316,14 +347,18 @@ def test_below_ten_seeds_there_are_points_and_no_interval():
     assert found.points["DR"][0] == pytest.approx(0.18, abs=1e-3) and len(found.points["Concat"]) == 9
     assert found.single.startswith("Concat: 0.78, ") and "9 seeds at 100,000 steps" in found.measured
     none = find(BETTER, *many(9, "concat"))
-    assert none.verdict == "not checked" and none.reason.startswith("10 seeds needed, 0 are there; no run of full length of DI")
+    assert none.verdict == "not checked" and none.reason.startswith(
+        "10 seeds needed, 0 are there; no run of full length of DI"
+    )
     assert none.value is None and not none.measured
 
 
 def test_ten_seeds_decide_an_order():
     up = find(BETTER, *many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
     theirs = stats.ttest_ind(np.linspace(0.55, 0.65, 10), np.linspace(0.15, 0.25, 10), equal_var=False)
-    assert up.verdict == "reproduced" and (up.low, up.high) == pytest.approx(tuple(theirs.confidence_interval(0.97)), abs=2e-3)
+    assert up.verdict == "reproduced" and (up.low, up.high) == pytest.approx(
+        tuple(theirs.confidence_interval(0.97)), abs=2e-3
+    )
     assert up.reason.startswith("the 97 % interval lies above zero") and up.steps == {"DI": STEPS}
     down = find(seeds("DI", "dr", "concat").better(), *many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
     assert down.verdict == "contradicted" and down.value == pytest.approx(-up.value)
@@ -481,9 +516,13 @@ def test_gains_are_judged_over_all_environments_or_not_at_all():
     assert [plan.published for plan in judged] == ["T9-10", "T9-11"]
     few = [make(arm, seed, level) for arm, level in (("dma-star-sh", 60.0), ("dr", 35.0)) for seed in range(3)]
     found = find(judged[0], *few)
-    assert found.verdict == "not checked" and found.value == pytest.approx(0.25, abs=0.02) and "over DI alone" in found.unit
+    assert (
+        found.verdict == "not checked"
+        and found.value == pytest.approx(0.25, abs=0.02)
+        and "over DI alone" in found.unit
+    )
     assert found.reason.startswith("3 seeds needed, 0 are there; no run of full length of DI-Friction")
-    all_ = [make(arm, seed, level * get_spec(env).score_high / 100, env=env, noise=1.0, steps=get_spec(env).gradient_steps)
+    all_ = [make(arm, seed, level * get_spec(env).score_high / 100, env=env, steps=get_spec(env).gradient_steps)
             for env in SUITE for arm, level in (("dma-star-sh", 60.0), ("dr", 35.0)) for seed in range(3)]  # fmt: skip
     assert find(judged[0], *all_, parts=2).verdict == "reproduced"
     one = [run for run in all_ if run.meta["seed"] == 0]
@@ -499,7 +538,9 @@ def test_cosines_lie_within_the_published_entries(tmp_path, monkeypatch):
         run.path.with_suffix(".safetensors").touch()
 
     def verdict(value):
-        monkeypatch.setattr(reading, "_cosines", lambda path: {"across": value + 0.001 * int(path.stem[5:]), "within": 1})
+        monkeypatch.setattr(
+            reading, "_cosines", lambda path: {"across": value + 0.001 * int(path.stem[5:]), "within": 1}
+        )
         return find(published("F4-6").agrees(), *found).verdict  # 0.14 to 0.23, give or take 0.1
 
     assert [verdict(v) for v in (0.05, 0.18, 0.30, 0.36, -0.2)] == [
@@ -719,7 +760,8 @@ def test_noise_of_codes(monkeypatch, gap, verdict):
     rows = [
         {"setting": setting, "class": kind, "noise": size, "parameters": n, "seed": s,
          "error": 0.1 + gap * (kind == "concatenating") + 0.01 * s}
-        for setting, size in theory.NOISES.items() for kind, n in (("concatenating", 90), ("modulated", 40)) for s in range(10)
+        for setting, size in theory.NOISES.items()
+        for kind, n in (("concatenating", 90), ("modulated", 40)) for s in range(10)
     ]  # fmt: skip
     sizes = [{"setting": s, "class": k, "parameters": n, "reached": 10 * (n > 30)} for s in theory.NOISES
              for k in ("concatenating", "modulated") for n in (30, 60, 90)]  # fmt: skip
@@ -784,7 +826,11 @@ def test_no_wording_has_changed_without_a_row():
     assert not wordings.changed(), "run: dmash claims --record WHY"
     rows = wordings.ledger()
     assert set(rows) == {wordings.RULES, *CLAIMS}
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["date"]) and row["why"] for of in rows.values() for row in of)
+    assert all(
+        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["date"]) and row["why"]
+        for of in rows.values()
+        for row in of
+    )
 
 
 def test_every_change_of_a_rule_is_seen(monkeypatch):
@@ -802,7 +848,9 @@ def test_every_change_of_a_rule_is_seen(monkeypatch):
         assert wordings.digest("F12") != before[0], change
     monkeypatch.setitem(CLAIMS, "F12", c)
     assert wordings.digest("F12") == before[0]
-    assert wordings._code("x = 0.03  # a\ndef f():\n    'b'\n    return 1") == wordings._code("x = 0.03\ndef f():\n    return 1")
+    assert wordings._code("x = 0.03  # a\ndef f():\n    'b'\n    return 1") == wordings._code(
+        "x = 0.03\ndef f():\n    return 1"
+    )
     assert wordings._code("x = 0.03") != wordings._code("x = 0.05")
     assert wordings.digest(wordings.RULES) == before[1]
 
@@ -823,7 +871,10 @@ def test_a_changed_rule_is_recorded_and_shown(tmp_path, monkeypatch):
     wordings._commits.cache_clear()
     rows = wordings.ledger(path)["F12"]
     log = subprocess.run([*git, "log", "--format=%H"], check=True, capture_output=True, text=True).stdout.split()
-    assert len(rows) == 2 and [bool(full.startswith(r["commit"])) for full, r in zip(log[::-1], rows, strict=True)] == [True] * 2
+    assert (
+        len(rows) == 2
+        and [bool(full.startswith(r["commit"])) for full, r in zip(log[::-1], rows, strict=True)] == [True] * 2
+    )
     newest, oldest = wordings.said(rows)
     assert newest.startswith("2 of 2: ") and newest.endswith(f"commit {rows[1]['commit']}: it asked for too little")
     assert oldest.endswith(": first")
@@ -846,7 +897,9 @@ def test_no_rule_is_wrong_more_often_than_its_bound(table):
     bounded = table[~table["limit"]]
     assert (bounded["false"] <= calibration.BOUND).all() and calibration.BOUND == 0.06
     limits = table.loc[table["limit"], ["rule", "truth"]].agg(": ".join, axis=1).tolist()
-    assert len(limits) == 4 and all("1 in 10" in one or "equal means" in one or "nothing on average" in one for one in limits)
+    assert len(limits) == 4 and all(
+        "1 in 10" in one or "equal means" in one or "nothing on average" in one for one in limits
+    )
     # no rule without its row, and every claim that raw runs decide
     cells_ = [*calibration.rule_cells(), *calibration.claim_cells()]
     assert table[["rule", "truth"]].to_numpy().tolist() == [[name, truth.name] for name, _, truth in cells_]
@@ -862,18 +915,22 @@ def test_the_table_is_that_of_the_rules_as_they_are(table):
     kept = {("better", "equal arms"), ("same", "different by just 0.05"), ("agrees with a gain", "the published one"),
             ("better without each environment", "equal arms"), ("not worse, one arm", "the opposite"),
             ("F2", "as claimed"), ("T7", "the opposite"), ("R1", "one comparison the opposite")}  # fmt: skip
-    again = [cell for cell in (*calibration.rule_cells(), *calibration.claim_cells()) if (cell[0], cell[2].name) in kept]
+    again = [
+        cell for cell in (*calibration.rule_cells(), *calibration.claim_cells()) if (cell[0], cell[2].name) in kept
+    ]
     assert len({(name, truth.name) for name, _, truth in again}) == len(kept)
     for name, plans, truth in again:
         row = calibration.row(name, plans, truth)
-        found = table[(table["rule"] == name) & (table["truth"] == truth.name) & (table["sample"] == row["sample"])].iloc[0]
+        found = table[
+            (table["rule"] == name) & (table["truth"] == truth.name) & (table["sample"] == row["sample"])
+        ].iloc[0]
         for column in ("false", "right_1", "right_2"):
             assert found[column] == pytest.approx(row[column], rel=1e-4, nan_ok=True), (name, truth.name, column)
 
 
 def test_a_weaker_rule_breaks_the_bound(monkeypatch):
-    """What the table would have said of the rules before: three seeds, one level for all looks, every comparison at full
-    error."""
+    """What the table would have said of the rules before: three seeds, one level for all looks, every comparison at
+    full error."""
     equal = calibration.Truth("equal arms", "equal")
 
     def false(plans, truth=equal, n=4000):
@@ -918,7 +975,11 @@ def test_simulated_truths_are_what_they_say():
     verdicts = calibration._verdicts
     assert verdicts(better, calibration.EQUAL) == ({CONTRADICTED, REPRODUCED}, None)
     assert verdicts(same, calibration.EQUAL) == ({CONTRADICTED}, REPRODUCED)
-    assert verdicts(better, calibration.OPPOSITE) == verdicts(same, calibration.FIRST_FAILS) == ({REPRODUCED}, CONTRADICTED)
+    assert (
+        verdicts(better, calibration.OPPOSITE)
+        == verdicts(same, calibration.FIRST_FAILS)
+        == ({REPRODUCED}, CONTRADICTED)
+    )
     assert verdicts(same, calibration.Truth("edge", "edge")) == ({REPRODUCED}, None)
 
 
@@ -987,7 +1048,9 @@ def test_tables_for_reading():
     x = fake_claim(BETTER, headline=True)
     found = check(x, of())
     row = show.readme_table([found], {"X": x}).splitlines()[2]
-    assert row.startswith(r"| **X** DMA\*-SH above DMA\* and DMA | no number | no number yet | not checked: 10 seeds needed")
+    assert row.startswith(
+        r"| **X** DMA\*-SH above DMA\* and DMA | no number | no number yet | not checked: 10 seeds needed"
+    )
     text = f"before\n{show.BEGIN}\nold\n{show.END}\nafter"
     once = show.with_table(text, "new")
     assert once == f"before\n{show.BEGIN}\nnew\n{show.END}\nafter" == show.with_table(once, "new")

@@ -5,7 +5,9 @@ Importing this package registers them all. `reproduction.evidence` has the vocab
 
 from importlib import import_module
 
+from dmash_core.benchmark.suite import SUITE
 from dmash_core.errors import unknown
+from dmash_core.figures import arm_order
 from dmash_core.sweep import Cell
 from reproduction.evidence import CLAIMS, Claim, needed
 
@@ -18,6 +20,14 @@ def get_claim(id_: str) -> Claim:
     if id_ not in CLAIMS:
         raise unknown("claim", id_, CLAIMS)
     return CLAIMS[id_]
+
+
+def notebook_needs(name: str, envs: list[str] | None = None, arms: list[str] | None = None) -> tuple[list, list]:
+    """(environments, arms) of a notebook's parameters; what is None is all that the claims need that name the notebook."""
+    plans = [plan for one in CLAIMS.values() if f"notebooks/{name}.ipynb" in one.checked_by for plan in one.comparisons]
+    order = list(SUITE)
+    found = sorted({env for plan in plans for env in plan.envs}, key=lambda env: order.index(env) if env in order else len(order))
+    return envs or found, arms or sorted({arm for plan in plans for arm in plan.arms}, key=arm_order)
 
 
 def training_cells() -> list[Cell]:

@@ -42,13 +42,12 @@ COLUMNS = ["rule", "truth", "unit", "sample", "comparisons", "wrong", "false", "
 class Truth:
     """What is true in simulated studies.
 
-    effect: claimed, equal (no difference at all), edge (better by nothing, the same by just DELTA), opposite, or
-    one opposite (the last comparison; the others are as claimed). size: of a difference. spread, other_spread: of the
+    effect: claimed, equal (no difference at all), edge (better by nothing, the same by just DELTA), opposite, or one
+    opposite (the last comparison; the others are as claimed). size: of a difference. spread, other_spread: of the
     runs of first and second arms. between: standard deviation of a difference between environments. fails: arms that
-    fail at times, "all" or "first"; rate: how often. pattern: differences by environment, beside random ones. skewed: one
-    environment in ten loses what the others gain.
-    balanced: the failing arm is better by as much as its failures cost, so that the means are equal.
-    """
+    fail at times, "all" or "first"; rate: how often. pattern: differences by environment, beside random ones. skewed:
+    one environment in ten loses what the others gain. balanced: the failing arm is better by as much as its failures
+    cost, so that the means are equal."""
 
     name: str
     effect: str = "claimed"

@@ -245,12 +245,12 @@ class Comparison:
         wide, narrow = f"{100 * (1 - ALPHA / parts):.4g} %", f"{100 * (1 - 2 * SAME / parts):.4g} %"
         where = {
             "better": f"reproduced if the {wide} interval lies above zero, contradicted if it lies below",
-            "not worse": f"reproduced if the {narrow} interval lies above -{delta}, contradicted if the {wide} interval "
-            "lies below",
-            "same": f"reproduced if the {narrow} interval lies within {delta} of zero, contradicted if the {wide} interval "
-            "lies beyond",
-            "agrees": f"reproduced if the {narrow} interval lies within {delta} of the published value, contradicted if the "
-            f"{wide} interval lies beyond",
+            "not worse": f"reproduced if the {narrow} interval lies above -{delta}, contradicted if the {wide} "
+            "interval lies below",
+            "same": f"reproduced if the {narrow} interval lies within {delta} of zero, contradicted if the {wide} "
+            "interval lies beyond",
+            "agrees": f"reproduced if the {narrow} interval lies within {delta} of the published value, contradicted "
+            f"if the {wide} interval lies beyond",
         }[self.question]
         if self.question != "better":
             where += f"; reproduced with {last} seeds only"

@@ -87,7 +87,8 @@ def readme_table(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> str:
 
 def findings_tables(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> str:
     """Markdown: the AER of every arm, and a row for each comparison of raw runs that measured anything."""
-    lines = [aer_markdown(aer_table(list(evidence.runs.values())))]
+    runs = list(evidence.runs.values())
+    lines = [aer_markdown(aer_table(runs)) if runs else "No raw run counts yet.\n"]
     lines += ["| claim | comparison | published | measured here | verdict |", "|---|---|---|---|---|"]
     for verdict in verdicts:
         for one in verdict.findings:
@@ -154,10 +155,10 @@ def calibration_page(table: pd.DataFrame) -> str:
         "## What no rule can promise",
         f"""The last {len(limits)} rows are limits and not bounded. Ten or twenty runs cannot tell an arm that fails
         one time in ten from one that never fails: in one study of eight no failure is among twenty runs. Nor can ten
-        runs tell that two arms have equal means if one of them fails at times and is better else, nor can thirteen environments tell what happens in one of
-        ten that is not among them. So "same" means the
-        same up to failures that are rarer than about one in six, "better" is about the runs that were seen, and
-        failed runs are counted on every page.""",
+        runs tell that two arms have equal means if one of them fails at times and is better else, nor thirteen
+        environments what happens in one of ten that is not among them. So "same" means the same up to failures that
+        are rarer than about one in six, "better" is about the runs and the environments that were seen, and failed
+        runs are counted on every page.""",
     ]
     filled = [textwrap.fill(" ".join(part.split()), 118, break_on_hyphens=False) for part in text]
     return "\n\n".join([*filled, "\n".join(lines)]) + "\n"
