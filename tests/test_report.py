@@ -40,9 +40,11 @@ CLAIMS = [
         finding("gain over DA", "undecided", 1.5, "4.6", published_id="T9-12", unit="%", seeds=1, steps={"DI": 50_000}),
         finding("gain over Concat", "not checked"),
         finding("gain in training", "shown", 3.5, "50", unit="%", judged=False),
-        finding("gain elsewhere", "shown", judged=False),
+        finding("gain elsewhere", "shown", judged=False, scope="Only there."),
+        finding("parameters", "shown", judged=False),
         checked_by=["notebooks/toy_benchmark.ipynb"], used=["runs/DI/dr/seed-0.parquet"], cost="9 hours",
-        left_out=[["runs/DI/da/seed-1.parquet", "not a whole Parquet file"]], missing=["ODE: dr 10 seeds"],
+        left_out=[["runs/DI/da/seed-1.parquet", "not a whole Parquet file"], ["runs/DI/da/seed-2.parquet", "old"],
+                  ["runs/DI/da/seed-3.parquet", "old"]], missing=["ODE: dr 10 seeds"],
     ),
     claim("T10", "table", "not checked", finding("everything", "not checked")),
     claim("F2", "figure", "undecided", finding("order", "undecided")),
@@ -86,11 +88,13 @@ def test_pages_say_what_was_found(built):
         "not committed: wording 0", "the runs came after | the wording", 'href="../docs/calibration.html"',
         "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5.", "58.1 (T9-10)", "12.5 [10, 15] %, 5 seeds at 100,000 steps",
         "make claim ID=T9", "runs/DI/dr/seed-0.parquet", "ODE: dr 10 seeds", "9 hours", "a &lt; b | c", "contradicted",
-        "runs/DI/da/seed-1.parquet: not a whole Parquet file", "T9-findings.png", "✗",
+        "runs/DI/da/seed-1.parquet: not a whole Parquet file",
+        "runs/DI/da/seed-2.parquet and 1 more: old", "T9-findings.png", "✗",
         'href="../notebooks/toy_benchmark.html"',
     ):  # fmt: skip
         assert part in page, part
     assert page.index("wording 1") < page.index("wording 0") and "gain elsewhere" not in page
+    assert "parameters" in page
     order = text(built / "claims" / "F2.html")
     assert "F2-all.png" in order and "looked at with 10 and with 20 seeds of each arm" in order
     toys = text(built / "notebooks" / "toy_benchmark.html")

@@ -32,8 +32,8 @@ def _row(one: Finding) -> str:
 def describe(claim: Claim, verdict: Verdict) -> str:
     """All that is known about a claim, as text for a terminal; comparisons without anything measured share a line."""
     head, wordings = verdict.headline, ledger()
-    rows = [one for one in verdict.findings if one.judged or one.measured]
-    empty = [one for one in verdict.findings if not one.judged and not one.measured]
+    empty = [one for one in verdict.findings if not one.judged and not one.measured and one.scope]
+    rows = [one for one in verdict.findings if one not in empty]
     mine, shared = wordings.get(claim.id, []), wordings.get(RULES, [])
     lines = [
         _line(claim.id, claim.statement),
