@@ -85,7 +85,7 @@ def test_pages_say_what_was_found(built):
     page = text(built / "claims" / "T9.html")
     for part in (
         "DR: 0.25, 0.5", "Only here.", "· shown", "without runs yet: 1.", "commit abc1234: wording 1",
-        "not committed: wording 0", "the runs came after | the wording", 'href="../docs/calibration.html"',
+        "not committed: wording 0", 'href="../docs/calibration.html"',
         "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5.", "58.1 (T9-10)", "12.5 [10, 15] %, 5 seeds at 100,000 steps",
         "make claim ID=T9", "runs/DI/dr/seed-0.parquet", "ODE: dr 10 seeds", "9 hours", "a &lt; b | c", "contradicted",
         "runs/DI/da/seed-1.parquet: not a whole Parquet file",
@@ -96,6 +96,7 @@ def test_pages_say_what_was_found(built):
     assert page.index("wording 1") < page.index("wording 0") and "gain elsewhere" not in page
     assert "parameters" in page
     order = text(built / "claims" / "F2.html")
+    assert "the runs came after | the wording" in order and "the runs came after" not in page
     assert "F2-all.png" in order and "looked at with 10 and with 20 seeds of each arm" in order
     toys = text(built / "notebooks" / "toy_benchmark.html")
     assert "<math" in toys and "<td><p>cell</p></td>" in toys and "gone" in toys and "Expressivity.v" in toys

@@ -1,7 +1,7 @@
-"""Every claim of the paper, and every question that its reviewers asked: one decorated function each, one file a
-family.
+"""Every claim of the paper and every question of its reviewers: one decorated function each, one file a family.
 
-Importing this package registers them all. `reproduction.evidence` has the vocabulary, and the rules that all share."""
+Importing this package registers them all. `reproduction.evidence` has the vocabulary, and the rules that all share.
+"""
 
 from importlib import import_module
 
@@ -23,10 +23,11 @@ def get_claim(id_: str) -> Claim:
 
 
 def notebook_needs(name: str, envs: list[str] | None = None, arms: list[str] | None = None) -> tuple[list, list]:
-    """(environments, arms) of a notebook's parameters; what is None is all that the claims need that name the notebook."""
+    """(environments, arms) of a notebook's parameters; for None, all that the claims that name the notebook need."""
     plans = [plan for one in CLAIMS.values() if f"notebooks/{name}.ipynb" in one.checked_by for plan in one.comparisons]
     order = list(SUITE)
-    found = sorted({env for plan in plans for env in plan.envs}, key=lambda env: order.index(env) if env in order else len(order))
+    found = {env for plan in plans for env in plan.envs}
+    found = sorted(found, key=lambda env: order.index(env) if env in order else len(order))
     return envs or found, arms or sorted({arm for plan in plans for arm in plan.arms}, key=arm_order)
 
 
