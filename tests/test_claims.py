@@ -511,22 +511,31 @@ def plan_value(run):
     return rows[rows["step"] > STEPS - 5 * EVERY].groupby(["step", "context"])["value"].mean().mean() / 100
 
 
-def test_gains_are_judged_over_all_environments_or_not_at_all():
-    judged = [plan for plan in get_claim("T9").comparisons if plan.judged]
-    assert [plan.published for plan in judged] == ["T9-10", "T9-11"]
-    few = [make(arm, seed, level) for arm, level in (("dma-star-sh", 60.0), ("dr", 35.0)) for seed in range(3)]
-    found = find(judged[0], *few)
-    assert (
-        found.verdict == "not checked"
-        and found.value == pytest.approx(0.25, abs=0.02)
-        and "over DI alone" in found.unit
-    )
-    assert found.reason.startswith("3 seeds needed, 0 are there; no run of full length of DI-Friction")
-    all_ = [make(arm, seed, level * get_spec(env).score_high / 100, env=env, steps=get_spec(env).gradient_steps)
-            for env in SUITE for arm, level in (("dma-star-sh", 60.0), ("dr", 35.0)) for seed in range(3)]  # fmt: skip
-    assert find(judged[0], *all_, parts=2).verdict == "reproduced"
-    one = [run for run in all_ if run.meta["seed"] == 0]
-    assert find(judged[0], *one, parts=2).reason.startswith("3 seeds needed, 1 are there")
+def test_values_of_a_group_are_judged_over_all_its_environments_or_not_at_all():
+    """T2 and T9: a score, and gains, over 13 environments."""
+    levels = {"dma-star-sh": 79.0, "dr": 54.0, "concat": 70.0}
+
+    def study(envs, seeds):
+        return [make(arm, seed, level * get_spec(env).score_high / 100, env=env, steps=get_spec(env).gradient_steps)
+                for env in envs for arm, level in levels.items() for seed in range(seeds)]  # fmt: skip
+
+    score = get_claim("T2").comparisons[0]
+    assert (score.published, score.question, len(score.envs)) == ("N-32", "agrees", 13)
+    alone = find(score, *study(["DI"], 3))
+    assert alone.verdict == "not checked" and alone.value == pytest.approx(0.79, abs=0.01) and alone.low is None
+    assert alone.reason.startswith("3 seeds needed, 0 are there; no run of full length of DI-Friction")
+    assert "over DI alone" in alone.unit
+    one, three = study(SUITE, 1), study(SUITE, 3)
+    assert find(score, *three).verdict == "reproduced" and find(score, *three).low is not None
+    assert find(score, *one).reason == "3 seeds needed, 1 are there" and find(score, *one).value is not None
+    t9 = get_claim("T9")
+    assert t9.parts == 2 and [plan.arms[1] for plan in t9.comparisons if plan.judged] == ["dr", "concat"]
+    found = check(t9, of(*one))  # one seed decides the sign, and shows the size
+    assert found.verdict == "reproduced" and found.seeds == 1
+    sizes = {one.published_id: one for one in found.findings}
+    assert sizes["T9-10"].value == pytest.approx(0.25, abs=0.01) and sizes["T9-10"].paper == pytest.approx(0.25)
+    assert sizes["T9-10"].verdict == "shown" and sizes["T9-10"].low is None
+    assert sizes["T9-12"].value is None and "no run of full length" in sizes["T9-12"].reason  # no runs of DA
 
 
 def test_cosines_lie_within_the_published_entries(tmp_path, monkeypatch):
