@@ -382,6 +382,16 @@ def test_only_the_seeds_of_a_look_count():
     assert nine.reason == "10 seeds needed, 9 are there"
 
 
+def test_what_is_shown_has_all_seeds_from_0_on():
+    plan = seeds("DI", "concat", "dr").shown()
+    runs_ = [*many(14, "concat", 60, 5), *many(13, "dr", 20, 5)]
+    assert find(plan, *runs_).seeds == 13 and find(plan, *runs_).low is not None
+    value = np.linspace(0.55, 0.65, 14)[:13].mean() - 0.2
+    assert find(plan, *runs_).value == pytest.approx(value, abs=1e-3)
+    few = find(plan, *many(4, "concat", 60, 5), *many(3, "dr", 20, 5))
+    assert few.low is None and few.verdict == "shown" and few.reason == "10 seeds needed, 3 are there"
+
+
 def test_the_same_is_shown_with_twenty_seeds():
     same = seeds("DI", "concat", "dr").same()
     ten = [*many(10, "concat", 50, 1), *many(10, "dr", 50.5, 1)]

@@ -46,6 +46,8 @@ from reproduction.evidence.rules import (
 from reproduction.evidence.runs import MEASURES, Evidence, Measure, arm_names, failed
 
 ROOT = Path(__file__).resolve().parents[2]
+MOST_SHOWN = 20
+"""Seeds of a comparison that is shown and not judged."""
 GROUPS = {name: tuple(envs) for name, envs in groups(SUITE).items()}
 
 
@@ -296,9 +298,9 @@ class Comparison:
     ) -> tuple[Estimate, np.ndarray]:
         """Estimate and verdicts (as numbers) at the look that so many seeds allow; `cells` as in `estimate`."""
         seeds = min(x.shape[-1] for x in cells)
-        look = look_at(self.unit, seeds)
+        look = look_at(self.unit, seeds) if self.judged else seeds
         found = self.estimate(tuple(x[..., : look or seeds] for x in cells))
-        if look is None or not self.judged:
+        if not look or not self.judged:
             return found, np.full(np.shape(found.value), UNDECIDED)
         last = look == LOOKS[self.unit][-1]
         codes = decide(found, self.question, parts, last, self.region(published), self._slack)
@@ -326,6 +328,8 @@ class Comparison:
         aside = [f"{n} shorter runs of {arm_style(arm).name} on {env} do not count" for arm, env in cells
                  if (n := len(evidence.short(env, arm, self.length(env))))]  # fmt: skip
         looks, wanted = LOOKS[self.unit], self.seeds if self.judged else LOOKS[self.unit][0]
+        if not self.judged:  # nothing is decided, so all seeds from 0 on are shown
+            looks = range(looks[0], MOST_SHOWN + 1)
         have = {look: min(len(set(cell) & set(range(look))) for cell in cells.values()) for look in (*looks, wanted)}
         look = max((look for look in looks if have[look] == look), default=None)
         needs = f"{wanted} seed{'s' * (wanted > 1)} needed, {have[wanted]} are there"
