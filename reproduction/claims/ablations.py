@@ -123,8 +123,8 @@ def f16():
     "On DI DMA*-SH lies above DMA-Pearl and PEARL; PEARL, whose encoder is trained by the critic, lies below "
     "DMA-Pearl.",
     where="Figure 17",
-    note="The release's PEARL lets the actor loss train the encoder and has no effect of "
-    "beta; ours is the published PEARL. The figure's sweep of beta is an option (--beta) and not judged.",
+    note="The release's PEARL lets the actor loss train the encoder and has no effect of beta; ours is the published "
+    "PEARL. The figure's sweep of beta is an option (--beta) and not judged.",
     **ABLATION,
 )
 def f17():

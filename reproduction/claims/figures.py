@@ -34,15 +34,13 @@ def f2():
 
 @claim(
     "F3",
-    "On DI, at the end of training, DMA*-SH compresses: its embeddings have a lower Variability than those "
-    "of DMA and DMA*, "
-    "at an Informativeness that is not lower.",
+    "On DI, at the end of training, DMA*-SH compresses: its embeddings have a lower Variability than those of DMA "
+    "and DMA*, at an Informativeness that is not lower.",
     where="Figure 3",
     headline=True,
     checked_by=GEOMETRY,
     note="The paper's figure names four environments that are not in the sources at hand; DI, ODE, Cartpole and "
-    "Cheetah "
-    "are our choice. Its third curve, RO, is not defined there.",
+    "Cheetah are our choice. Its third curve, RO, is not defined there.",
     **FIGURE,
 )
 def f3():
@@ -63,12 +61,12 @@ def f3():
 
 @claim(
     "F4",
-    "On DI the embeddings of DMA*-SH agree within a mode (cosine 1.0) and differ between modes (0.14 to 0.23); "
-    "DMA and DMA* are less uniform within a mode.",
+    "On DI the embeddings of DMA*-SH agree within a mode (cosine 1.0) and differ between modes (0.14 to 0.23); DMA "
+    "and DMA* are less uniform within a mode.",
     where="Figure 4",
     checked_by=(*GEOMETRY, "runs/DI/*/seed-*.safetensors"),
-    note="The networks of seeds 0 to 2 are committed; those of other seeds come with training and stay where they were "
-    "trained.",
+    note="The networks of seeds 0 to 2 are committed; those of other seeds come with training and stay where they "
+    "were trained.",
     **FIGURE,
 )
 def f4():
@@ -103,8 +101,8 @@ def tsne():
 
 @claim(
     "S6.5",
-    "At the end of training the shadow gradient of the actor loss with respect to z is larger in DMA*-SH than "
-    "in DMA*-H, where it has faded.",
+    "At the end of training the shadow gradient of the actor loss with respect to z is larger in DMA*-SH than in "
+    "DMA*-H, where it has faded.",
     where="Section 6.5",
     headline=True,
     checked_by=("notebooks/shadow_gradients.ipynb",),
@@ -160,8 +158,7 @@ def g2():
     where="appendix, context scaling",
     checked_by=("notebooks/context_scaling.ipynb",),
     note="Six of the twenty values of k, spaced as their effect is expected to be. Their contexts cannot be the "
-    "paper's, "
-    "whose generator is not known.",
+    "paper's, whose generator is not known.",
     **FIGURE,
 )
 def g3():

@@ -1,6 +1,6 @@
 """What the public reviews of an earlier version asked, and questions of our own (L1, C1)."""
 
-from reproduction.claims.theory import COST_RULE, TOYS, efficiency
+from reproduction.claims.theory import TOYS, efficiency
 from reproduction.evidence import claim, computed, group, published_ids, seeds, unjudged
 
 NOTEBOOK = ("notebooks/reviewers_questions.ipynb",)
@@ -10,14 +10,14 @@ SELF = "dma-star-sh"
 
 @claim(
     "L1",
-    "The encoder's window contains its own target in training; on DI ending it one step earlier does not change "
-    "the return.",
+    "The encoder's window contains its own target in training; on DI ending it one step earlier does not change the "
+    "return.",
     where="ours; the release's windows (docs/deviations.md)",
     kind="question",
     headline=True,
     checked_by=NOTEBOOK,
-    note="The change of the dynamics error is shown in the notebook and not judged, since its scale "
-    "has no meaning across environments.",
+    note="The change of the dynamics error is shown in the notebook and not judged, since its scale has no meaning "
+    "across environments.",
 )
 def l1():
     """Same, for DMA* and for DMA*-SH. ODE is shown.
@@ -35,8 +35,7 @@ def l1():
     where="ours; the release's default and the paper's counts (docs/deviations.md)",
     kind="question",
     note="30,000 of the benchmark's 100,000 steps, so its score is the mean of the evaluations from 10,000 to "
-    "30,000: it "
-    "asks about the speed of learning, and says nothing about the end of training.",
+    "30,000: it asks about the speed of learning, and says nothing about the end of training.",
 )
 def c1():
     """Same: DMA*-SH in chunks against its whole form, both at 30,000 steps.
@@ -66,8 +65,8 @@ def r1():
 
 @claim(
     "R2",
-    "The order of DMA*-SH over the other arms does not hang on one environment: it holds with each environment "
-    "left out.",
+    "The order of DMA*-SH over the other arms does not hang on one environment: it holds with each environment left "
+    "out.",
     **QUESTION,
 )
 def r2():
@@ -97,8 +96,8 @@ def r3():
     "A few transitions are enough to identify the context: on DI the return of DMA*-SH at evaluation is reached with "
     "a quarter of the K warm-up transitions.",
     cost="a minute of one core; networks of 20 seeds, of which 0 to 2 are committed",
-    note="The window goes on filling during the episode, so an agent that starts with few transitions has K "
-    "of them after K steps. What is judged is the return, not what the first code tells (notebook).",
+    note="The window goes on filling during the episode, so an agent that starts with few transitions has K of them "
+    "after K steps. What is judged is the return, not what the first code tells (notebook).",
     **QUESTION,
 )
 def r4():
@@ -143,12 +142,7 @@ def r6():
         yield seeds("DI", SELF, arm).better()
 
 
-def r7():
-    yield computed(efficiency)
-
-
-r7.__doc__ = COST_RULE
-r7 = claim(
+@claim(
     "R7",
     "The hypernetwork costs what A.7 says.",
     where="public reviews",
@@ -156,7 +150,12 @@ r7 = claim(
     published=published_ids("A7-1..6"),
     checked_by=("dmash_core/bench.py", "benchmarks/"),
     cost="dmash bench, about 5 minutes on a quiet machine",
-)(r7)
+)
+def r7():
+    """As for A.7.
+
+    As for A.7."""
+    yield computed(efficiency)
 
 
 @claim(
@@ -164,8 +163,8 @@ r7 = claim(
     "On DI DMA*-SH keeps its order over Concat under changes that no context describes: friction, delay, noise at "
     "evaluation.",
     cost="minutes of one core; networks of 10 seeds, of which few are committed",
-    note="The strengths are the middle ones of the notebook and were chosen when one seed of an earlier agent had been "
-    "seen.",
+    note="The strengths are the middle ones of the notebook and were chosen when one seed of an earlier agent had "
+    "been seen.",
     **QUESTION,
 )
 def r8():

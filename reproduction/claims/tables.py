@@ -82,8 +82,8 @@ def t6():
     "T7",
     "AER per environment and arm, held-out contexts within the training range: DMA*-SH has 71 on DI-Friction.",
     where="Table 7",
-    note="Only five values of Table 7 are among the published values at hand, all of DMA*-SH. That "
-    "of DI-Friction is the one that CPUs can decide.",
+    note="Only five values of Table 7 are among the published values at hand, all of DMA*-SH. That of DI-Friction is "
+    "the one that CPUs can decide.",
     **TABLE,
 )
 def t7():
@@ -98,8 +98,8 @@ def t7():
 
 @claim(
     "T8",
-    "Normalised scores and AER per environment and arm, contexts outside the training range: DMA*-SH has 0.68 "
-    "over all environments.",
+    "Normalised scores and AER per environment and arm, contexts outside the training range: DMA*-SH has 0.68 over "
+    "all environments.",
     where="Table 8",
     note=ONE_NUMBER,
     **TABLE,
@@ -114,13 +114,12 @@ def t8():
 
 @claim(
     "T9",
-    "DMA*-SH gains over DR and over Concat, over all environments and outside the training range. The published sizes, "
-    "58.1 % and 11.5 %, are shown and not judged.",
+    "DMA*-SH gains over DR and over Concat, over all environments and outside the training range. The published "
+    "sizes, 58.1 % and 11.5 %, are shown and not judged.",
     where="Table 9 and abstract",
     headline=True,
     note="The abstract's two gains are those of Table 9 (headline-1 is T9-10, headline-2 is T9-11). What is shown "
-    "beside a "
-    "published gain is the difference of the two scores that it is the ratio of.",
+    "beside a published gain is the difference of the two scores that it is the ratio of.",
     **TABLE,
 )
 def t9():

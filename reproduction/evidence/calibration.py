@@ -47,7 +47,8 @@ class Truth:
     runs of first and second arms. between: standard deviation of a difference between environments. fails: arms that
     fail at times, "all" or "first"; rate: how often. pattern: differences by environment, beside random ones. skewed:
     one environment in ten loses what the others gain. balanced: the failing arm is better by as much as its failures
-    cost, so that the means are equal."""
+    cost, so that the means are equal.
+    """
 
     name: str
     effect: str = "claimed"

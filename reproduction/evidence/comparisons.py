@@ -59,7 +59,8 @@ class Finding:
     published: as text, and its id in published.csv; paper: the same as a number in our unit. value, low, high: ours
     with the interval that decides, None where there is none; last: the value by the last evaluation alone. seeds: of
     the cell that has fewest. steps: {environment: steps}. points: {arm or environment: single values}. failed: {arm:
-    failed runs of how many}. scope: what the verdict generalises to."""
+    failed runs of how many}. scope: what the verdict generalises to.
+    """
 
     what: str
     verdict: str
