@@ -407,7 +407,7 @@ def _claims(argv: list[str]) -> None:
         rows = ledger()
         mine, shared = rows.get(claim.id, []), rows.get(RULES, [])
         return as_data(claim, verdict) | {
-            "wordings": mine, "shared_rules": shared, "order": order(mine, shared, verdict.trained)
+            "wordings": mine, "shared_rules": shared, "order": order(mine, shared, verdict)
         }  # fmt: skip
 
     def claims(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -244,8 +245,11 @@ def test_the_fall_with_the_distance_by_hand():
     run = make(noise=0.0, level=80)
     run.meta["contexts"]["eval-out"] = [[0.4, -1.0], [0.1, 1.0]]  # 0.1 and 0.4 widths outside
     run.frame.loc[(run.frame["split"] == "eval-out") & (run.frame["context"] == 1), "value"] = 20.0
-    value, last = of(run).values("DI", "dr", Measure(metric="fall", split="eval-out"), STEPS)[0]
+    fall = Measure(metric="fall", split="eval-out")
+    value, last = of(run).values("DI", "dr", fall, STEPS)[0]
     assert value == last == pytest.approx(0.6 / 0.3)
+    run.meta["contexts"]["eval-out"] = [[0.4, -1.0], [0.4, 1.0]]  # equally far
+    assert of(run).values("DI", "dr", fall, STEPS) == {}
 
 
 def test_a_network_is_evaluated_by_the_protocol(tmp_path):
@@ -537,7 +541,7 @@ def test_values_of_a_group_are_judged_over_all_its_environments_or_not_at_all():
     assert "over DI alone" in alone.unit
     one, three = study(SUITE, 1), study(SUITE, 3)
     assert find(score, *three).verdict == "reproduced" and find(score, *three).low is not None
-    assert find(score, *one).reason == "3 seeds needed, 1 are there" and find(score, *one).value is not None
+    assert find(score, *one).reason == "3 seeds needed, 1 is there" and find(score, *one).value is not None
     t9 = get_claim("T9")
     assert t9.parts == 2 and [plan.arms[1] for plan in t9.comparisons if plan.judged] == ["dr", "concat"]
     found = check(t9, of(*one))  # one seed decides the sign, and shows the size
@@ -897,11 +901,37 @@ def test_a_changed_rule_is_recorded_and_shown(tmp_path, monkeypatch):
     newest, oldest = wordings.said(rows)
     assert newest.startswith("2 of 2: ") and newest.endswith(f"commit {rows[1]['commit']}: it asked for too little")
     assert oldest.endswith(": first")
-    mine, shared = [{"date": "2026-12-01T00:00:00Z"}], [{"date": "2026-11-28T00:00:00Z"}]
-    assert wordings.order(mine, shared, "2026-12-02T00:00:00+00:00").endswith("2026-12-02, after the wording")
-    assert "before the wording of 2026-12-01" in wordings.order(mine, shared, "2026-11-30T00:00:00+00:00")
-    assert "before the wording of 2026-12-01" in wordings.order(shared, mine, "2026-11-30T00:00:00+00:00")
-    assert wordings.order(mine, shared, "") == "no raw run has been compared under it yet"
+
+
+def test_the_page_shows_that_the_rule_came_first(tmp_path):
+    """By the commits of wording and run; for runs that are not committed, by when they were finished."""
+    verdict = check(fake_claim(BETTER), of(make()))
+    late, early = [{"date": "2026-12-02T12:00:00Z"}], [{"date": "2026-12-01T12:00:00Z"}]
+
+    def said(mine, shared, trained="2026-12-02T02:00:00+02:00", used="runs/DI/dr/seed-0.parquet"):
+        wordings._committed.cache_clear()
+        found = dataclasses.replace(verdict, trained=trained, used=(str(tmp_path / used),) if used else ())
+        return wordings.order(mine, shared, found, tmp_path)
+
+    assert said(late, early, trained="") == "no raw run has been compared under it yet"
+    assert said(early, early) == (
+        "the first of its raw runs was finished on 2026-12-02 00:00 and is not committed, after its last wording of "
+        "2026-12-01 12:00"
+    )
+    assert said(late, early).endswith("before its last wording of 2026-12-02 12:00")
+    assert said(early, late).endswith("before its last wording of 2026-12-02 12:00")  # the shared rules count too
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    path = tmp_path / "runs" / "DI" / "dr" / "seed-0.parquet"
+    path.parent.mkdir(parents=True)
+    subprocess.run([*git, "init", "-q"], check=True)
+    for day, text in (("01", "of another agent"), ("03", "compared")):
+        path.write_text(text)
+        subprocess.run([*git, "add", "."], check=True)
+        dates = {"GIT_COMMITTER_DATE": f"2026-12-{day}T01:00:00Z", "PATH": os.environ["PATH"]}
+        subprocess.run([*git, "commit", "-qm", text], check=True, env=dates)
+    assert said(late, early).endswith("committed on 2026-12-03 01:00, after its last wording of 2026-12-02 12:00")
+    later = [{"date": "2026-12-04T00:00:00Z"}]
+    assert said(later, early).endswith("committed on 2026-12-03 01:00, before its last wording of 2026-12-04 00:00")
 
 
 # ---------------------------------------------------------------- calibration

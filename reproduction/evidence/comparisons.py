@@ -333,7 +333,8 @@ class Comparison:
             looks = range(looks[0], MOST_SHOWN + 1)
         have = {look: min(len(set(cell) & set(range(look))) for cell in cells.values()) for look in (*looks, wanted)}
         look = max((look for look in looks if have[look] == look), default=None)
-        needs = f"{wanted} seed{'s' * (wanted > 1)} needed, {have[wanted]} are there"
+        there = "1 is" if have[wanted] == 1 else f"{have[wanted]} are"
+        needs = f"{wanted} seed{'s' * (wanted > 1)} needed, {there} there"
         if not envs:
             said = "; ".join([needs, f"no run of full length of {lacking}", *aside])
             return Finding(verdict=VERDICTS[NOT_CHECKED] if self.judged else "shown", reason=said, **common)

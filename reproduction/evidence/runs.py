@@ -214,6 +214,8 @@ class Evidence:
         if grid.empty:
             return None
         distance = distance_outside(spec.dimensions, run.meta["contexts"]["eval-out"])[grid.columns.to_numpy(int)]
+        if np.ptp(distance) == 0:  # no slope
+            return None
         scaled = statistics.normalise(grid.iloc[-LAST:], spec.score_low, spec.score_high)
         mean, last = (-np.polyfit(distance, y, 1)[0] for y in (scaled.mean(axis=0), scaled[-1]))
         return float(mean), float(last)

@@ -25,7 +25,7 @@ def _line(name: str, text: str) -> str:
 
 def _row(one: Finding) -> str:
     published = f"published {one.published}" if one.published else ""
-    parts = [one.what, published, one.measured, one.reason, f"single runs: {one.single}" if one.single else ""]
+    parts = [one.what, published, one.measured, one.reason, f"values: {one.single}" if one.single else ""]
     return _line(f"  {one.verdict}", "; ".join(filter(None, parts)))
 
 
@@ -50,7 +50,7 @@ def describe(claim: Claim, verdict: Verdict) -> str:
         _line("note", claim.note),
         *(_line("worded" if not i else "", text) for i, text in enumerate(said(mine))),
         _line("shared rules", said(shared)[0] if shared else ""),
-        _line("order", order(mine, shared, verdict.trained) if claim.comparisons else ""),
+        _line("order", order(mine, shared, verdict) if claim.comparisons else ""),
         _line("runs", f"{len(verdict.used)} raw runs used" if claim.comparisons else ""),
         *(_line("left out", text) for text in _left_out(verdict)),
         *(_line("missing", text) for text in verdict.missing),

@@ -13,12 +13,13 @@ import inspect
 import subprocess
 import textwrap
 import time
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from dmash_core.errors import UserError
 from reproduction.evidence import comparisons, rules, runs
-from reproduction.evidence.claim import CLAIMS
+from reproduction.evidence.claim import CLAIMS, Verdict
 
 LEDGER = Path(__file__).parents[1] / "claims" / "wordings.csv"
 RULES = "rules"
@@ -99,11 +100,32 @@ def said(rows: list[dict]) -> list[str]:
     return lines
 
 
-def order(rows: list[dict], shared: list[dict], trained: str) -> str:
-    """Whether the wording and the shared rules were there before the first raw run that they judge was finished."""
-    if not trained:
+@cache
+def _committed(root: Path) -> dict[str, str]:
+    """{raw run, relative to `root`: when it was last committed}, as git has it."""
+    command = ["git", "-C", str(root), "log", "--format=@%cI", "--name-only", "--", "runs"]
+    done, found, date = subprocess.run(command, capture_output=True, text=True), {}, ""
+    for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        date = line[1:] if line.startswith("@") else date
+        if line and not line.startswith("@"):
+            found.setdefault(line, date)  # the newest commit comes first
+    return found
+
+
+def _utc(date: str) -> str:
+    """An ISO date for reading and comparing: 2026-11-28 14:52 (UTC)."""
+    return datetime.fromisoformat(date).astimezone(UTC).strftime("%Y-%m-%d %H:%M") if date else ""
+
+
+def order(mine: list[dict], shared: list[dict], verdict: Verdict, root: Path = comparisons.ROOT) -> str:
+    """Whether the wording of a claim and the shared rules were there before its first raw run was compared: before it
+    was committed, or, for runs that are not, before it was finished."""
+    if not verdict.trained:
         return "no raw run has been compared under it yet"
-    worded = max(rows[-1]["date"], shared[-1]["date"]) if rows and shared else ""
-    earlier = worded and worded[:19] <= trained[:19]
-    first = f"the first of its raw runs was finished on {trained[:10]}"
-    return f"{first}, after the wording" if earlier else f"{first}, before the wording of {worded[:10] or 'no date'}"
+    worded = max((_utc(rows[-1]["date"]) for rows in (mine, shared) if rows), default="")
+    known = _committed(root)
+    dates = [known.get(str(Path(path).resolve()).removeprefix(f"{root}/"), "") for path in verdict.used]
+    first, trained = min(map(_utc, filter(None, dates)), default=""), _utc(verdict.trained)
+    when = "after" if worded and worded <= (first or trained) else "before"
+    said = f"and committed on {first}" if first else "and is not committed"
+    return f"the first of its raw runs was finished on {trained} {said}, {when} its last wording of {worded or 'no date'}"
