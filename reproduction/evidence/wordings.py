@@ -127,5 +127,5 @@ def order(mine: list[dict], shared: list[dict], verdict: Verdict, root: Path = c
     dates = [known.get(str(Path(path).resolve()).removeprefix(f"{root}/"), "") for path in verdict.used]
     first, trained = min(map(_utc, filter(None, dates)), default=""), _utc(verdict.trained)
     when = "after" if worded and worded <= (first or trained) else "before"
-    said = f"and committed on {first}" if first else "and is not committed"
-    return f"the first of its raw runs was finished on {trained} {said}, {when} its last wording of {worded or 'no date'}"
+    said = f"finished on {trained} and {f'committed on {first}' if first else 'is not committed'}"
+    return f"the first of its raw runs was {said}, {when} its last wording of {worded or 'no date'}"
