@@ -15,7 +15,7 @@ export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults maps claim claims report test-gpu lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults maps claim claims calibrate report test-gpu lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -85,6 +85,9 @@ claim: setup ## check one claim of the paper: ID=T9 (seconds to 2 min, 1 GB); TR
 
 claims: setup ## the verdict on every claim, into build/claims.json (5 min, 1 GB; proofs need coqc)
 	$(DMASH) claims --runs $(RUNS) --out build/claims.json
+
+calibrate: setup ## how often the rules of the claims are wrong, by simulation, into docs/calibration.* (2 min, 1 GB)
+	$(DMASH) claims --calibrate
 
 report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (10 min, 2 GB)
 	$(DMASH) notebooks --profile recorded --runs $(RUNS)

@@ -406,21 +406,18 @@ def _runs(argv: list[str]) -> None:
 
 
 def _claims(argv: list[str]) -> None:
-    from dmash_core.claims import (
-        NOT_CHECKED,
-        ROOT,
-        check,
-        check_all,
-        describe,
-        findings_tables,
-        get_claim,
-        load_claims,
-        missing_cells,
-        readme_table,
-        with_table,
-    )
-    from dmash_core.rules import Evidence
     from dmash_core.sweep import Sweep
+    from reproduction.claims import CLAIMS, get_claim
+    from reproduction.evidence import NOT_CHECKED, ROOT, VERDICTS, Evidence, check, missing_cells, run_tests
+    from reproduction.evidence.claim import as_data, write_json
+    from reproduction.evidence.wordings import RULES, ledger, order, record
+
+    def data(claim, verdict) -> dict:
+        rows = ledger()
+        mine, shared = rows.get(claim.id, []), rows.get(RULES, [])
+        return as_data(claim, verdict) | {
+            "wordings": mine, "shared_rules": shared, "order": order(mine, shared, verdict)
+        }  # fmt: skip
 
     def claims(
         id: str | None = None,
@@ -429,6 +426,9 @@ def _claims(argv: list[str]) -> None:
         train: bool = False,
         jobs: int = 1,
         readme: bool = False,
+        json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+        calibrate: bool = False,
+        record_: Annotated[str | None, tyro.conf.arg(name="record")] = None,
     ):
         """Check one claim of the paper, or all of them, from proofs, tests and the raw runs that are there.
 
@@ -442,18 +442,46 @@ def _claims(argv: list[str]) -> None:
             train: first train the runs that the claim needs and that are missing, with everything that costs.
             jobs: runs trained at a time.
             readme: write the table of headline claims into README.md, and that of comparisons into FINDINGS.md.
+            json_: print everything that is known as JSON, and nothing else.
+            calibrate: check no claim, but simulate how often the rules are wrong, into docs/calibration.csv and .md
+                (two minutes); exit status 1 if a row is above its bound.
+            record_: check no claim, but write the wordings that have changed into reproduction/claims/wordings.csv,
+                with this reason.
         """
+        if calibrate:
+            from reproduction.evidence.calibration import BOUND
+            from reproduction.evidence.calibration import calibrate as simulate
+            from reproduction.evidence.show import write_calibration
+
+            table = simulate()
+            write_calibration(table)
+            bounded = table[~table["limit"]]
+            print(f"{len(bounded)} rows, at most {bounded['false'].max():.1%} of studies wrong; docs/calibration.md")
+            if (bounded["false"] > BOUND).any():
+                sys.exit(1)
+            return
+        if record_ is not None:
+            print(f"worded anew: {', '.join(record(record_)) or 'nothing'}")
+            return
         if id is None:
             if train:
                 raise UserError("--train belongs to a claim: name it with --id (dmash sweep trains the whole grid)")
-            known, verdicts = load_claims(), check_all(runs, out)
-            for verdict in verdicts:
+            evidence = Evidence(runs)
+            run_tests(plan for claim in CLAIMS.values() for plan in claim.plans)
+            verdicts = [check(claim, evidence) for claim in CLAIMS.values()]
+            rows = [data(CLAIMS[verdict.id], verdict) for verdict in verdicts]
+            write_json(rows, out)
+            if json_:
+                print(json.dumps({"claims": rows}, indent=1))
+            for verdict in () if json_ else verdicts:
                 head = verdict.headline
                 published = f"published {head.published}; " if head.published else ""
                 print(f"{verdict.id:5} {verdict.verdict:12} {published}measured {head.measured or 'no number'}")
             if readme:
-                written = {"README.md": readme_table(verdicts, known)}
-                written["FINDINGS.md"] = findings_tables(verdicts, known, Evidence(runs))
+                from reproduction.evidence.show import findings_tables, readme_table, with_table
+
+                written = {"README.md": readme_table(verdicts, CLAIMS)}
+                written["FINDINGS.md"] = findings_tables(verdicts, CLAIMS, evidence)
                 for name, table in written.items():
                     (ROOT / name).write_text(with_table((ROOT / name).read_text(), table))
             return
@@ -462,8 +490,13 @@ def _claims(argv: list[str]) -> None:
             Sweep(cells, runs, jobs).run()
             evidence = Evidence(runs)
         verdict = check(claim, evidence)
-        print(describe(claim, verdict))
-        if verdict.verdict == NOT_CHECKED:
+        if json_:
+            print(json.dumps(data(claim, verdict), indent=1))
+        else:
+            from reproduction.evidence.show import describe
+
+            print(describe(claim, verdict))
+        if verdict.verdict == VERDICTS[NOT_CHECKED]:
             sys.exit(3)
 
     tyro.cli(claims, prog="dmash claims", args=argv)

@@ -68,6 +68,7 @@ ARMS = {
     "da-inferred": ArmStyle("DA with an inferred code", "#CC79A7", _DASHDOT, "s"),
     "dma-star-causal": ArmStyle("DMA*, window before target", "#0072B2", _DOT, "<"),
     "dma-star-sh-causal": ArmStyle("DMA*-SH, window before target", "#D55E00", _DASH, "o"),
+    "dma-star-sh-whole": ArmStyle("DMA*-SH, whole hypernetwork", "#D55E00", _DASHDOT, "o"),
     "dma-star-sh-only-dynamics": ArmStyle("DMA*-SH, dynamics only", "#0072B2", _DOT, "v"),
     "dma-star-sh-only-actor": ArmStyle("DMA*-SH, actor only", "#009E73", _DOT, "v"),
     "dma-star-sh-only-critic": ArmStyle("DMA*-SH, critics only", "#CC79A7", _DOT, "v"),
@@ -620,14 +621,15 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
 
 @styled
 def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
-    """What a claim compares: ours (dot, 95 % interval) and the published value (open diamond), a line per comparison.
+    """What a claim compares: ours (dot, with the interval that decides) and the published value (open diamond), a line
+    per comparison.
 
     `findings` are those of build/claims.json; those that measured nothing are left to the table. A panel for each unit
     and power of ten.
     """
-    columns = ["what", "verdict", "published", "published_id", "value", "low", "high", "unit", "seeds"]
+    columns = ["what", "verdict", "published", "published_id", "paper", "value", "low", "high", "unit", "seeds"]
     table = pd.DataFrame([{key: one[key] for key in columns} for one in findings if one["value"] is not None])
-    paper = pd.to_numeric(table["published"].str.removesuffix("%"), errors="coerce")  # NaN for a range, or words
+    paper = table["paper"].astype(float)  # NaN for a range, or without one
     size = np.log10(np.maximum(table["value"].abs(), paper.abs().fillna(0)).clip(lower=100)).astype(int)
     parts = [part for _, part in table.assign(paper=paper).groupby([table["unit"], size], sort=False)]
     heights = [0.5 + 0.19 * len(part) for part in parts]
@@ -636,7 +638,7 @@ def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
     for part, ax in zip(parts, axes, strict=True):
         y = np.arange(len(part))
         ax.hlines(y, part["low"].astype(float), part["high"].astype(float), color="#0072B2")
-        ax.plot(part["value"], y, "o", color="#0072B2", label="ours, 95 % interval")
+        ax.plot(part["value"], y, "o", color="#0072B2", label="ours, with its interval")
         ax.plot(part["paper"], y, "D", color="#D55E00", fillstyle="none", markersize=6, label="published")
         ax.set_yticks(y, part["what"] + " (" + part["verdict"] + ")", fontsize=6)
         ax.set(ylim=(len(part) - 0.5, -0.5), xlabel=part["unit"].iloc[0])

@@ -19,11 +19,12 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 from dmash_core.errors import UserError
 from dmash_core.figures import finding_figure, save
-from dmash_core.rules import Finding
+from reproduction.evidence.comparisons import Finding
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = Path(__file__).with_name("site")  # templates, style and script
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?", "not checked": "–"}
+SHOWN = "·"  # beside a comparison that is not judged
 DOCUMENTS = ("proofs/README.md", "runs/README.md", "docs/*.md", "CHANGELOG.md")
 _SETTINGS = {
     "extensions": ["myst_nb", "dmash_core.report"],
@@ -67,7 +68,7 @@ def _md(text: str) -> str:
 
 
 def _badge(verdict: str) -> str:
-    return f'<span class="verdict {verdict.replace(" ", "-")}">{MARKS[verdict]} {verdict}</span>'
+    return f'<span class="verdict {verdict.replace(" ", "-")}">{MARKS.get(verdict, SHOWN)} {verdict}</span>'
 
 
 _TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(SITE), undefined=jinja2.StrictUndefined)
@@ -140,7 +141,7 @@ def _sources(source: Path, claims: list[dict], executed: Path) -> None:
         (source / path).write_text(_linked((ROOT / path).read_text(), path.parent, pages, source))
     for claim in claims:
         for one in (claim["result"]["headline"], *claim["result"]["findings"]):
-            one["measured"] = Finding(**one).measured
+            one |= {name: getattr(Finding(**one), name) for name in ("measured", "single")}
         text = _TEMPLATES.get_template("claim.md").render(
             claim=claim, pages=pages, pictures=_pictures(claim, executed / "figures", source / "pictures")
         )

@@ -113,23 +113,6 @@ def relative_gain(x: ArrayLike, y: ArrayLike, reps: int = 2_000) -> tuple[float,
     return _pair(gain, x, y, reps)
 
 
-def difference_interval(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
-    """Mean of X minus mean of Y, averaged over tasks, with its 95 % interval by Welch's t; `x` and `y` as in
-    `probability_of_improvement`. For few seeds, where a bootstrap is too narrow; one run on a side has no interval."""
-    x, y = _matrices(x, y)
-    difference = float((x.mean(axis=0) - y.mean(axis=0)).mean())
-    if min(len(x), len(y)) < 2:
-        return difference, np.nan, np.nan
-    # Welch and Satterthwaite over all arms x tasks: squared standard errors, each with its n - 1 degrees of freedom
-    errors = [a.var(axis=0, ddof=1) / len(a) / x.shape[1] ** 2 for a in (x, y)]
-    total = sum(e.sum() for e in errors)
-    if total == 0:
-        return difference, difference, difference
-    freedom = total**2 / sum((e**2).sum() / (len(a) - 1) for e, a in zip(errors, (x, y), strict=True))
-    half = float(np.sqrt(total) * stats.t.ppf(0.975, freedom))
-    return difference, difference - half, difference + half
-
-
 def episode_interval(mean: ArrayLike, sd: ArrayLike, episodes: int) -> tuple[float, float, float]:
     """Mean over contexts of one agent's returns, with its 95 % interval over new episodes: (mean, low, high).
 

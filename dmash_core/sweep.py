@@ -111,7 +111,10 @@ def _check_block(block, where: str) -> None:
 
 
 def load_profile(name: str, path: Path = GRID) -> list[Cell]:
-    """The cells of a profile in their order; a cell that is named twice has its first place and the most steps."""
+    """The cells of a profile in their order; a cell that is named twice has its first place and the most steps.
+
+    A profile that is the word "claims" instead of a list holds what the claims need.
+    """
     import yaml
 
     from dmash_core.benchmark.suite import get_spec
@@ -124,6 +127,10 @@ def load_profile(name: str, path: Path = GRID) -> list[Cell]:
         raise UserError(f"the grid {path} is not a mapping of profile names to lists of blocks")
     if name not in profiles:
         raise unknown("profile", name, profiles)
+    if profiles[name] == "claims":
+        from reproduction.claims import training_cells
+
+        return training_cells()
     cells: dict[tuple, Cell] = {}
     for block in profiles[name] or ():
         _check_block(block, f"profile {name} of {path}")

@@ -2,303 +2,719 @@
 
 import dataclasses
 import json
+import os
+import re
 import shutil
+import subprocess
+import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
+from rliable import metrics
+from scipy import stats
 from test_cli import call
-from test_runs import make
 
-from dmash_core import claims, figures, regret, rules, runs
+from dmash_core import figures, regret, runs
 from dmash_core.benchmark.contexts import distance_outside
-from dmash_core.benchmark.suite import get_spec
-from dmash_core.claims import CONTRADICTED, NOT_CHECKED, REPRODUCED, UNDECIDED, Claim, Evidence, Finding, Needs
+from dmash_core.benchmark.suite import SUITE, get_spec
+from dmash_core.errors import UserError
 from dmash_core.methods import get_method, replace
+from dmash_core.runs import Run
 from dmash_core.sweep import load_profile
-from dmash_core.training import TrainSettings
+from dmash_core.training import Trainer, TrainSettings
+from reproduction.claims import CLAIMS, get_claim, theory
+from reproduction.evidence import (
+    CONTRADICTED,
+    GROUPS,
+    NOT_CHECKED,
+    REPRODUCED,
+    ROOT,
+    UNDECIDED,
+    Comparison,
+    Evidence,
+    Finding,
+    calibration,
+    cells,
+    check,
+    checks,
+    claim,
+    combine,
+    computed,
+    decide,
+    group,
+    missing_cells,
+    proof,
+    published,
+    published_values,
+    rules,
+    seeds,
+    show,
+    twin,
+    unjudged,
+    welch,
+    wordings,
+)  # fmt: skip
+from reproduction.evidence.claim import conclude
+from reproduction.evidence.comparisons import target
+from reproduction.evidence.rules import Estimate, interquartile, one_sample
+from reproduction.evidence.runs import Measure, rolled_out
 
-STEPS, EVERY = 100_000, 50_000
+STEPS, EVERY = 100_000, 5_000
+WORDS = rules.VERDICTS
 
 
-def put(root, arm="dr", seed=0, level=50.0, steps=STEPS, env="DI", change=None, noise=1.0, diverged=False):
-    """A synthetic run of an arm of the code: its returns lie around `level` + seed, by `noise`; returns its path."""
+def make(arm="dr", seed=0, level=50.0, env="DI", steps=STEPS, noise=1.0, change=None, diverged=False, rows=(),
+         version=2, rollouts=2):  # fmt: skip
+    """A raw run of two contexts a set and a few rollouts, whose returns lie around `level` (a number or a function of
+    the step) by `noise`; `rows` are (step, metric, split, value) beside them."""
     slug, *options = arm.split("+")
     options = {k: float(v) for k, _, v in (o.partition("=") for o in options)}
-    frame, meta = make(env=env, arm=arm, seed=seed, steps=steps, every=EVERY)
+    rng = np.random.default_rng([seed, zlib.crc32(f"{env} {arm}".encode())])
+    found = [
+        {"step": step, "metric": "return", "split": split, "context": c, "rollout": r,
+         "value": (level(step) if callable(level) else level) + noise * rng.standard_normal()}
+        for step in range(0, steps + 1, EVERY) for split in runs.SPLITS for c in range(2) for r in range(rollouts)
+    ]  # fmt: skip
+    none = {"context": None, "rollout": None}
+    found += [{"step": s, "metric": m, "split": split, **none, "value": v} for s, m, split, v in rows]
+    frame = pd.DataFrame(found).astype({"context": "Int16", "rollout": "Int16"})
     config = TrainSettings(env, slug, replace(get_method(slug), **options)).config()
-    meta["config"] = config | {"eval_every": EVERY, "eval_rollouts": 3} | (change or {})
+    meta = {
+        "env": env, "arm": arm, "seed": seed, "steps": steps, "schema_version": version,
+        "config": config | (change or {}),
+        "contexts": {split: [[0.1 + i, -1.0] for i in range(2)] for split in runs.SPLITS}, "env_steps": steps,
+        "started": "2026-12-01T00:00:00+00:00", "finished": "2026-12-02T00:00:00+00:00", "wall_time_s": 1.5,
+        "machine": {}, "versions": {}, "git_commit": None, "git_dirty": None,
+    }  # fmt: skip
     if diverged:
         meta["diverged"] = {"step": steps + 1, "reason": "the critic's loss is not finite"}
-    returns = frame["metric"] == "return"
-    frame.loc[returns, "value"] = level + seed + noise * np.random.default_rng(seed).standard_normal(returns.sum())
-    path = runs.run_path(root, env, arm, seed)
-    runs.write_run(path, frame, meta)
-    return path
+    return Run(runs.run_path("runs", env, arm, seed), meta, frame)
 
 
-@pytest.fixture(autouse=True)
-def _evaluations_of_these_runs(monkeypatch):
-    """The synthetic runs are evaluated less often than the benchmark's; that is no departure here."""
-    inner = runs.first_difference
-    keys = ("eval_every", "eval_rollouts")
-
-    def difference(found, wanted):
-        return inner({k: v for k, v in found.items() if k not in keys}, wanted)
-
-    monkeypatch.setattr(rules, "first_difference", difference)
+def of(*found, **more):
+    return Evidence("runs", found, **more)
 
 
-def claim(*checks, arms=("dr", "concat"), envs=("DI",), seeds=5, steps=None, **kwargs):
-    words = dict.fromkeys(("statement", "where", "rule", "reason"), "x") | {"kind": "table"}
-    return Claim("X", checks=checks, needs=Needs(envs, arms, seeds, steps), **words | kwargs)
+def many(n, arm="dr", level=50.0, spread=0.0, **more):
+    """`n` runs of an arm; their levels lie evenly between level - spread and level + spread."""
+    levels = np.linspace(level - spread, level + spread, n)
+    return [make(arm, seed, float(at), noise=0.01, **more) for seed, at in enumerate(levels)]
 
 
-ORDER = {"kind": "order", "envs": ["DI"], "higher": "concat", "lower": ["dr"], "statistic": "difference"}
+def find(plan, *found, parts=1):
+    return plan.find(of(*found), parts)
 
 
-def verdict(root, *checks, **kwargs):
-    return claims.check(claim(*checks, **kwargs), Evidence(root))
+BETTER = seeds("DI", "concat", "dr").better()
 
 
-# ---------------------------------------------------------------- claims.yaml
+# ---------------------------------------------------------------- the rules
 
 
-def test_every_claim_and_every_published_value_has_a_row():
-    known = claims.load_claims()
-    wanted = "A.1 A.2 A.3 A.5 A.6 A.7 A.8 A.15 A.17 A.18 T1 T2 T6 T7 T8 T9 F2 F3 F4 tSNE S6.5 G1 G2 G3 L1".split()
-    assert set(known) == {*wanted, *(f"F{i}" for i in range(10, 19)), *(f"R{i}" for i in range(1, 9))}
-    assert {id_ for c in known.values() for id_ in c.published} == set(rules.published_values())
-    for c in known.values():
-        words = [[one.get("higher"), *one.get("lower", ()), *one.get("arms", ())] for one in c.checks]
-        asked = {arm for arms in words for arm in arms if arm}
-        assert asked <= set(c.needs.arms), c.id
-        for one in c.checks:
-            for name in one.get("theorems", ()):
-                assert any(f"Theorem {name}" in file.read_text() for file in (rules.ROOT / "proofs").glob("*.v")), name
-            for node in rules._nodes(one) if one["kind"] == "test" else ():
-                file, name = node.split("::")
-                assert f"\ndef {name}(" in (rules.ROOT / file).read_text(), node
-        for row in map(rules.published_values().get, c.published):
-            if c.needs.arms:
-                assert {rules.SLUGS[name] for name in row["arm"].split(" vs ")} <= set(c.needs.arms), row["id"]
-                assert set(rules.GROUPS.get(row["env"], [row["env"]])) <= set(c.needs.envs), row["id"]
+def test_estimates_by_seeds_are_scipys():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(2, 1, 10), rng.normal(0, 3, 12)
+    theirs = stats.ttest_ind(x, y, equal_var=False).confidence_interval(0.97)
+    assert welch(x, y).interval(0.97) == pytest.approx(tuple(theirs))
+    assert one_sample(x).interval(0.9) == pytest.approx(tuple(stats.ttest_1samp(x, 0).confidence_interval(0.9)))
+    stacked = welch(np.stack([x, x + 1]), np.stack([y[:10], y[2:]]))  # leading axes are studies
+    assert stacked.value == pytest.approx([x.mean() - y[:10].mean(), x.mean() + 1 - y[2:].mean()])
+    alike = welch([1.0] * 10, [0.0] * 10)
+    assert alike.interval(0.97) == (1, 1)
+    assert np.isnan(welch([1.0], [0.0, 1.0]).interval(0.97)).all()
 
 
-def test_the_profile_paper_has_what_every_claim_needs():
-    trained = {cell.key: cell.steps for cell in load_profile("paper")}
-    for c in claims.load_claims().values():
-        wanted, absent = claims.cells(c)
-        assert not absent and not [cell for cell in wanted if trained.get(cell.key, 0) < cell.steps], c.id
+def test_interquartile_mean_by_hand():
+    """0 to 7: the middle four have the mean 3.5; winsorised to 2, 2, 2, 3, 4, 5, 5, 5 they have a variance of 2."""
+    found = interquartile(np.arange(8.0)[None])
+    assert (found.value, found.error, found.freedom) == (3.5, 1.0, 3)  # sqrt(8 * 2 / 4^2), 4 - 1
+    x = np.random.default_rng(1).normal(size=(13, 3))
+    assert interquartile(x).value == pytest.approx(metrics.aggregate_iqm(x.T))
+    apart = interquartile(np.array([[0.0] * 5, [100.0] * 5]))  # environments are fixed: their distance is no error
+    assert apart.error == 0
+    failed = interquartile(np.array([[1.0] * 8 + [0.0] * 2]))  # trimmed away, and yet another study need not do so
+    assert failed.value == 1 and failed.error == pytest.approx(np.std([1] * 8 + [0] * 2, ddof=1) / np.sqrt(10))
 
 
-def test_groups_are_those_of_the_paper():
-    assert len(rules.GROUPS["All"]) == 13  # ODE-k, the fourteenth row of Table 1, is a family
-    assert set(rules.GROUPS["Overlap"]) == {"DI-Friction", "BallInCup", "Walker", "WalkerGym", "HopperGym"}
-    assert {*rules.GROUPS["Overlap"], *rules.GROUPS["Non-overlap"]} == set(claims.load_claims()["T2"].needs.envs)
+def test_an_interval_decides():
+    t = stats.t.ppf(0.985, 9), stats.t.ppf(0.95, 9), stats.t.ppf(1 - 0.015 / 4, 9)
 
+    def verdict(question, value, **more):
+        return int(decide(Estimate(np.float64(value), np.float64(0.01), np.float64(9)), question, **more))
 
-@pytest.mark.parametrize(
-    "change, said",
-    [
-        ({"kind": "tabel"}, "unknown kind 'tabel'; did you mean 'table'?"),
-        ({"published": ["T9-99"]}, "unknown published value 'T9-99'"),
-        ({"needs": {"arms": ["dma-start"]}}, "unknown arm 'dma-start'"),
-        ({"checks": [{"kind": "ordre"}]}, "unknown kind of check 'ordre'; did you mean 'order'?"),
-        ({"colour": "red"}, "unknown word 'colour'"),
-        ({"rule": None}, "rule"),
-    ],
-)
-def test_mistakes_in_the_file_are_named(tmp_path, change, said):
-    row = dict.fromkeys(("statement", "where", "rule", "reason"), "x")
-    row |= {"id": "X", "kind": "table", "published": ["T9-2..4"], "checks": [{"kind": "none", "what": "a", "why": "b"}]}
-    path = tmp_path / "claims.yaml"
-    path.write_text(json.dumps({"claims": [row]}))  # JSON is YAML
-    assert claims.load_claims(path)["X"].published == ("T9-2", "T9-3", "T9-4")
-    path.write_text(json.dumps({"claims": [{k: v for k, v in (row | change).items() if v is not None}]}))
-    with pytest.raises(claims.UserError, match="claim X") as error:
-        claims.load_claims(path)
-    assert said in str(error.value)
-    path.write_text(json.dumps({"claims": [row, row]}))
-    with pytest.raises(claims.UserError, match="two claims X"):
-        claims.load_claims(path)
-
-
-# ---------------------------------------------------------------- verdicts
-
-
-def finding(verdict_):
-    return Finding("f", verdict_, "because")
+    assert [verdict("better", s * 0.01 * t[0]) for s in (1.01, 0.99, -0.99, -1.01)] == [0, 2, 2, 1]
+    assert verdict("better", 0.01 * t[0] * 1.01, parts=4) == UNDECIDED  # four comparisons: a fourth of the error each
+    assert verdict("better", 0.01 * t[2] * 1.01, parts=4) == REPRODUCED
+    inside, outside = 0.05 - 0.01 * t[1], 0.05 + 0.01 * t[0]
+    for question in ("same", "agrees"):
+        assert [verdict(question, s * inside) for s in (0.99, 1.01, -0.99, -1.01)] == [0, 2, 0, 2]
+        assert [verdict(question, s * outside) for s in (0.99, 1.01, -0.99, -1.01)] == [2, 1, 2, 1]
+    assert [verdict("not worse", v) for v in (0.9, -0.99 * inside, -1.01 * inside, -1.01 * outside)] == [0, 0, 2, 1]
+    # what is the same is not shown at the first look, what differs is
+    assert verdict("same", 0.0, last=False) == verdict("not worse", 0.0, last=False) == UNDECIDED
+    assert verdict("same", 0.5, last=False) == CONTRADICTED and verdict("better", 0.5, last=False) == REPRODUCED
+    assert verdict("agrees", 0.83, region=(0.74, 0.84)) == UNDECIDED  # half the interval is 0.018
+    assert verdict("agrees", 0.79, region=(0.74, 0.84)) == REPRODUCED
+    assert verdict("agrees", 0.79, region=(0.74, 0.84), slack=0.05) == UNDECIDED  # rounding counts against us
+    with pytest.raises(TypeError, match="a question is one of"):
+        verdict("sane", 0.0)
 
 
 def test_findings_combine():
-    def of(*verdicts, several=False):
-        return claims.combine([finding(v) for v in verdicts], several)[0]
-
     r, c, u, n = REPRODUCED, CONTRADICTED, UNDECIDED, NOT_CHECKED
-    assert (of(r), of(c), of(u), of(n)) == (r, c, u, n)
-    assert of(r, r) == r and of(r, c, n) == c and of(r, u) == u and of(r, n) == u and of(u, n) == u and of(n, n) == n
-    # of 20 true values one or two outside of their intervals are chance (1 or more: 64 %, 3 or more: 8 %), four are not
-    assert [of(*[c] * k, *[r] * (20 - k), several=True) for k in (1, 3, 4)] == [r, r, c]
-    assert of(c, several=True) == c and of(c, r, several=True) == r
+    cases = {(r,): r, (r, r): r, (r, c): c, (c, n): c, (r, u): u, (r, n): u, (u, n): u, (n, n): n}
+    assert {codes: int(combine(codes)) for codes in cases} == cases
+    every = [*[r] * 14, *[c] * 2]  # R1: two of sixteen that rise are not excused
+    assert combine([every, [r] * 16]).tolist() == [c, r]
 
 
-def test_an_order_is_decided_by_its_interval(tmp_path):
-    for seed in range(3):
-        put(tmp_path, "dr", seed, level=20)
-        put(tmp_path, "concat", seed, level=60)
-        put(tmp_path, "da", seed, level=60)
-    up, down = verdict(tmp_path, ORDER), verdict(tmp_path, ORDER | {"higher": "dr", "lower": ["concat"]})
-    assert (up.verdict, down.verdict) == (REPRODUCED, CONTRADICTED)
-    assert up.headline.value == pytest.approx(0.4, abs=0.01) and up.headline.low > 0.35 and up.seeds == 3
-    assert up.steps == {"DI": STEPS} and len(up.used) == 6 and not up.left_out
-    tie = ORDER | {"higher": "da", "lower": ["concat"]}
-    assert verdict(tmp_path, tie, arms=("da", "concat")).verdict == UNDECIDED
-    assert verdict(tmp_path, tie | {"same": True}, arms=("da", "concat")).verdict == REPRODUCED
-    assert verdict(tmp_path, ORDER | {"same": True}).verdict == CONTRADICTED
+def test_two_looks_and_no_more():
+    assert [rules.look_at("seeds", n) for n in (0, 9, 10, 19, 20, 50)] == [None, None, 10, 10, 20, 20]
+    assert [rules.look_at("environments", n) for n in (0, 1, 2, 3, 10)] == [None, 1, 1, 3, 3]
 
 
-def test_margins(tmp_path):
-    for seed in range(3):
-        put(tmp_path, "dr", seed, level=50)
-        put(tmp_path, "concat", seed, level=43)
-    close, options = ORDER | {"same": True}, {"arms": ("dr", "concat")}
-    worse = ORDER | {"not_worse": True}  # Concat lies 0.07 below DR, with an interval of 0.03 to either side
-    assert verdict(tmp_path, worse | {"margin": 0.15}, **options).verdict == REPRODUCED
-    assert verdict(tmp_path, worse | {"margin": 0.07}, **options).verdict == UNDECIDED
-    assert verdict(tmp_path, worse | {"margin": 0.02}, **options).verdict == CONTRADICTED
-    better = worse | {"higher": "dr", "lower": ["concat"], "margin": 0.02}
-    assert verdict(tmp_path, better, **options).verdict == REPRODUCED  # one-sided
-    assert verdict(tmp_path, close | {"margin": 0.15}, **options).verdict == REPRODUCED
-    found = verdict(tmp_path, close | {"margin": 0.02}, **options)
-    assert found.verdict == CONTRADICTED and "outside of -0.02 to 0.02" in found.reason
+def test_seeds_that_would_decide():
+    """A difference of one standard error, 0.01: the interval has to shrink by t, so the seeds grow by its square."""
+    found = Estimate(np.float64(0.01), np.float64(0.01), np.float64(18))
+    needed = rules.seeds_needed(found, "better", 1, 10, (-0.05, 0.05))
+    assert needed == int(np.ceil(10 * stats.t.ppf(0.985, 18) ** 2))
+    needed = rules.seeds_needed(found, "same", 1, 10, (-0.05, 0.05))
+    assert needed == int(np.ceil(10 * (stats.t.ppf(0.95, 18) / 4) ** 2))
+    assert rules.seeds_needed(dataclasses.replace(found, value=np.float64(0.0)), "better", 1, 10, (-1, 1)) is None
 
 
-def test_a_run_that_diverged_keeps_its_last_return_and_is_not_trained_again(tmp_path):
-    for seed in range(3):
-        put(tmp_path, "concat", seed, level=60)
-        put(tmp_path, "dr", seed, level=20, steps=STEPS if seed else EVERY, diverged=not seed)
-    found = verdict(tmp_path, ORDER, seeds=3)
-    assert found.verdict == REPRODUCED and found.steps == {"DI": STEPS} and not found.missing
-    assert found.headline.value == pytest.approx(0.4, abs=0.01)
-    assert found.reason.endswith("; DR's seed 0 on DI diverged and counts with its last return")
-    assert verdict(tmp_path, ORDER | {"at": "mean"}, seeds=3).headline.value == pytest.approx(0.4, abs=0.01)
+# ---------------------------------------------------------------- what is read from a run
 
 
-def test_an_order_may_not_fail_by_chance_beside_published_values():
-    def of(*verdicts):
-        published = [dataclasses.replace(finding(v), published_id="P") for v in verdicts]
-        return claims.combine(published, True)[0], claims.combine([*published, finding(CONTRADICTED)], True)[0]
-
-    assert of(CONTRADICTED, *[REPRODUCED] * 19) == (REPRODUCED, CONTRADICTED)
-
-
-def test_a_published_gain_is_as_wide_as_its_rounding():
-    # Table 8, all environments: 0.68 of DMA*-SH and 0.43 of DR, of which 58.1 % is the ratio
-    gain = rules.published_values()["T9-10"]
-    least, most = rules._unrounded(gain)
-    assert (least, most) == (pytest.approx(100 * (0.675 / 0.435 - 1)), pytest.approx(100 * (0.685 / 0.425 - 1)))
-    for id_, row in rules.published_values().items():
-        if row["metric"] == "relative gain %":
-            least, most = rules._unrounded(row)
-            assert least < row["value"] < most, id_
+def test_the_score_is_the_mean_of_the_last_five_evaluations():
+    run = make(level=lambda step: step / 2000, noise=0.0)  # 0 to 50; the last five: 40, 42.5, 45, 47.5, 50
+    value, last = of(run).values("DI", "dr", Measure(), STEPS)[0]
+    assert (value, last) == (pytest.approx(0.45), pytest.approx(0.50))
+    assert of(run).values("DI", "dr", Measure(when="whole"), STEPS)[0][0] == pytest.approx(0.25)
+    value, last = of(run).values("DI", "dr", Measure(), 30_000)[0]  # a claim about the first 30,000 steps
+    assert (value, last) == (pytest.approx(0.10), pytest.approx(0.15))
+    assert of(run).values("DI", "dr", Measure(), 2 * STEPS) == {}
 
 
-def test_networks_under_changes(tmp_path, monkeypatch):
-    loss = {"dr": 0.05, "concat": 0.3}
-    for arm in loss:
-        for seed in range(3):
-            put(tmp_path, arm, seed).with_suffix(".safetensors").touch()
-
-    def evaluated(path, settings):
-        return 0.8 - loss[path.parent.name] * bool(settings.changes()) + 0.01 * int(path.stem[-1]), STEPS
-
-    monkeypatch.setattr(rules, "_evaluated", evaluated)
-    alone = {"kind": "evaluation", "envs": ["DI", "ODE"], "arms": ["dr", "concat"], "under": [{"warm_up": 0.25}]}
-    found = verdict(tmp_path, alone, envs=("DI", "ODE")).findings
-    assert [f.verdict for f in found] == [REPRODUCED, CONTRADICTED, NOT_CHECKED, NOT_CHECKED]
-    assert found[0].what == "DR, DI, aggregated, return with warm up 6 minus that of the protocol"
-    assert found[1].value == pytest.approx(-0.3) and found[1].low == pytest.approx(-0.3)
-    pair = {"kind": "evaluation", "envs": ["DI"], "higher": "dr", "lower": ["concat"], "under": [{"delay": 2}]}
-    found = verdict(tmp_path, pair)
-    assert found.verdict == REPRODUCED and found.headline.value == pytest.approx(0.25) and len(found.used) == 6
-    (tmp_path / "DI" / "concat" / "seed-2.safetensors").unlink()
-    assert verdict(tmp_path, pair).reason == "2 seeds, 3 are needed"
+def test_rollouts_are_averaged_before_contexts_and_contexts_before_steps():
+    """Two rollouts at all evaluations but the last, which has ten: the last counts no more than any other."""
+    run = make(noise=0.0, level=10)
+    frame, last = run.frame, run.frame["step"] == STEPS
+    more = frame[last].loc[lambda rows: rows["rollout"] == 0]
+    more = pd.concat([more.assign(rollout=r) for r in range(2, 10)])
+    frame = pd.concat([frame, more], ignore_index=True)
+    frame.loc[frame["step"] == STEPS, "value"] = 60.0
+    # one context of one set has more rollouts than the other, at 90
+    frame.loc[(frame["step"] == STEPS) & (frame["split"] == "train") & (frame["context"] == 1), "value"] = 90.0
+    extra = frame[(frame["step"] == STEPS) & (frame["split"] == "train") & (frame["context"] == 1)]
+    frame = pd.concat([frame, extra.assign(rollout=lambda rows: rows["rollout"] + 10)], ignore_index=True)
+    found = of(dataclasses.replace(run, frame=frame.astype({"rollout": "Int16", "context": "Int16"})))
+    value, last = found.values("DI", "dr", Measure(), STEPS)[0]
+    assert last == pytest.approx((0.75 + 0.6 + 0.6) / 3) and value == pytest.approx((4 * 0.1 + last) / 5)
+    assert found.values("DI", "dr", Measure(split="train", contexts="min"), STEPS)[0][1] == pytest.approx(0.6)
 
 
-def test_a_network_is_evaluated_by_the_protocol(tmp_path):
-    """With the rollouts of the run, what is recorded of its last evaluation comes out again."""
-    path = rules.ROOT / "runs" / "DI" / "dr" / "seed-0.parquet"
-    run = runs.read_run(path)
-    assert run.meta["config"]["eval_rollouts"] == 10
-    last = run.frame[(run.frame["metric"] == "return") & (run.frame["step"] == run.meta["steps"])]["value"].mean()
-    value, steps = rules._evaluated(path.with_suffix(".safetensors"), rules.PROTOCOL)
-    assert steps == run.meta["steps"] and 100 * value == pytest.approx(last, abs=0.5)
+def test_runs_that_diverged_keep_their_last_return():
+    stopped = make(
+        level=lambda step: 40.0, noise=0.0, steps=50_000, diverged=True, rows=[(50_000, "variability", "train", 1)]
+    )
+    assert of(stopped).values("DI", "dr", Measure(), STEPS)[0] == (pytest.approx(0.4), pytest.approx(0.4))
+    assert of(stopped).values("DI", "dr", Measure(metric="variability", split="train"), STEPS) == {}
+    short = make(level=40.0, steps=50_000)
+    assert of(short).values("DI", "dr", Measure(), STEPS) == {} and of(short).short("DI", "dr", STEPS) == [0]
 
 
-def test_shuffled_labels_decide_nothing(tmp_path):
-    """The same runs, dealt out to two arms at random: a probability of improvement near one half, and no verdict."""
-    levels = np.random.default_rng(0).permutation(20) * 3.0 + 10
-    for i, level in enumerate(levels):
-        put(tmp_path, ("dr", "concat")[i % 2], i // 2, level=level - i // 2)
-    found = verdict(tmp_path, ORDER | {"statistic": "improvement"})
-    assert found.verdict == UNDECIDED and 0.25 < found.headline.value < 0.75
-    assert found.headline.low < 0.5 < found.headline.high
+def test_diagnostics_are_not_scaled_and_may_be_missing():
+    rows = [(step, "variability", "train", step / 1e5) for step in range(0, STEPS + 1, EVERY)]
+    found = of(make(rows=rows), make(seed=1))
+    assert found.values("DI", "dr", Measure(metric="variability", split="train"), STEPS) == {
+        0: (pytest.approx(0.9), 1.0)
+    }
+    # a diagnostic without a set
+    shadow = [(step, "shadow_actor", None, 3.0) for step in range(0, STEPS + 1, EVERY)]
+    found = of(make(rows=shadow)).values("DI", "dr", Measure(metric="shadow_actor"), STEPS)
+    assert found == {0: (3.0, 3.0)}
 
 
-def test_few_seeds_and_short_runs_decide_nothing_and_say_so(tmp_path):
-    for seed in range(2):
-        put(tmp_path, "dr", seed, level=20)
-        put(tmp_path, "concat", seed, level=80)
-    found = verdict(tmp_path, ORDER)
-    assert found.verdict == UNDECIDED and found.reason == "2 seeds, 3 are needed" and found.headline.value > 0.5
-    put(tmp_path, "dr", 2, level=20, steps=EVERY)
-    put(tmp_path, "concat", 2, level=80)
-    found = verdict(tmp_path, ORDER)  # an order is decided from half of the steps on, at the largest common step
-    assert found.verdict == REPRODUCED and found.steps == {"DI": EVERY} and "50 % of the steps" in found.reason
-    assert "DI, 100,000 steps: dr 3 seeds, concat 2 seeds" in found.missing[0]  # seeds 2 (short), 3, 4 and 3, 4
-    found = verdict(tmp_path, ORDER, steps=2 * STEPS)
-    assert found.verdict == UNDECIDED and "25 % of the steps" in found.reason
-
-
-def test_published_values(tmp_path, monkeypatch):
-    row = {"id": "P-1", "split": "aggregated", "env": "DI", "arm": "DR", "metric": "AER", "value": 52.0}
-    monkeypatch.setattr(rules, "published_values", lambda: {"P-1": row})
-
-    def found():
-        return verdict(tmp_path, {"kind": "published"}, published=("P-1",))
-
-    for seed in range(5):
-        put(tmp_path, "dr", seed)  # means 50, 51, ..., 54 but for noise
-    assert found().verdict == REPRODUCED and found().headline.value == pytest.approx(52, abs=0.5)
-    t = 2.776 * np.sqrt(2.5 / 5)  # half the interval
-    assert found().headline.high - found().headline.value == pytest.approx(t, rel=0.3)
-    row["value"] = 52 + 1.1 * t  # outside of our interval, inside of that for ten further seeds (1.22 times as wide)
-    assert found().verdict == REPRODUCED
-    row["value"] = 60.0
-    assert found().verdict == CONTRADICTED
-    row |= {"metric": "AER/100", "value": 0.52}
-    assert found().verdict == REPRODUCED and found().headline.published == "52"
-    for seed in range(5):
-        put(tmp_path, "dr", seed, level=10 + 20 * seed)
-    assert found().verdict == UNDECIDED and "wider" in found().reason
-
-
-def test_gains_over_a_part_of_the_environments_are_shown_and_not_judged(tmp_path):
-    for seed in range(5):
-        put(tmp_path, "dr", seed, level=40, noise=0.0)
-        put(tmp_path, "dma-star-sh", seed, level=80, noise=0.0)
-    arms, envs = ("dr", "dma-star-sh"), rules.GROUPS["Non-overlap"]
-    found = verdict(tmp_path, {"kind": "published", "ids": ["T9-16"]}, arms=arms, envs=envs)
-    assert found.verdict == NOT_CHECKED and "Cartpole" in found.reason and "DI;" not in found.reason
-    assert found.headline.value == pytest.approx(100 * (82 / 42 - 1)) and "over DI alone" in found.headline.measured
-    assert found.headline.low < found.headline.value < found.headline.high
-
-
-def test_distance_to_the_training_range():
+def test_the_fall_with_the_distance_by_hand():
     # DI trains masses 0.5 to 1.5; inversion is discrete. ODE trains both coefficients from -5 to 5
     di, ode = (get_spec(env).dimensions for env in ("DI", "ODE"))
     np.testing.assert_allclose(distance_outside(di, [[1.0, -1], [0.1, 1], [2.0, -1]]), [0, 0.4, 0.5])
     np.testing.assert_allclose(distance_outside(ode, [[5, -5], [8, -9]]), [0, 0.5])
+    run = make(noise=0.0, level=80)
+    run.meta["contexts"]["eval-out"] = [[0.4, -1.0], [0.1, 1.0]]  # 0.1 and 0.4 widths outside
+    run.frame.loc[(run.frame["split"] == "eval-out") & (run.frame["context"] == 1), "value"] = 20.0
+    fall = Measure(metric="fall", split="eval-out")
+    value, last = of(run).values("DI", "dr", fall, STEPS)[0]
+    assert value == last == pytest.approx(0.6 / 0.3)
+    run.meta["contexts"]["eval-out"] = [[0.4, -1.0], [0.4, 1.0]]  # equally far
+    assert of(run).values("DI", "dr", fall, STEPS) == {}
+
+
+def test_a_network_is_evaluated_by_the_protocol(tmp_path):
+    """With the rollouts of the run, what is recorded of its last evaluation comes out again; noise changes it."""
+    options = dict(horizon=40, random_steps=80, eval_every=80, eval_rollouts=10)
+    path = Trainer(TrainSettings("ODE", "dr", get_method("dr"), **options), [0], 160, tmp_path, progress=False).run()[0]
+    run = runs.read_run(path)
+    last = run.frame[(run.frame["metric"] == "return") & (run.frame["step"] == run.meta["steps"])]["value"].mean()
+    network = path.with_suffix(".safetensors")
+    assert last > 0 and 200 * rolled_out(network, Measure().settings("ODE")) == pytest.approx(last, abs=1e-3)
+    noisy = Measure(metric="rolled out", change=(("action_noise", 0.9),)).settings("ODE")
+    assert 200 * rolled_out(network, noisy) != pytest.approx(last, abs=1e-3)
+    other = Measure(metric="rolled out", change=(("unseen", (("friction", 0.5),)), ("delay", 3))).settings("DI")
+    assert other.changes() == "delay 3, friction 0.5"
+    assert Measure(metric="change", change=(("warm_up", 0.25),)).settings("DI").warm_up == 6
+
+
+def test_networks_are_compared(tmp_path, monkeypatch):
+    found = [make(arm, seed) for arm in ("concat", "dr") for seed in range(10)]
+    found = [dataclasses.replace(run, path=tmp_path / run.path) for run in found]
+    for run in found[:-1]:
+        run.path.parent.mkdir(parents=True, exist_ok=True)
+        run.path.with_suffix(".safetensors").touch()
+    loss = {"dr": 0.05, "concat": 0.3}
+    from reproduction.evidence import runs as reading
+
+    def fake(path, settings):
+        return 0.8 - loss[path.parent.name] * bool(settings.changes()) + 0.001 * int(path.stem[-1])
+
+    monkeypatch.setattr(reading, "rolled_out", fake)
+    change = {"metric": "change", "change": (("delay", 2),)}
+    one = find(seeds("DI", "dr", **change).same(), *found)
+    assert one.seeds == 9 and one.verdict == "undecided" and one.reason.startswith("20 seeds needed, 9 are there")
+    other = find(seeds("DI", "concat", **change).same(), *found)
+    assert other.value == pytest.approx(-0.3) and other.verdict == "contradicted" and "with delay 2" in other.what
+    found[-1].path.with_suffix(".safetensors").touch()
+    pair = find(seeds("DI", "dr", "concat", metric="rolled out", change=(("delay", 2),)).better(), *found)
+    assert pair.verdict == "reproduced" and pair.value == pytest.approx(0.25)
+
+
+# ---------------------------------------------------------------- what is left out
+
+
+def test_runs_that_cannot_be_used_are_named_and_left_out():
+    old, other, good = make(seed=0, version=1), make(seed=1, change={"per_context": 6}), make(seed=2)
+    named = make("concat", 3)
+    named.meta["arm"] = "dr"  # the configuration of another arm
+    evidence = of(old, other, good, dataclasses.replace(named, path=runs.run_path("runs", "DI", "dr", 3)))
+    assert list(evidence.runs) == [("DI", "dr", 2)]
+    reasons = {path.stem: why for path, why in evidence.left_out.items()}
+    assert reasons["seed-0"] == "version 1 of the raw runs, which another agent made"
+    assert "per_context is 6 and not 12" in reasons["seed-1"] and "concat" in reasons["seed-3"]
+    verdict = check(fake_claim(BETTER), evidence)
+    assert len(verdict.left_out) == 3 and verdict.verdict == "not checked"
+    said = show._left_out(dataclasses.replace(verdict, left_out=(("a", "old"), ("b", "new"), ("c", "old"))))
+    assert said == ["a and 1 more: old", "b: new"]
+
+
+def test_copies_count_for_nothing_and_are_named():
+    """A run under another seed's number: neither is used, since which is the original cannot be seen."""
+    first, second = make(seed=0), make(seed=1)
+    copy = dataclasses.replace(make(seed=4), frame=first.frame)
+    elsewhere = dataclasses.replace(make("concat", seed=4), frame=first.frame)
+    evidence = of(first, second, copy, elsewhere)
+    assert list(evidence.runs) == [("DI", "dr", 1)] and len(evidence.left_out) == 3
+    assert "runs/DI/dr/seed-4.parquet" in evidence.left_out[first.path]
+    nudged = first.frame.copy()
+    nudged.loc[0, "value"] = np.nextafter(nudged.loc[0, "value"], 1e9)
+    assert len(of(first, dataclasses.replace(copy, frame=nudged)).runs) == 2
+
+
+def test_bad_files_and_backups(tmp_path, monkeypatch):
+    path = put(tmp_path, monkeypatch, seed=0)
+    shutil.copytree(tmp_path / "DI", tmp_path / "backup" / "DI")
+    broken = put(tmp_path, monkeypatch, seed=1)
+    broken.write_bytes(broken.read_bytes()[:-20])
+    evidence = Evidence(tmp_path)
+    assert list(evidence.runs) == [("DI", "dr", 0)]
+    assert sorted(why[:9] for why in evidence.left_out.values()) == ["a copy of", "not a whol"[:9]]
+    assert path.exists()
+
+
+def put(root, monkeypatch, **more):
+    """The file of a run of `make`."""
+    monkeypatch.setattr(runs, "SCHEMA_VERSION", 2)
+    run = make(**more, rollouts=10)
+    path = root / run.path.relative_to("runs")
+    runs.write_run(path, run.frame, {k: v for k, v in run.meta.items() if k != "schema_version"})
+    return path
+
+
+# ---------------------------------------------------------------- comparisons by seeds
+
+
+def test_below_ten_seeds_there_are_points_and_no_interval():
+    found = find(BETTER, *many(9, "concat", 80, 2), *many(9, "dr", 20, 2))
+    assert (found.verdict, found.reason) == ("undecided", "10 seeds needed, 9 are there")
+    assert found.value == pytest.approx(0.6, abs=1e-3) and found.low is None and found.high is None and found.seeds == 9
+    assert found.points["DR"][0] == pytest.approx(0.18, abs=1e-3) and len(found.points["Concat"]) == 9
+    assert found.single.startswith("Concat: 0.78, ") and "9 seeds at 100,000 steps" in found.measured
+    none = find(BETTER, *many(9, "concat"))
+    assert none.verdict == "not checked" and none.reason.startswith(
+        "10 seeds needed, 0 are there; no run of full length of DI"
+    )
+    assert none.value is None and not none.measured
+
+
+def test_ten_seeds_decide_an_order():
+    up = find(BETTER, *many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
+    theirs = stats.ttest_ind(np.linspace(0.55, 0.65, 10), np.linspace(0.15, 0.25, 10), equal_var=False)
+    assert up.verdict == "reproduced" and (up.low, up.high) == pytest.approx(
+        tuple(theirs.confidence_interval(0.97)), abs=2e-3
+    )
+    assert up.reason.startswith("the 97 % interval lies above zero") and up.steps == {"DI": STEPS}
+    down = find(seeds("DI", "dr", "concat").better(), *many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
+    assert down.verdict == "contradicted" and down.value == pytest.approx(-up.value)
+    tie = find(BETTER, *many(10, "concat", 50, 5), *many(10, "dr", 49, 5))
+    assert tie.verdict == "undecided" and re.search(r"with this value and spread \d+ seeds would decide", tie.reason)
+    shown = find(seeds("DI", "concat", "dr").shown(), *many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
+    assert (shown.verdict, shown.judged, shown.reason) == ("shown", False, "not judged") and shown.low == up.low
+
+
+def test_only_the_seeds_of_a_look_count():
+    """Between the looks nothing changes, whatever the further seeds say, and seeds beyond them never count."""
+    ten = [*many(10, "concat", 60, 5), *many(10, "dr", 20, 5)]
+    more = [make("dr", seed, 100.0) for seed in range(10, 19)]
+    assert find(BETTER, *ten, *more).value == find(BETTER, *ten).value
+    both = [*more, make("dr", 19, 100.0), *(make("concat", seed, 60.0) for seed in range(10, 20))]
+    late = find(BETTER, *ten, *both)
+    assert late.seeds == 20 and late.value == pytest.approx(0.0, abs=0.01)
+    beyond = [make("dr", seed, 100.0) for seed in range(20, 30)]
+    assert find(BETTER, *ten, *beyond).value == find(BETTER, *ten).value
+    nine = find(BETTER, *ten[:19], *beyond)  # chosen seeds cannot stand in for a missing one
+    assert nine.reason == "10 seeds needed, 9 are there"
+
+
+def test_what_is_shown_has_all_seeds_from_0_on():
+    plan = seeds("DI", "concat", "dr").shown()
+    runs_ = [*many(14, "concat", 60, 5), *many(13, "dr", 20, 5)]
+    assert find(plan, *runs_).seeds == 13 and find(plan, *runs_).low is not None
+    value = np.linspace(0.55, 0.65, 14)[:13].mean() - 0.2
+    assert find(plan, *runs_).value == pytest.approx(value, abs=1e-3)
+    few = find(plan, *many(4, "concat", 60, 5), *many(3, "dr", 20, 5))
+    assert few.low is None and few.verdict == "shown" and few.reason == "10 seeds needed, 3 are there"
+
+
+def test_the_same_is_shown_with_twenty_seeds():
+    same = seeds("DI", "concat", "dr").same()
+    ten = [*many(10, "concat", 50, 1), *many(10, "dr", 50.5, 1)]
+    assert find(same, *ten).verdict == "undecided" and find(same, *ten).reason == "20 seeds needed, 10 are there"
+    twenty = [*many(20, "concat", 50, 1), *many(20, "dr", 50.5, 1)]
+    found = find(same, *twenty)
+    assert found.verdict == "reproduced" and found.reason.startswith("the 90 % interval lies within -0.05 to 0.05")
+    far = find(same, *many(10, "concat", 60, 1), *many(10, "dr", 50, 1))
+    assert far.verdict == "contradicted" and far.reason.startswith("the 97 % interval lies beyond -0.05 to 0.05")
+    worse = find(seeds("DI", "concat", "dr").not_worse(), *many(20, "concat", 47, 1), *many(20, "dr", 50, 1))
+    assert worse.verdict == "reproduced" and worse.value < 0
+
+
+def test_delta_is_a_share_of_the_measures_range():
+    """0.05 of ln 20 nats is 0.15: a loss of 0.1 nats is not worse, one of 0.3 is."""
+
+    def arm(name, value):
+        return [make(name, seed, rows=[(step, "informativeness", "train", value + 0.001 * seed)
+                for step in range(0, STEPS + 1, EVERY)]) for seed in range(20)]  # fmt: skip
+
+    plan = seeds("DI", "concat", "dr", metric="informativeness", split="train").not_worse()
+    verdicts = [find(plan, *arm("concat", 2 - loss), *arm("dr", 2)).verdict for loss in (0.1, 0.3)]
+    assert verdicts == ["reproduced", "contradicted"]
+
+
+def test_failed_runs_are_counted_and_shown():
+    found = [*many(8, "concat", 60, 1), make("concat", 8, 29.0), make("concat", 9, 31.0), *many(10, "dr", 60, 1)]
+    said = find(BETTER, *found)
+    assert said.failed == {"Concat": "1 of 10"} and said.reason.endswith("; failed: Concat 1 of 10")  # half of 60 is 30
+    assert find(BETTER, *many(10, "concat", 60, 1), *many(10, "dr", 60, 1)).failed == {}
+
+
+def test_shorter_runs_do_not_count_and_are_named():
+    short = [make("dr", 0, 20.0, steps=50_000), *many(10, "dr", 20)[1:]]
+    found = find(BETTER, *many(10, "concat", 80), *short)
+    assert found.reason == "10 seeds needed, 9 are there; 1 shorter runs of DR on DI do not count"
+    cut = seeds("DI", "concat", "dr", steps=50_000).better()
+    assert find(cut, *many(10, "concat", 80), *short).verdict == "reproduced"
+
+
+# ---------------------------------------------------------------- comparisons by environments
+
+TOYS = ("DI", "DI-Perm", "DI-Friction", "ODE")
+OVER = group(TOYS, "dma-star-sh", "dr", name="toys").better()
+
+
+def toys(differences, seeds=1):
+    """Runs of both arms in the toys, so that the first is better by these differences of the scaled return."""
+    return [
+        run for env, d in zip(TOYS, differences, strict=True) for seed in range(seeds)
+        for run in (make("dr", seed, 40.0 * get_spec(env).score_high / 100, env=env, noise=1e-6),
+                    make("dma-star-sh", seed, (0.4 + d) * get_spec(env).score_high, env=env, noise=1e-6))
+    ]  # fmt: skip
+
+
+def test_one_seed_in_every_environment_decides_over_a_group():
+    d = [0.3, 0.32, 0.28, 0.34]
+    found = find(OVER, *toys(d))
+    theirs = stats.ttest_1samp(d, 0).confidence_interval(0.97)
+    assert found.verdict == "reproduced" and (found.low, found.high) == pytest.approx(tuple(theirs), abs=1e-6)
+    assert found.seeds == 1 and found.reason.endswith("higher in 4 of 4 environments (sign test: p = 0.12)")
+    assert found.points["ODE"] == [pytest.approx(0.34)] and "one seed in each is enough" in found.scope
+    # better in three of four environments, and nothing on average
+    mixed = find(OVER, *toys([0.05, 0.05, 0.05, -0.15]))
+    assert mixed.verdict == "undecided" and "higher in 3 of 4" in mixed.reason
+    assert find(OVER, *toys([-0.3, -0.32, -0.28, -0.34])).verdict == "contradicted"
+
+
+def test_every_environment_has_the_same_seeds():
+    two = [*toys([0.3, 0.32, 0.28, 0.34]), *(make(arm, 1, 100.0) for arm in ("dr", "dma-star-sh"))]
+    assert find(OVER, *two).value == find(OVER, *toys([0.3, 0.32, 0.28, 0.34])).value and find(OVER, *two).seeds == 1
+    found = find(OVER, *toys([0.3, 0.32, 0.28, 0.34], seeds=3))
+    assert found.seeds == 3 and found.verdict == "reproduced"
+    lacking = find(OVER, *(run for run in two if run.meta["env"] != "ODE"))
+    assert lacking.verdict == "not checked" and lacking.value is not None and lacking.low is None
+    assert "ODE (DMA*-SH, DR)" in lacking.reason and lacking.unit.endswith("over DI, DI-Perm, DI-Friction alone")
+
+
+def test_leaving_one_environment_out():
+    plan = group(TOYS, "dma-star-sh", "dr", name="toys", leave_one_out=True).better()
+    assert find(plan, *toys([0.3, 0.32, 0.28, 0.34])).verdict == "reproduced"
+    carried = [0.9, 0.01, -0.01, 0.0]
+    found = find(plan, *toys(carried))
+    assert found.verdict == "undecided" and found.value == pytest.approx(0.0, abs=1e-6)  # DI left out, the least
+    assert find(plan, *toys([-0.3, -0.32, -0.28, -0.34])).verdict == "contradicted"
+
+
+# ---------------------------------------------------------------- published values
+
+
+def test_published_values_on_our_scale():
+    assert target("N-32").least == 0.79 and target("N-32").slack == 0.005
+    assert target("seed-3").least == pytest.approx(0.71) and target("seed-3").slack == pytest.approx(0.005)
+    assert target("T2-1").least == pytest.approx(0.967) and target("T2-1").slack == pytest.approx(0.0005)
+    gain = target("T9-10")  # 58.1 % is 0.68 over 0.43
+    assert gain.least == pytest.approx(0.25) and gain.slack == 0.01 and gain.text == "58.1 % (0.68 against 0.43: 0.25)"
+    assert (target("F4-6").least, target("F4-6").most, target("F4-6").estimated) == (0.14, 0.23, False)
+    for row in published_values().values():  # every gain is the ratio of its two scores, as far as they are rounded
+        if row["metric"] == "relative gain %":
+            where = {(r["arm"], r["env"], r["split"]): r["value"] for r in published_values().values()}
+            ours, other = (where[arm, row["env"], row["split"]] for arm in row["arm"].split(" vs "))
+            low, high = (100 * ((ours + e) / (other - e) - 1) for e in (-0.005, 0.005))
+            assert low < row["value"] < high, row["id"]
+    with pytest.raises(TypeError, match="no published value N-99"):
+        target("N-99")
+
+
+def test_agreement_with_a_published_value():
+    """T7: 71 on DI-Friction, within the training range."""
+    plan = get_claim("T7").comparisons[0]
+    assert (plan.published, plan.question, plan.envs) == ("seed-3", "agrees", ("DI-Friction",))
+    runs_ = many(20, "dma-star-sh", 72, 2, env="DI-Friction")
+    found = find(plan, *runs_)
+    scores = np.array([plan_value(run) for run in runs_])
+    half = interquartile(scores[None]).error * np.sqrt(3) * stats.t.ppf(0.95, 9) + 0.005  # of ten more seeds, rounding
+    assert found.verdict == "reproduced" and found.high - found.value == pytest.approx(100 * half)
+    assert found.value == pytest.approx(72, abs=0.1) and found.unit == "AER" and found.paper == pytest.approx(71)
+    assert find(plan, *many(20, "dma-star-sh", 75, 2, env="DI-Friction")).verdict == "undecided"
+    assert find(plan, *many(20, "dma-star-sh", 85, 2, env="DI-Friction")).verdict == "contradicted"
+    assert find(plan, *many(10, "dma-star-sh", 72, 2, env="DI-Friction")).reason == "20 seeds needed, 10 are there"
+    shown = find(published("seed-10").shown(), *runs_)
+    assert shown.verdict == "shown" and shown.paper == pytest.approx(62)
+
+
+def plan_value(run):
+    rows = run.frame[(run.frame["metric"] == "return") & (run.frame["split"] == "eval-in")]
+    return rows[rows["step"] > STEPS - 5 * EVERY].groupby(["step", "context"])["value"].mean().mean() / 100
+
+
+def test_values_of_a_group_are_judged_over_all_its_environments_or_not_at_all():
+    """T2 and T9: a score, and gains, over 13 environments."""
+    levels = {"dma-star-sh": 79.0, "dr": 54.0, "concat": 70.0}
+
+    def study(envs, seeds):
+        return [make(arm, seed, level * get_spec(env).score_high / 100, env=env, steps=get_spec(env).gradient_steps)
+                for env in envs for arm, level in levels.items() for seed in range(seeds)]  # fmt: skip
+
+    score = get_claim("T2").comparisons[0]
+    assert (score.published, score.question, len(score.envs)) == ("N-32", "agrees", 13)
+    alone = find(score, *study(["DI"], 3))
+    assert alone.verdict == "not checked" and alone.value == pytest.approx(0.79, abs=0.01) and alone.low is None
+    assert alone.reason.startswith("3 seeds needed, 0 are there; no run of full length of DI-Friction")
+    assert "over DI alone" in alone.unit
+    one, three = study(SUITE, 1), study(SUITE, 3)
+    assert find(score, *three).verdict == "reproduced" and find(score, *three).low is not None
+    assert find(score, *one).reason == "3 seeds needed, 1 is there" and find(score, *one).value is not None
+    t9 = get_claim("T9")
+    assert t9.parts == 2 and [plan.arms[1] for plan in t9.comparisons if plan.judged] == ["dr", "concat"]
+    found = check(t9, of(*one))  # one seed decides the sign, and shows the size
+    assert found.verdict == "reproduced" and found.seeds == 1
+    sizes = {one.published_id: one for one in found.findings}
+    assert sizes["T9-10"].value == pytest.approx(0.25, abs=0.01) and sizes["T9-10"].paper == pytest.approx(0.25)
+    assert sizes["T9-10"].verdict == "shown" and sizes["T9-10"].low is None
+    assert sizes["T9-12"].value is None and "no run of full length" in sizes["T9-12"].reason  # no runs of DA
+
+
+def test_cosines_lie_within_the_published_entries(tmp_path, monkeypatch):
+    from reproduction.evidence import runs as reading
+
+    found = [dataclasses.replace(run, path=tmp_path / run.path) for run in many(20, "dma-star-sh")]
+    for run in found:
+        run.path.parent.mkdir(parents=True, exist_ok=True)
+        run.path.with_suffix(".safetensors").touch()
+
+    def verdict(value):
+        monkeypatch.setattr(
+            reading, "_cosines", lambda path: {"across": value + 0.001 * int(path.stem[5:]), "within": 1}
+        )
+        return find(published("F4-6").agrees(), *found).verdict  # 0.14 to 0.23, give or take 0.1
+
+    assert [verdict(v) for v in (0.05, 0.18, 0.30, 0.36, -0.2)] == [
+        "reproduced", "reproduced", "reproduced", "contradicted", "contradicted"
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- claims as functions
+
+
+def fake_claim(*plans, monkeypatch=None, id_="X", **more):
+    """A claim that yields `plans`, registered and taken away again."""
+
+    def body():
+        """Rule.
+
+        Reason."""
+        yield from plans
+
+    words = {"where": "here", "kind": "table"} | more
+    try:
+        return claim(id_, "DMA*-SH above DMA* and DMA", **words)(body)
+    finally:
+        CLAIMS.pop(id_, None)
+
+
+def test_every_claim_and_every_published_value_is_there():
+    wanted = "A.1 A.2 A.3 A.5 A.6 A.7 A.8 A.15 A.17 A.18 T1 T2 T6 T7 T8 T9 F2 F3 F4 tSNE S6.5 G1 G2 G3 L1 C1".split()
+    assert set(CLAIMS) == {*wanted, *(f"F{i}" for i in range(10, 19)), *(f"R{i}" for i in range(1, 9))}
+    assert {id_ for c in CLAIMS.values() for id_ in c.published} == set(published_values())
+    assert {c.id for c in CLAIMS.values() if c.headline} == {
+        "A.7", "T2", "T9", "F2", "F3", "S6.5", "F15", "G2", "L1", "R1"
+    }  # fmt: skip
+    for c in CLAIMS.values():
+        judged = [plan for plan in c.comparisons if plan.judged]
+        assert len({plan.unit for plan in judged}) <= 1, c.id  # and so one kind of sample
+        assert all(len(sentence) > 20 for sentence in (c.rule + c.reason + c.rule, c.statement)), c.id
+    assert get_claim("R1").parts == 16 and get_claim("F2").parts == 7 and get_claim("A.1").parts == 1
+    assert "98.12 % interval lies above zero" not in get_claim("F2").criteria[0]
+    assert "the 99.57 % interval lies above zero" in get_claim("F2").criteria[0]  # 0.03 / 7
+    with pytest.raises(UserError, match="unknown claim 'F99'"):
+        get_claim("F99")
+
+
+def test_groups_are_those_of_the_paper():
+    assert len(GROUPS["All"]) == 13  # ODE-k, the fourteenth row of Table 1, is a family
+    assert set(GROUPS["Overlap"]) == {"DI-Friction", "BallInCup", "Walker", "WalkerGym", "HopperGym"}
+
+
+@pytest.mark.parametrize(
+    "plan, said",
+    [
+        (lambda: seeds("DI", "dma-star", "dma-star-causal").sane(), "no attribute 'sane'"),
+        (lambda: seeds("DI", "dma-start").better(), "no arm dma-start"),
+        (lambda: seeds("DJ", "dma-star").better(), "unknown environment 'DJ'"),
+        (lambda: seeds("DI", "dma-star", "dr", splits="train").better(), "unexpected keyword argument 'splits'"),
+        (lambda: seeds("DI", "dma-star", "dr", split="trian").better(), "split is one of train"),
+        (lambda: seeds("DI", "dma-star", "dr", metric="variabilty").better(), "metric is one of return"),
+        (lambda: seeds("DI", "dma-star", change=(("dealy", 2),)).better(), "dealy"),
+        (lambda: group("Al", "dma-star", "dr").better(), "a group is one of All"),
+        (lambda: seeds("DI", "dma-star", "dr"), "no comparison that asks something"),
+        (lambda: seeds("DI", "dma-star", "dr").better().same(), "asks better already"),
+        (lambda: seeds("DI", "dma-star", "dr").agrees(), "agrees is for published values"),
+        (lambda: published("N-32").better(), "agrees is for published values"),
+        (lambda: published("N-99").agrees(), "no published value N-99"),
+        (lambda: published("A7-1").agrees(), "no comparison measures"),
+        (lambda: seeds("DI", "dma", "dr", metric="variability").same(), "has no range"),
+        (lambda: proof("p", "A1_concat_cant"), "no theorem A1_concat_cant"),
+        (lambda: twin("t", "test_theory.py::test_a1"), "no test_theory.py::test_a1"),
+        (lambda: "better", "no comparison"),
+        (lambda: seeds("DI", "dma", "dr").shown(), "nothing that is judged"),
+    ],
+)
+def test_misspellings_fail_when_a_claim_is_loaded(plan, said):
+    def body():
+        """Rule.
+
+        Reason."""
+        yield plan()
+
+    with pytest.raises(TypeError, match=re.escape(said)):
+        claim("X", "statement", where="here", kind="table")(body)
+    assert "X" not in CLAIMS
+
+
+def test_what_else_a_claim_needs():
+    def bare():
+        """Only a rule."""
+        yield BETTER
+
+    with pytest.raises(TypeError, match="lacks a docstring of its rule"):
+        claim("X", "statement", where="here", kind="table")(bare)
+    with pytest.raises(TypeError, match="headlin"):
+        fake_claim(BETTER, headlin=True)
+    with pytest.raises(TypeError, match="its kind is one of"):
+        fake_claim(BETTER, kind="tabel")
+    with pytest.raises(TypeError, match="its id is free"):
+        claim("T9", "statement", where="here", kind="table")(get_claim_body())
+    with pytest.raises(TypeError, match="no published value A7-9"):
+        fake_claim(BETTER, published=["A7-9"])
+
+
+def get_claim_body():
+    def body():
+        """Rule.
+
+        Reason."""
+        yield BETTER
+
+    return body
+
+
+def test_a_claim_divides_its_errors_and_judges_what_it_says():
+    found = [*many(10, "concat", 53, 5), *many(10, "dr", 49.2, 5), *many(10, "da", 49.2, 5)]
+    one = check(fake_claim(BETTER), of(*found))
+    assert one.verdict == "reproduced" and one.seeds == 10 and one.trained.startswith("2026-12-02")
+    assert len(one.used) == 20 and not one.missing
+    both = check(fake_claim(BETTER, seeds("DI", "concat", "da").better()), of(*found))
+    assert both.verdict == "undecided" and "98.5 % interval" in both.reason
+    shown = check(fake_claim(BETTER, seeds("DI", "concat", "da").shown()), of(*found))
+    assert shown.verdict == "reproduced" and [f.judged for f in shown.findings] == [True, False]
+    data = json.loads(json.dumps(dataclasses.asdict(shown), allow_nan=False))
+    assert Finding(**data["headline"]) == shown.headline
+
+
+def test_what_a_claim_needs_follows_from_its_comparisons():
+    evidence = of(*many(10, "concat", 60, 5), *many(9, "dr", 20, 5))
+    assert [cell.key for cell in missing_cells(fake_claim(BETTER), evidence)] == [("DI", "dr", 9)]
+    decided = of(*many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
+    assert missing_cells(fake_claim(BETTER), decided) == []
+    tied = of(*many(10, "concat", 50, 5), *many(10, "dr", 49, 5))  # undecided: on to the second look
+    assert {cell.seed for cell in missing_cells(fake_claim(BETTER), tied)} == set(range(10, 20))
+    same = seeds("DI", "concat", "dr").same()
+    assert len(missing_cells(fake_claim(same), of(*many(10, "concat")))) == 30
+    assert len(missing_cells(fake_claim(BETTER, seeds("ODE", "concat", "dr").shown()), of())) == 20
+    stopped = of(*many(10, "concat", 60, 5), *many(9, "dr", 20, 5), make("dr", 9, 20.0, steps=50_000, diverged=True))
+    assert missing_cells(fake_claim(BETTER), stopped) == []  # it would diverge again
+
+
+def test_the_profile_paper_has_what_every_claim_needs():
+    trained = {cell.key: cell.steps for cell in load_profile("paper")}
+    absent = set()
+    for c in CLAIMS.values():
+        for plan in c.comparisons:
+            wanted, lost = cells(plan, plan.seeds)
+            absent |= set(lost)
+            assert not [cell for cell in wanted if trained.get(cell.key, 0) < cell.steps], c.id
+    assert absent <= {"DI with dma-star-sh-whole"}  # an arm that comes with the chunked hypernetwork
+
+
+# ---------------------------------------------------------------- without raw runs
 
 
 def test_tests_are_run_and_can_contradict(tmp_path, monkeypatch):
@@ -309,52 +725,95 @@ def test_tests_are_run_and_can_contradict(tmp_path, monkeypatch):
         "@pytest.mark.parametrize('x', [0, 1])\ndef test_bad(x): assert x\n"
         "def test_skipped(): pytest.skip('no')\n"
     )
-    monkeypatch.setattr(rules, "ROOT", tmp_path)
-    monkeypatch.setattr(rules, "_outcomes", {})
+    monkeypatch.setattr(checks, "ROOT", tmp_path)
+    monkeypatch.setattr(checks, "_outcomes", {})
     names = ("test_good", "test_bad", "test_skipped")
-    good, bad, skipped = ({"kind": "test", "what": "w", "nodes": [f"test_a.py::{name}"]} for name in names)
-    rules.run_tests([good, bad, skipped])
-    found = [rules.check_test(one, None, None)[0] for one in (good, bad, skipped)]
-    assert [f.verdict for f in found] == [REPRODUCED, CONTRADICTED, NOT_CHECKED] and found[
-        1
-    ].reason == "test_bad: failed"
-    found = [rules.check_test(one | {"refutes": True}, None, None)[0] for one in (good, bad, skipped)]
-    assert [f.verdict for f in found] == [CONTRADICTED, UNDECIDED, NOT_CHECKED]
-    both = {"what": "w", "nodes": ["test_a.py::test_good", "test_bad"]}
-    assert rules.check_test({"kind": "test"} | both, None, None)[0].verdict == CONTRADICTED
-    found = rules.check_test(good | {"nodes": ["test_b.py::test_c"]}, None, None)[0]
-    assert found.verdict == NOT_CHECKED and "test_b.py" in found.reason
+    plans = [checks.Twin("w", (f"test_a.py::{name}",)) for name in names]
+    checks.run_tests(plans)
+    found = [checks.check_twin(plan) for plan in plans]
+    assert [f.verdict for f in found] == ["reproduced", "contradicted", "not checked"]
+    assert found[1].reason == "test_bad: failed"
+    found = [checks.check_twin(dataclasses.replace(plan, refutes=True)) for plan in plans]
+    assert [f.verdict for f in found] == ["contradicted", "undecided", "not checked"]
+    both = checks.Twin("w", ("test_a.py::test_good", "test_a.py::test_bad"))
+    assert checks.check_twin(both).verdict == "contradicted"
+    lost = checks.check_twin(checks.Twin("w", ("test_b.py::test_c",)))
+    assert lost.verdict == "not checked" and "test_b.py" in lost.reason
 
 
 def fake_proofs(monkeypatch, stdout, code=0):
-    rules._proved.cache_clear()
-    monkeypatch.setattr(rules.shutil, "which", lambda tool: f"/bin/{tool}")
-    done = rules.subprocess.CompletedProcess([], code, stdout, "Error: it does not hold")
-    monkeypatch.setattr(rules.subprocess, "run", lambda *a, **k: done)
+    checks.proved.cache_clear()
+    monkeypatch.setattr(checks.shutil, "which", lambda tool: f"/bin/{tool}")
+    done = subprocess.CompletedProcess([], code, stdout, "Error: it does not hold")
+    monkeypatch.setattr(checks.subprocess, "run", lambda *a, **k: done)
 
 
 def test_proofs(monkeypatch):
-    one = {"kind": "proof", "what": "w", "theorems": ["A1_adapter_can"]}
-
-    def found(**more):
-        return rules.check_proof(one | more, None, None)[0]
-
+    one = proof("w", "A1_adapter_can")
     try:
         fake_proofs(monkeypatch, "make: x\nExpressivity.A1_adapter_can: no axioms\nproofs: 1 main theorems\n")
-        assert found().verdict == REPRODUCED and found().reason == "proved; rests on no axioms"
-        assert found(refutes=True).verdict == CONTRADICTED
-        assert found(theorems=["A9_unknown"]).verdict == UNDECIDED
+        found = checks.check_proof(one)
+        assert found.verdict == "reproduced" and found.reason == "proved; rests on no axioms"
+        assert checks.check_proof(dataclasses.replace(one, refutes=True)).verdict == "contradicted"
+        assert checks.check_proof(dataclasses.replace(one, theorems=("A9_unknown",))).verdict == "undecided"
         fake_proofs(monkeypatch, "", 2)
-        assert found().verdict == UNDECIDED and "it does not hold" in found().reason
-        rules._proved.cache_clear()
-        monkeypatch.setattr(rules.shutil, "which", lambda tool: None)
-        assert found().verdict == NOT_CHECKED and "lacks make, coqc, coqchk" in found().reason
+        found = checks.check_proof(one)
+        assert found.verdict == "undecided" and "it does not hold" in found.reason
+        checks.proved.cache_clear()
+        monkeypatch.setattr(checks.shutil, "which", lambda tool: None)
+        found = checks.check_proof(one)
+        assert found.verdict == "not checked" and "lacks make, coqc, coqchk" in found.reason
         # tests that pass do not make up for a proof that could not be run
-        passing = {"kind": "suite"}
-        both = claims.check(claim(one, passing, arms=()), Evidence("nowhere"))
-        assert both.verdict == NOT_CHECKED and "coqc" in both.reason
+        assert conclude([found, Finding("twin", "reproduced", "1 passes")]) == ("not checked", found.reason)
+        assert conclude([found, Finding("twin", "contradicted", "1 fails")])[0] == "contradicted"
     finally:
-        rules._proved.cache_clear()
+        checks.proved.cache_clear()
+
+
+def test_a_claim_can_say_that_it_is_not_judged():
+    found = check(get_claim("tSNE"), of())
+    assert found.verdict == "not checked" and "no number in a t-SNE picture" in found.reason
+    half = check(fake_claim(unjudged("a", "b"), computed(lambda: [Finding("c", "reproduced", "d")])), of())
+    assert half.verdict == "undecided"
+
+
+@pytest.mark.parametrize("gap, verdict", [(0.1, "reproduced"), (-0.1, "contradicted"), (0.0, "undecided")])
+def test_noise_of_codes(monkeypatch, gap, verdict):
+    """A.6, by fits that only pretend: ten networks of each class, the concatenating ones worse by `gap`."""
+    rows = [
+        {"setting": setting, "class": kind, "noise": size, "parameters": n, "seed": s,
+         "error": 0.1 + gap * (kind == "concatenating") + 0.01 * s}
+        for setting, size in theory.NOISES.items()
+        for kind, n in (("concatenating", 90), ("modulated", 40)) for s in range(10)
+    ]  # fmt: skip
+    sizes = [{"setting": s, "class": k, "parameters": n, "reached": 10 * (n > 30)} for s in theory.NOISES
+             for k in ("concatenating", "modulated") for n in (30, 60, 90)]  # fmt: skip
+    theory._noise.cache_clear()
+    monkeypatch.setattr(theory.theory, "noise_experiment", lambda *a: (rows, sizes))
+    found = theory.noise()
+    theory._noise.cache_clear()
+    assert [f.verdict for f in found] == [verdict] * 3 + ["shown"] * 3 and found[0].value == pytest.approx(gap)
+    assert "concatenating more than 30 and up to 60" in found[3].reason
+    few = [row for row in rows if row["seed"]]
+    monkeypatch.setattr(theory.theory, "noise_experiment", lambda *a: (few, sizes))
+    assert [f.verdict for f in theory.noise()][:3] == ["undecided"] * 3
+    theory._noise.cache_clear()
+
+
+def test_costs(monkeypatch, tmp_path):
+    """Parameters are counted; speed and memory need the published sign, and half to twice the published size."""
+    monkeypatch.setattr(theory, "ROOT", tmp_path)
+    monkeypatch.setattr(theory, "_parameters", lambda env, arm: {"dma-star-sh": 104, "da": 100, "dma": 80}[arm])
+    (tmp_path / "benchmarks").mkdir()
+    assert [f.verdict for f in theory.efficiency()] == [
+        "reproduced", "not checked", "not checked", "contradicted", "not checked", "not checked"
+    ]  # fmt: skip
+    rows = [{"env": "DI", "arm": a, "ms_per_step": ms, "peak_mib": m} for a, ms, m in
+            (("dma-star-sh", 10, 100), ("da", 14, 90), ("dma", 4, 85))]  # fmt: skip
+    (tmp_path / "benchmarks" / "a.json").write_text(json.dumps(rows))
+    found = theory.efficiency()
+    assert [f.verdict for f in found[1:3]] == ["reproduced", "contradicted"]  # 40 % faster; 11 % more memory, not less
+    assert [f.verdict for f in found[4:]] == ["reproduced", "reproduced"] and found[4].value == pytest.approx(150)
 
 
 def test_regret_of_one_policy_for_all_contexts():
@@ -363,6 +822,14 @@ def test_regret_of_one_policy_for_all_contexts():
     found = {env: regret.worst_case_regret(env, np.array(contexts)) for env, contexts in few.items()}
     assert found["DI"] > 0.9 and found["DI-Friction"] < 0.1
     assert regret.worst_case_regret("DI", np.array([[0.7, -1.0], [1.3, -1.0]])) < 0.1  # the search finds what there is
+
+
+def test_regret_is_judged_by_the_class_of_the_environment(monkeypatch):
+    values = {"DI": 0.9, "DI-Perm": 0.05, "DI-Friction": 0.05, "ODE": 0.3}
+    monkeypatch.setattr(theory, "_regret", values.get)
+    assert [f.verdict for f in theory.regret()] == ["reproduced", "contradicted", "reproduced", "undecided"]
+    monkeypatch.setattr(theory, "_regret", lambda env: 0.9)
+    assert theory.regret()[2].verdict == "contradicted"  # DI-Friction is called overlapping
 
 
 def test_returns_of_policies_by_hand():
@@ -375,69 +842,227 @@ def test_returns_of_policies_by_hand():
     np.testing.assert_array_equal(own, [[found[0, 0], found[1, 1]]])
 
 
-# ---------------------------------------------------------------- what is left out
+# ---------------------------------------------------------------- wordings
 
 
-def test_runs_that_cannot_be_used_are_named_and_left_out(tmp_path):
-    for seed in range(4):
-        put(tmp_path, "concat", seed, level=60)
-    short, other, twice = (put(tmp_path, "dr", seed, level=20) for seed in (1, 2, 3))
-    put(tmp_path, "dr", 0, level=20)
-    short.write_bytes(short.read_bytes()[:-20])
-    put(tmp_path, "dr", 2, level=90, change={"per_context": 6})
-    again = put(tmp_path / "again", "dr", 3, level=90, change={"random_steps": 100})
-    found = verdict(tmp_path, ORDER)
-    reasons = dict(found.left_out)
-    assert set(reasons) == {str(short), str(other), str(twice), str(again)}
-    assert "not a whole Parquet file" in reasons[str(short)]
-    assert "per_context is 6 and not 12" in reasons[str(other)]
-    for path, twin in ((twice, again), (again, twice)):
-        assert f"{twin} claims the same cell" in reasons[str(path)] and "random_steps" in reasons[str(path)]
-    assert found.verdict == UNDECIDED and found.seeds == 1 and len(found.used) == 5
-    assert "left out" in claims.describe(claim(ORDER), found)
-    # a run under the name of another arm
-    frame, meta = make(arm="dr", seed=7, steps=STEPS, every=EVERY)
-    meta["config"] = TrainSettings("DI", "concat", get_method("concat")).config() | meta["config"]
-    runs.write_run(runs.run_path(tmp_path, "DI", "dr", 7), frame, meta)
-    assert any("concat" in reason for reason in Evidence(tmp_path).left_out.values())
+def test_no_wording_has_changed_without_a_row():
+    assert not wordings.changed(), "run: dmash claims --record WHY"
+    rows = wordings.ledger()
+    assert set(rows) == {wordings.RULES, *CLAIMS}
+    assert all(
+        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["date"]) and row["why"]
+        for of in rows.values()
+        for row in of
+    )
 
 
-def test_copies_count_once(tmp_path):
-    path = put(tmp_path, "dr", 0)
-    copy = tmp_path / "backup" / "DI" / "dr" / "seed-0.parquet"
-    copy.parent.mkdir(parents=True)
-    shutil.copy(path, copy)
-    evidence = Evidence(tmp_path)
-    assert len(evidence.of("DI", "dr")) == 1 and list(evidence.left_out.values())[0].startswith("a copy of")
+def test_every_change_of_a_rule_is_seen(monkeypatch):
+    before = wordings.digest("F12"), wordings.digest(wordings.RULES)
+    c = get_claim("F12")
+    changes = [
+        {"statement": c.statement + "!"},
+        {"rule": c.rule + "!"},
+        {"plans": (dataclasses.replace(c.plans[0], question="same"), *c.plans[1:])},
+        {"plans": (c.plans[0], dataclasses.replace(c.plans[1], question="better"))},
+        {"plans": (dataclasses.replace(c.plans[0], measure=Measure(split="train")), *c.plans[1:])},
+    ]
+    for change in changes:
+        monkeypatch.setitem(CLAIMS, "F12", dataclasses.replace(c, **change))
+        assert wordings.digest("F12") != before[0], change
+    monkeypatch.setitem(CLAIMS, "F12", c)
+    assert wordings.digest("F12") == before[0]
+    assert wordings._code("x = 0.03  # a\ndef f():\n    'b'\n    return 1") == wordings._code(
+        "x = 0.03\ndef f():\n    return 1"
+    )
+    assert wordings._code("x = 0.03") != wordings._code("x = 0.05")
+    assert wordings.digest(wordings.RULES) == before[1]
 
 
-def test_older_runs_without_a_younger_setting_are_fine():
-    assert runs.first_difference({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}, "d": 3}) is None
-    assert runs.first_difference({"a": {"b": 1}}, {"a": {"b": 2}}) == ("a.b", 1, 2)
+def test_a_changed_rule_is_recorded_and_shown(tmp_path, monkeypatch):
+    """Two wordings, each in the commit that brought it; then the order of wording and runs."""
+    path = tmp_path / "wordings.csv"
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert wordings.record("first", path) == [wordings.RULES, *CLAIMS] and wordings.record("again", path) == []
+    assert wordings.ledger(path)["F12"][0]["commit"] == ""
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    c = get_claim("F12")
+    monkeypatch.setitem(CLAIMS, "F12", dataclasses.replace(c, rule="Another."))
+    assert wordings.changed(path) == ["F12"] and wordings.record("it asked for too little", path) == ["F12"]
+    subprocess.run([*git, "commit", "-qam", "two"], check=True)
+    wordings._commits.cache_clear()
+    rows = wordings.ledger(path)["F12"]
+    log = subprocess.run([*git, "log", "--format=%H"], check=True, capture_output=True, text=True).stdout.split()
+    assert (
+        len(rows) == 2
+        and [bool(full.startswith(r["commit"])) for full, r in zip(log[::-1], rows, strict=True)] == [True] * 2
+    )
+    newest, oldest = wordings.said(rows)
+    assert newest.startswith("2 of 2: ") and newest.endswith(f"commit {rows[1]['commit']}: it asked for too little")
+    assert oldest.endswith(": first")
+
+
+def test_the_page_shows_that_the_rule_came_first(tmp_path):
+    """By the commits of wording and run; for runs that are not committed, by when they were finished."""
+    verdict = check(fake_claim(BETTER), of(make()))
+    late, early = [{"date": "2026-12-02T12:00:00Z"}], [{"date": "2026-12-01T12:00:00Z"}]
+
+    def said(mine, shared, trained="2026-12-02T02:00:00+02:00", used="runs/DI/dr/seed-0.parquet"):
+        wordings._committed.cache_clear()
+        found = dataclasses.replace(verdict, trained=trained, used=(str(tmp_path / used),) if used else ())
+        return wordings.order(mine, shared, found, tmp_path)
+
+    assert said(late, early, trained="") == "no raw run has been compared under it yet"
+    assert said(early, early) == (
+        "the first of its raw runs was finished on 2026-12-02 00:00 and is not committed, after its last wording of "
+        "2026-12-01 12:00"
+    )
+    assert said(late, early).endswith("before its last wording of 2026-12-02 12:00")
+    assert said(early, late).endswith("before its last wording of 2026-12-02 12:00")  # the shared rules count too
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    path = tmp_path / "runs" / "DI" / "dr" / "seed-0.parquet"
+    path.parent.mkdir(parents=True)
+    subprocess.run([*git, "init", "-q"], check=True)
+    for day, text in (("01", "of another agent"), ("03", "compared")):
+        path.write_text(text)
+        subprocess.run([*git, "add", "."], check=True)
+        dates = {"GIT_COMMITTER_DATE": f"2026-12-{day}T01:00:00Z", "PATH": os.environ["PATH"]}
+        subprocess.run([*git, "commit", "-qm", text], check=True, env=dates)
+    assert said(late, early).endswith("committed on 2026-12-03 01:00, after its last wording of 2026-12-02 12:00")
+    later = [{"date": "2026-12-04T00:00:00Z"}]
+    assert said(later, early).endswith("committed on 2026-12-03 01:00, before its last wording of 2026-12-04 00:00")
+
+
+# ---------------------------------------------------------------- calibration
+
+
+@pytest.fixture(scope="module")
+def table():
+    return pd.read_csv(show.CALIBRATION)
+
+
+def test_no_rule_is_wrong_more_often_than_its_bound(table):
+    bounded = table[~table["limit"]]
+    assert (bounded["false"] <= calibration.BOUND).all() and calibration.BOUND == 0.06
+    limits = table.loc[table["limit"], ["rule", "truth"]].agg(": ".join, axis=1).tolist()
+    assert len(limits) == 4 and all(
+        "1 in 10" in one or "equal means" in one or "nothing on average" in one for one in limits
+    )
+    # no rule without its row, and every claim that raw runs decide
+    cells_ = [*calibration.rule_cells(), *calibration.claim_cells()]
+    assert table[["rule", "truth"]].to_numpy().tolist() == [[name, truth.name] for name, _, truth in cells_]
+    judged = {c.id for c in CLAIMS.values() if any(plan.judged for plan in c.comparisons)}
+    assert judged <= set(table["rule"])
+    questions = {(plan.question, plan.unit) for c in CLAIMS.values() for plan in c.comparisons if plan.judged}
+    assert questions <= {(plan.question, plan.unit) for _, plans, _ in calibration.rule_cells() for plan in plans}
+    assert show.CALIBRATION.with_suffix(".md").read_text() == show.calibration_page(table)
+
+
+def test_the_table_is_that_of_the_rules_as_they_are(table):
+    """A cell of each kind, simulated again: the same numbers, to the last study."""
+    kept = {("better", "equal arms"), ("same", "different by just 0.05"), ("agrees with a gain", "the published one"),
+            ("better without each environment", "equal arms"), ("not worse, one arm", "the opposite"),
+            ("F2", "as claimed"), ("T7", "the opposite"), ("R1", "one comparison the opposite")}  # fmt: skip
+    again = [
+        cell for cell in (*calibration.rule_cells(), *calibration.claim_cells()) if (cell[0], cell[2].name) in kept
+    ]
+    assert len({(name, truth.name) for name, _, truth in again}) == len(kept)
+    for name, plans, truth in again:
+        row = calibration.row(name, plans, truth)
+        found = table[
+            (table["rule"] == name) & (table["truth"] == truth.name) & (table["sample"] == row["sample"])
+        ].iloc[0]
+        for column in ("false", "right_1", "right_2"):
+            assert found[column] == pytest.approx(row[column], rel=1e-4, nan_ok=True), (name, truth.name, column)
+
+
+def test_a_weaker_rule_breaks_the_bound(monkeypatch):
+    """What the table would have said of the rules before: three seeds, one level for all looks, every comparison at
+    full error."""
+    equal = calibration.Truth("equal arms", "equal")
+
+    def false(plans, truth=equal, n=4000):
+        return calibration.row("x", plans, truth, n)["false"]
+
+    two = seeds("DI", "dma-star-sh", "dr")
+    with monkeypatch.context() as patch:
+        patch.setattr(rules, "ALPHA", 0.05)
+        assert false([two.better()]) > calibration.BOUND
+    with monkeypatch.context() as patch:
+        patch.setattr(Comparison, "judge", _without_bonferroni)
+        plans = [plan for plan in get_claim("F2").comparisons if plan.judged]
+        assert false(plans) > 2 * calibration.BOUND
+    fails = calibration.Truth("the first arm fails 1 in 5", "equal", fails="first", spread=0.01)
+    with monkeypatch.context() as patch:
+        patch.setitem(rules.LOOKS, "seeds", (3, 5))
+        assert false([two.same()], fails) > 3 * calibration.BOUND
+    assert false([two.same()], fails) < 0.02
+
+
+_judge = Comparison.judge
+
+
+def _without_bonferroni(self, cells, parts=1, published=None):
+    return _judge(self, cells, 1, published)
+
+
+def test_simulated_truths_are_what_they_say():
+    """The mean difference of simulated arms, the published value, and the verdicts that a truth forbids."""
+    truths = {"claimed": 0.15, "equal": 0.0, "edge": -0.05, "opposite": -0.15}
+    for effect, gap in truths.items():
+        question = seeds("DI", "dma-star-sh", "dr")
+        question = question.not_worse() if effect == "edge" else question.better()
+        offsets = calibration._offsets([question], calibration.Truth("x", effect))
+        measure = Measure(), "dma-star-sh", ("DI",)
+        assert offsets[measure] - offsets[Measure(), "dr", ("DI",)] == pytest.approx(gap)
+    chain = [plan for plan in get_claim("F17").comparisons if plan.judged]
+    levels = [calibration._offsets(chain, calibration.CLAIMED)[Measure(), arm, ("DI",)] for arm in
+              ("dma-star-sh", "dma-pearl", "pearl")]  # fmt: skip
+    assert levels[0] - levels[1] >= 0.15 - 1e-9 and levels[1] - levels[2] >= 0.15 - 1e-9
+    better, same = [seeds("DI", "dma", "dr").better()], [seeds("DI", "dma", "dr").same()]
+    verdicts = calibration._verdicts
+    assert verdicts(better, calibration.EQUAL) == ({CONTRADICTED, REPRODUCED}, None)
+    assert verdicts(same, calibration.EQUAL) == ({CONTRADICTED}, REPRODUCED)
+    assert (
+        verdicts(better, calibration.OPPOSITE)
+        == verdicts(same, calibration.FIRST_FAILS)
+        == ({REPRODUCED}, CONTRADICTED)
+    )
+    assert verdicts(same, calibration.Truth("edge", "edge")) == ({REPRODUCED}, None)
 
 
 # ---------------------------------------------------------------- the command, and what is written
 
 
 def test_command(tmp_path, monkeypatch, capsys):
-    known = {c.id: c for c in (claim(ORDER), dataclasses.replace(claim(ORDER), id="Y", headline=True))}
-    monkeypatch.setattr(claims, "load_claims", lambda *a: known)
-    for seed in range(3):
-        put(tmp_path / "runs", "concat", seed, level=60)
+    monkeypatch.setattr(wordings, "LEDGER", tmp_path / "none.csv")
+    x = fake_claim(BETTER)
+    for id_ in [*CLAIMS]:
+        monkeypatch.delitem(CLAIMS, id_)
+    monkeypatch.setitem(CLAIMS, "X", x)
+    monkeypatch.setitem(CLAIMS, "Y", dataclasses.replace(x, id="Y", headline=True))
+    for seed in range(10):
+        put(tmp_path / "runs", monkeypatch, arm="concat", seed=seed, level=60.0)
     say = ("claims", "--runs", tmp_path / "runs")
     assert call(monkeypatch, *say, "--id", "X") == 3
-    assert "there are no usable runs of DI (DR)" in capsys.readouterr().out
-    for seed in range(3):
-        put(tmp_path / "runs", "dr", seed, level=20)
+    assert "10 seeds needed, 0 are there" in capsys.readouterr().out
+    for seed in range(10):
+        put(tmp_path / "runs", monkeypatch, arm="dr", seed=seed, level=20.0)
     assert call(monkeypatch, *say, "--id", "X") == 0
     said = capsys.readouterr().out
-    assert "VERDICT       reproduced" in said and "3 seeds at 100,000 steps" in said and "core" in said
+    assert "VERDICT       reproduced" in said and "10 seeds at 100,000 steps" in said and "in numbers" in said
+    assert call(monkeypatch, *say, "--id", "X", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["result"]["verdict"] == "reproduced"
     assert call(monkeypatch, *say, "--id", "Z") == 2
     assert "unknown claim 'Z'" in capsys.readouterr().err
-    assert call(monkeypatch, *say, "--out", tmp_path / "c.json") == 0
+    assert call(monkeypatch, *say, "--out", tmp_path / "c.json", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)["claims"]
     rows = json.loads((tmp_path / "c.json").read_text())["claims"]
-    assert [(row["id"], row["result"]["verdict"]) for row in rows] == [("X", REPRODUCED), ("Y", REPRODUCED)]
-    assert rows[0]["result"]["findings"][0]["seeds"] == 3
+    assert printed == rows and [(row["id"], row["result"]["verdict"]) for row in rows] == [
+        ("X", "reproduced"), ("Y", "reproduced")
+    ]  # fmt: skip
+    assert rows[0]["result"]["findings"][0]["seeds"] == 10 and rows[0]["criteria"]
     assert call(monkeypatch, "claims", "--train") == 2
 
 
@@ -445,85 +1070,63 @@ def test_training_is_never_started_unasked_and_only_what_is_missing(tmp_path, mo
     from dmash_core import sweep
 
     asked = []
-    monkeypatch.setattr(claims, "load_claims", lambda *a: {"X": claim(ORDER, seeds=2)})
+    monkeypatch.setitem(CLAIMS, "X", fake_claim(BETTER))
     monkeypatch.setattr(sweep.Sweep, "run", lambda self: asked.extend(self.cells))
-    put(tmp_path, "dr", 0)
+    for seed in range(9):
+        put(tmp_path, monkeypatch, arm="dr", seed=seed)
+        put(tmp_path, monkeypatch, arm="concat", seed=seed)
+    put(tmp_path, monkeypatch, arm="dr", seed=9)
     call(monkeypatch, "claims", "--runs", tmp_path, "--id", "X")
     assert not asked
     call(monkeypatch, "claims", "--runs", tmp_path, "--id", "X", "--train")
-    assert [cell.key for cell in asked] == [("DI", "concat", 0), ("DI", "dr", 1), ("DI", "concat", 1)]
+    assert [cell.key for cell in asked] == [("DI", "concat", 9)]
 
 
-@pytest.mark.parametrize(
-    "values, verdict, said",
-    [
-        ([0.90, 0.91, 0.92], REPRODUCED, "overlaps"),
-        ([0.5, 0.9, 1.3], UNDECIDED, "but is wider than 0.2"),
-        ([0.990, 0.991, 0.992], UNDECIDED, "lies outside by 0.0085"),
-        ([0.60, 0.61, 0.62], CONTRADICTED, "lies outside by 0.2"),
-        ([0.90, 0.91], UNDECIDED, "2 seeds, 3 are needed"),
-    ],
-)
-def test_cosines_of_networks(tmp_path, monkeypatch, values, verdict, said):
-    """F4-1: DMA's cosine within a mode, published 0.84 to 0.98."""
-    for seed in range(len(values)):
-        put(tmp_path, "dma", seed).with_suffix(".safetensors").touch()
-    found = {f"seed-{seed}": value for seed, value in enumerate(values)}
-    monkeypatch.setattr(rules, "_cosines", lambda path: ({"within": found[path.stem], "across": -0.5}, STEPS))
-    claim = claims.get_claim("F4")
-    first = rules.check_cosines(claim.checks[0], claim, Evidence(tmp_path))[0]
-    assert (first.published_id, first.verdict) == ("F4-1", verdict) and said in first.reason
-    assert "networks have" not in first.reason  # they are of one length
+def test_a_table_above_the_bound_fails(tmp_path, monkeypatch, capsys, table):
+    monkeypatch.setattr(show, "CALIBRATION", tmp_path / "t.csv")
+    monkeypatch.setattr(show.write_calibration, "__defaults__", (tmp_path / "t.csv",))
+    monkeypatch.setattr(calibration, "calibrate", lambda: table)
+    assert call(monkeypatch, "claims", "--calibrate") == 0
+    assert (tmp_path / "t.csv").read_bytes() == (ROOT / "docs" / "calibration.csv").read_bytes()
+    bad = table.assign(false=table["false"].where(table.index != 3, 0.061))
+    monkeypatch.setattr(calibration, "calibrate", lambda: bad)
+    assert call(monkeypatch, "claims", "--calibrate") == 1
 
 
-def test_table_for_the_readme():
-    known = {"X": dataclasses.replace(claim(ORDER), statement="DMA*-SH above DMA* and DMA", headline=True)}
-    found = dataclasses.replace(claims.check(known["X"], Evidence("nowhere")), verdict="undecided")
-    table = claims.readme_table([found], known)
-    assert table.splitlines()[2].startswith(r"| **X** DMA\*-SH above DMA\* and DMA | no number | no number yet |")
-    text = f"before\n{claims.BEGIN}\nold\n{claims.END}\nafter"
-    once = claims.with_table(text, table)
-    assert once == f"before\n{claims.BEGIN}\n{table}\n{claims.END}\nafter" == claims.with_table(once, table)
-    with pytest.raises(claims.UserError, match="markers|lacks"):
-        claims.with_table("nothing", table)
-
-
-def test_table_for_the_findings(tmp_path):
-    """Only what runs have measured, decided or not; of other environments' lack there is no row."""
-    known = {id_: claims.get_claim(id_) for id_ in ("T2", "F15", "A.8")}
-    found = Finding("DMA*-SH against DR", UNDECIDED, "1 seed", value=0.5, seeds=1)
-    bare = replace(claims.check(known["F15"], Evidence(tmp_path)), findings=(found, replace(found, value=None)))
-    others = [replace(bare, id="T2", findings=(replace(found, verdict=NOT_CHECKED),)), replace(bare, id="A.8")]
-    put(tmp_path, "dr", seed=3)
-    text = claims.findings_tables([bare, *others], known, Evidence(tmp_path))
-    aer, _, compared = text.partition("| claim ")
-    assert aer == figures.aer_markdown(figures.aer_table(list(Evidence(tmp_path).runs.values()))) + "\n" and "DR" in aer
-    assert compared.splitlines()[2:] == [r"| F15 | DMA\*-SH against DR | no number | 0.5, 1 seed | undecided: 1 seed |"]
+def test_tables_for_reading():
+    x = fake_claim(BETTER, headline=True)
+    found = check(x, of())
+    row = show.readme_table([found], {"X": x}).splitlines()[2]
+    assert row.startswith(
+        r"| **X** DMA\*-SH above DMA\* and DMA | no number | no number yet | not checked: 10 seeds needed"
+    )
+    text = f"before\n{show.BEGIN}\nold\n{show.END}\nafter"
+    once = show.with_table(text, "new")
+    assert once == f"before\n{show.BEGIN}\nnew\n{show.END}\nafter" == show.with_table(once, "new")
+    with pytest.raises(UserError, match="lacks"):
+        show.with_table("nothing", "new")
+    evidence = of(*many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
+    found = show.findings_tables([check(x, evidence)], {"X": x}, evidence)
+    aer, _, compared = found.partition("| claim ")
+    assert aer == figures.aer_markdown(figures.aer_table(list(evidence.runs.values()))) + "\n" and "DR" in aer
+    assert len(compared.splitlines()) == 3 and "| reproduced: the 97 % interval lies above zero |" in compared
+    assert "No comparison of raw runs" in show.findings_tables([check(x, of())], {"X": x}, of())
 
 
 def test_what_is_committed_is_not_older_than_the_raw_runs():
-    """The tables in README and FINDINGS and the CSVs that figures are drawn from, made again from runs/; without what
-    networks do, whose last digits depend on the machine that rolls them out."""
-    known = {id_: c for id_, c in claims.load_claims().items() if c.headline or c.needs.arms}
-    rolled = {id_ for id_, c in known.items() if {one["kind"] for one in c.checks} & {"cosines", "evaluation"}}
-    assert rolled == {"F4", "R4", "R8"} and not any(known.pop(id_).headline for id_ in rolled)
-
-    def rows(text):
-        return [line for line in text.splitlines() if line.split(" |")[0].removeprefix("| ") not in rolled]
-
-    evidence = Evidence(claims.ROOT / "runs")
-    assert not evidence.left_out, evidence.left_out
-    verdicts = [claims.check(c, evidence) for c in known.values()]
-    tables = {"README.md": claims.readme_table(verdicts, known)}
-    tables["FINDINGS.md"] = claims.findings_tables(verdicts, known, evidence)
-    for name, table in tables.items():
-        text = (claims.ROOT / name).read_text()
-        again = claims.with_table(text, table)
-        assert rows(again) == rows(text), "run: dmash claims --readme"
-    found = list(evidence.runs.values())
-    tables = {"aer": figures.aer_table(found)}
-    tables |= {name: figures.learning_table(drawn, env) for name, (env, drawn) in figures.by_picture(found).items()}
-    tables |= figures.by_diagnostic(found)
-    for name, table in tables.items():
-        text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        assert (claims.ROOT / "figures" / f"{name}.csv").read_text() == text, "run: make figures"
+    """The tables in README and FINDINGS and the CSVs that figures are drawn from, made again from runs/."""
+    known = {id_: c for id_, c in CLAIMS.items() if c.headline or c.comparisons}
+    evidence = Evidence(ROOT / "runs")
+    verdicts = [check(c, evidence) for c in known.values()]
+    tables = {"README.md": show.readme_table(verdicts, known)}
+    tables["FINDINGS.md"] = show.findings_tables(verdicts, known, evidence)
+    for name, written in tables.items():
+        text = (ROOT / name).read_text()
+        assert show.with_table(text, written) == text, "run: dmash claims --readme"
+    found = runs.scan(ROOT / "runs")[0]
+    drawn = {"aer": figures.aer_table(found)}
+    drawn |= {name: figures.learning_table(of_, env) for name, (env, of_) in figures.by_picture(found).items()}
+    drawn |= figures.by_diagnostic(found)
+    for name, one in drawn.items():
+        text = one.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        assert (ROOT / "figures" / f"{name}.csv").read_text() == text, "run: make figures"

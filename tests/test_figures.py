@@ -204,8 +204,9 @@ def test_a_sweep_keeps_the_place_of_what_is_missing(some):
 
 def test_findings_are_drawn_with_the_published_value():
     common = {"verdict": "undecided", "published_id": "", "low": None, "high": None, "unit": "AER", "seeds": 1}
-    rows = [("a", 31.0, "40 %"), ("b", None, "50"), ("c", 3000.0, "3258")]
-    fig, table = figures.finding_figure([common | {"what": w, "value": v, "published": p} for w, v, p in rows])
+    rows = [("a", 31.0, 40.0), ("b", None, 50.0), ("c", 3000.0, 3258.0)]
+    common |= {"published": "as text"}
+    fig, table = figures.finding_figure([common | {"what": w, "value": v, "paper": p} for w, v, p in rows])
     assert table["what"].tolist() == ["a", "c"] and len(fig.axes) == 2  # scales apart by a power of ten
     drawn = [[line.get_xdata().tolist() for line in ax.lines] for ax in fig.axes]
     assert drawn == [[[31.0], [40.0]], [[3000.0], [3258.0]]]

@@ -5,7 +5,6 @@ import http.server
 import json
 import shutil
 import threading
-from dataclasses import asdict
 
 import nbformat
 import pytest
@@ -13,20 +12,23 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from test_explorer import CHROMIUM
 
 from dmash_core import report
-from dmash_core.claims import Claim, Verdict
 from dmash_core.errors import UserError
-from dmash_core.rules import Finding
+from reproduction.evidence import Claim, Finding, Verdict, seeds
+from reproduction.evidence.claim import as_data
 
 
 def finding(what, verdict, value=None, published="", **more):
-    return Finding(what, verdict, "a < b | c", published, value=value, **more)
+    return Finding(what, verdict, "a < b | c", published=published, value=value, **more)
 
 
 def claim(id_, kind, verdict, *findings, checked_by=(), used=(), left_out=(), missing=(), cost=""):
-    row = Claim(id_, f"Claim {id_} of DMA*-SH says a*b <i>& $5.", "somewhere", kind, "a_b_c", "because | so", (),
+    plans = (seeds("DI", "concat", "dr").better(),) * (kind == "figure")
+    row = Claim(id_, f"Claim {id_} of DMA*-SH says a*b <i>& $5.", "somewhere", kind, "a_b_c", "because | so", plans,
                 checked_by=checked_by)  # fmt: skip
-    result = Verdict(id_, verdict, "why *not*", findings[0], 0, {}, findings, used, left_out, missing, cost, "")
-    return asdict(row) | {"result": asdict(result)}
+    result = Verdict(id_, verdict, "why *not*", findings[0], 0, {}, findings, used, left_out, missing, cost, "", "")
+    worded = [{"date": f"2026-11-2{n}T00:00:00Z", "why": f"wording {n}", "commit": "abc1234"[: 7 * n]} for n in (0, 1)]
+    said = {"wordings": worded, "shared_rules": worded[:1], "order": "the runs came after | the wording"}
+    return json.loads(json.dumps(as_data(row, result) | said))
 
 
 CLAIMS = [
@@ -34,11 +36,15 @@ CLAIMS = [
     claim(
         "T9", "table", "contradicted",
         finding("gain over DR", "contradicted", 12.5, "58.1", published_id="T9-10", low=10.0, high=15.0, unit="%",
-                seeds=5, steps={"DI": 100_000}),
+                seeds=5, steps={"DI": 100_000}, paper=58.1, scope="Only here.", points={"DR": [0.25, 0.5]}),
         finding("gain over DA", "undecided", 1.5, "4.6", published_id="T9-12", unit="%", seeds=1, steps={"DI": 50_000}),
         finding("gain over Concat", "not checked"),
+        finding("gain in training", "shown", 3.5, "50", unit="%", judged=False),
+        finding("gain elsewhere", "shown", judged=False, scope="Only there."),
+        finding("parameters", "shown", judged=False),
         checked_by=["notebooks/toy_benchmark.ipynb"], used=["runs/DI/dr/seed-0.parquet"], cost="9 hours",
-        left_out=[["runs/DI/da/seed-1.parquet", "not a whole Parquet file"]], missing=["ODE: dr 10 seeds"],
+        left_out=[["runs/DI/da/seed-1.parquet", "not a whole Parquet file"], ["runs/DI/da/seed-2.parquet", "old"],
+                  ["runs/DI/da/seed-3.parquet", "old"]], missing=["ODE: dr 10 seeds"],
     ),
     claim("T10", "table", "not checked", finding("everything", "not checked")),
     claim("F2", "figure", "undecided", finding("order", "undecided")),
@@ -78,13 +84,20 @@ def test_pages_say_what_was_found(built):
     assert "executed under the profile smoke (make notebooks): quickstart." in index
     page = text(built / "claims" / "T9.html")
     for part in (
+        "DR: 0.25, 0.5", "Only here.", "· shown", "without runs yet: 1.", "commit abc1234: wording 1",
+        "not committed: wording 0", 'href="../docs/calibration.html"',
         "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5.", "58.1 (T9-10)", "12.5 [10, 15] %, 5 seeds at 100,000 steps",
         "make claim ID=T9", "runs/DI/dr/seed-0.parquet", "ODE: dr 10 seeds", "9 hours", "a &lt; b | c", "contradicted",
-        "runs/DI/da/seed-1.parquet: not a whole Parquet file", "T9-findings.png", "✗",
+        "runs/DI/da/seed-1.parquet: not a whole Parquet file",
+        "runs/DI/da/seed-2.parquet and 1 more: old", "T9-findings.png", "✗",
         'href="../notebooks/toy_benchmark.html"',
     ):  # fmt: skip
         assert part in page, part
-    assert "F2-all.png" in text(built / "claims" / "F2.html")
+    assert page.index("wording 1") < page.index("wording 0") and "gain elsewhere" not in page
+    assert "parameters" in page
+    order = text(built / "claims" / "F2.html")
+    assert "the runs came after | the wording" in order and "the runs came after" not in page
+    assert "F2-all.png" in order and "looked at with 10 and with 20 seeds of each arm" in order
     toys = text(built / "notebooks" / "toy_benchmark.html")
     assert "<math" in toys and "<td><p>cell</p></td>" in toys and "gone" in toys and "Expressivity.v" in toys
 

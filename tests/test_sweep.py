@@ -79,7 +79,9 @@ def test_profiles():
     assert [str(c) for c in first[:2]] == ["DI dr seed 0", "DI concat seed 0"]
     paper = load_profile("paper")
     assert len({cell.key for cell in paper}) == len(paper)
-    assert all(cell.steps == SUITE.get(cell.env, SUITE["ODE"]).gradient_steps for cell in paper)
+    short = [cell for cell in paper if cell.steps != SUITE.get(cell.env, SUITE["ODE"]).gradient_steps]
+    assert {cell.arm for cell in short} <= {"dma-star-sh-whole"}  # claim C1
+    assert [cell.seed for cell in paper[:9]] == [0] * 9 and paper[0].env == "DI"
     # ten seeds of the paper's arms in every environment of fixed context sets, whatever else is asked
     assert {(env, arm, seed) for env in SUITE for arm in MAIN_ARMS for seed in range(10)} <= {c.key for c in paper}
 

@@ -1,0 +1,36 @@
+"""Every claim of the paper and every question of its reviewers: one decorated function each, one file a family.
+
+Importing this package registers them all. `reproduction.evidence` has the vocabulary, and the rules that all share.
+"""
+
+from importlib import import_module
+
+from dmash_core.benchmark.suite import SUITE
+from dmash_core.errors import unknown
+from dmash_core.figures import arm_order
+from dmash_core.sweep import Cell
+from reproduction.evidence import CLAIMS, Claim, needed
+
+for _family in ("theory", "tables", "figures", "ablations", "questions"):  # in the order of the site
+    import_module(f"reproduction.claims.{_family}")
+
+
+def get_claim(id_: str) -> Claim:
+    """A claim by its id; UserError with the nearest one for an unknown id."""
+    if id_ not in CLAIMS:
+        raise unknown("claim", id_, CLAIMS)
+    return CLAIMS[id_]
+
+
+def notebook_needs(name: str, envs: list[str] | None = None, arms: list[str] | None = None) -> tuple[list, list]:
+    """(environments, arms) of a notebook's parameters; for None, all that the claims that name the notebook need."""
+    plans = [plan for one in CLAIMS.values() if f"notebooks/{name}.ipynb" in one.checked_by for plan in one.comparisons]
+    order = list(SUITE)
+    found = {env for plan in plans for env in plan.envs}
+    found = sorted(found, key=lambda env: order.index(env) if env in order else len(order))
+    return envs or found, arms or sorted({arm for plan in plans for arm in plan.arms}, key=arm_order)
+
+
+def training_cells() -> list[Cell]:
+    """The profile `paper`: every run that a claim needs, what is judged first."""
+    return needed(list(CLAIMS.values()))

@@ -1,0 +1,85 @@
+"""What is decided without raw runs: proofs by Coq, numerical twins by pytest."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+
+from reproduction.evidence.comparisons import ROOT, Computed, Finding, Proof, Twin, Unjudged
+from reproduction.evidence.rules import CONTRADICTED, NOT_CHECKED, REPRODUCED, UNDECIDED, VERDICTS
+
+PROOF_COST = "make proofs needs Coq (Debian: coq libcoq-mathcomp-algebra libcoq-mathcomp-algebra-tactics) and a minute"
+
+
+def _finding(what: str, code: int, reason: str) -> Finding:
+    return Finding(what, VERDICTS[code], reason)
+
+
+@cache
+def proved() -> dict[str, str] | tuple[int, str]:
+    """{theorem: the axioms it rests on}, as `make -C proofs` prints them; else a verdict and why."""
+    lacking = [tool for tool in ("make", "coqc", "coqchk") if shutil.which(tool) is None]
+    if lacking or not (ROOT / "proofs").is_dir():
+        return NOT_CHECKED, f"this machine lacks {', '.join(lacking) or 'the folder proofs/'}; {PROOF_COST}"
+    done = subprocess.run(["make", "-C", ROOT / "proofs"], capture_output=True, text=True)
+    if done.returncode:
+        return UNDECIDED, f"make -C proofs failed: {' '.join(done.stderr.split())[-300:]}"
+    return dict(re.findall(r"^\w+\.(\w+): (.+)$", done.stdout, re.M))
+
+
+def check_proof(plan: Proof) -> Finding:
+    """Whether Coq accepts the theorems, with no axiom outside the allow-list."""
+    found, what = proved(), f"{plan.what} (Coq: {', '.join(plan.theorems)})"
+    if isinstance(found, tuple):
+        return _finding(what, *found)
+    if absent := [name for name in plan.theorems if name not in found]:
+        return _finding(what, UNDECIDED, f"there is no theorem {', '.join(absent)} among those that Coq accepted")
+    axioms = "; ".join(dict.fromkeys(found[name] for name in plan.theorems))
+    if plan.refutes:
+        return _finding(what, CONTRADICTED, f"a counterexample is proved; rests on {axioms}")
+    return _finding(what, REPRODUCED, f"proved; rests on {axioms}")
+
+
+_outcomes: dict[str, str] = {}  # of pytest nodes: passed, failed or another word of pytest's, or why none was found
+
+
+def run_tests(plans: Iterable[object]) -> None:
+    """Run the tests of all twins, in one process; what was run already is not run again."""
+    nodes = [f"tests/{node}" for plan in plans if isinstance(plan, Twin) for node in plan.nodes]
+    nodes = [node for node in nodes if node not in _outcomes]
+    if not nodes:
+        return
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rA", "-p", "no:cacheprovider", *nodes]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    seen = defaultdict(set)
+    for word, name in re.findall(r"^(PASSED|FAILED|ERROR) (tests/\S+?)(?:\[.*\])?(?: - .*)?$", done.stdout, re.M):
+        seen[name].add(word.lower())
+    lost = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
+    for node in nodes:
+        words = seen[node]
+        _outcomes[node] = next((w for w in ("failed", "error", "passed") if w in words), f"it was not run: {lost}")
+
+
+def check_twin(plan: Twin) -> Finding:
+    """Whether the tests pass."""
+    run_tests([plan])
+    what = f"{plan.what} (tests: {', '.join(node.split('::')[1] for node in plan.nodes)})"
+    wrong = [node for node in plan.nodes if _outcomes[f"tests/{node}"] != "passed"]
+    if not wrong:
+        said = "the counterexample's test passes" if plan.refutes else f"tests passed: {len(plan.nodes)}"
+        return _finding(what, CONTRADICTED if plan.refutes else REPRODUCED, said)
+    outcome = _outcomes[f"tests/{wrong[0]}"]
+    code = NOT_CHECKED if outcome != "failed" else UNDECIDED if plan.refutes else CONTRADICTED
+    return _finding(what, code, f"{wrong[0].split('::')[1]}: {outcome}")
+
+
+def check_plan(plan: Proof | Twin | Computed | Unjudged) -> list[Finding]:
+    """The findings of a plan that needs no raw runs."""
+    if isinstance(plan, Computed):
+        return plan.function()
+    if isinstance(plan, Unjudged):
+        return [_finding(plan.what, NOT_CHECKED, plan.why)]
+    return [check_proof(plan) if isinstance(plan, Proof) else check_twin(plan)]
