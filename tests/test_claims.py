@@ -477,6 +477,8 @@ def test_every_environment_has_the_same_seeds():
 def test_leaving_one_environment_out():
     plan = group(TOYS, "dma-star-sh", "dr", name="toys", leave_one_out=True).better()
     assert find(plan, *toys([0.3, 0.32, 0.28, 0.34])).verdict == "reproduced"
+    one_against = find(plan, *toys([0.3, 0.32, 0.28, -0.2]))  # it holds without ODE, and only without it
+    assert one_against.verdict == "undecided"
     carried = [0.9, 0.01, -0.01, 0.0]
     found = find(plan, *toys(carried))
     assert found.verdict == "undecided" and found.value == pytest.approx(0.0, abs=1e-6)  # DI left out, the least
