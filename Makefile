@@ -69,7 +69,7 @@ explore: setup ## the variance decomposition as a web page on localhost:8866, or
 bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
 
-runs: setup ## work on the grid of training runs: PROFILE=first|paper HOURS=2 JOBS=2 (1 GB a job; goes on where it was)
+runs: setup ## work on the grid of training runs: PROFILE=evidence|paper HOURS=2 JOBS=2 (1 GB a job; goes on where it was)
 	$(DMASH) sweep --profile $(if $(filter recorded,$(PROFILE)),paper,$(PROFILE)) $(if $(HOURS),--hours $(HOURS)) $(if $(JOBS),--jobs $(JOBS)) --out $(RUNS)
 
 faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)

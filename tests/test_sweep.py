@@ -74,9 +74,12 @@ def test_undisturbed(good, capsys, monkeypatch):
 
 
 def test_profiles():
-    first = load_profile("first")
-    assert len(first) == 18 + 12 + 16 + 4 and {cell.steps for cell in first} == {50_000, 30_000}
-    assert [str(c) for c in first[:2]] == ["DI dr seed 0", "DI concat seed 0"]
+    evidence = load_profile("evidence")
+    assert len(evidence) == 18 + 3 + 12 + 9 + 9 + 6
+    assert [str(c) for c in evidence[:2]] == ["DI dr seed 0", "DI concat seed 0"]
+    assert {c.env for c in evidence} == set(SUITE)  # every environment with a fixed set of contexts
+    longer = {c.key: c.steps for c in load_profile("evidence-more")}
+    assert longer["HopperGym", "dma-star-sh", 0] == 500_000  # goes on from the 200,000 steps of the first
     paper = load_profile("paper")
     assert len({cell.key for cell in paper}) == len(paper)
     short = [cell for cell in paper if cell.steps != SUITE.get(cell.env, SUITE["ODE"]).gradient_steps]
