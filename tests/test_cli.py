@@ -92,7 +92,8 @@ def test_seed_ranges():
 
 def test_bench_row(capsys):
     """One small measurement end to end: what it counts is there and makes sense; no time is asserted."""
-    row = bench.measure_arm("DI", "dma-star-sh", replace(METHODS["dma-star-sh"], width=16, bottleneck=4), rounds=1, updates=2)
+    method = replace(METHODS["dma-star-sh"], width=16, bottleneck=4)
+    row = bench.measure_arm("DI", "dma-star-sh", method, rounds=1, updates=2)
     assert set(bench.COLUMNS) <= set(row) and row["ratio_to_twin"] is not None
     assert 0 < row["ms_per_update"] and 0 < row["outside_update"] < 1 and row["peak_mib"] > 100
     json.dumps(row)
