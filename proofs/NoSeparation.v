@@ -99,6 +99,14 @@ apply: HM => j; rewrite mxE /relu; have := HD x Hx j.
 by apply: le_trans; have [h|h] := leP 0 ((W *m x + b) j 0); rewrite ?normr0.
 Qed.
 
+(** Two networks on the same input, added. *)
+Lemma mlp_sum m (f g : mlp R m 1) : exists h : mlp R m 1, forall x, eval h x 0 0 = eval f x 0 0 + eval g x 0 0.
+Proof.
+have [fg Hfg] := mlp_beside f g; have [dup Hdup] := mlp_before fg (col_mx 1%:M 1%:M : 'M[R]_(m + m, m)) 0.
+have [h Hh] := mlp_after dup (Affine (row_mx 1%:M 1%:M) 0); exists h => x.
+by rewrite Hh /= Hdup !addr0 mul_col_mx !mul1mx Hfg mul_row_col !mul1mx mxE.
+Qed.
+
 End Build.
 
 (** ** One set of functions *)
@@ -194,6 +202,42 @@ have fixed z : exists f : mlp R ds 1, forall s, eval f s 0 0 = modulated (@full 
 have [f1 H1] := fixed (vec1 1); have [f2 H2] := fixed (vec1 (-1)).
 have [f Hf] := binary_any_pair f1 f2 B; exists f => s hs; have [-> ->] := Hf s hs; have [<- <-] := HN s hs.
 by rewrite H1 H2.
+Qed.
+
+(** The same for any number of contexts under one-hot codes (A.2): any family of networks, one for each context, is one
+    concatenating network on bounded states. So A.2's examples, permutations among them, do not separate the classes there.
+    Context c adds ReLU(f_c(s) + M (2 z_c - 1)) - M z_c, which is f_c(s) where z_c = 1 and 0 where z_c = 0. *)
+Theorem one_hot_any_family q (f : 'I_q -> mlp R ds 1) B : exists h : mlp R (ds + q) 1, forall s c, bounded B s ->
+  concat h s (delta_mx c 0) = eval (f c) s 0 0.
+Proof.
+have [M HM] : exists M : 'I_q -> R, forall c (x : 'cV[R]_ds), (forall i, `|x i 0| <= B) ->
+    forall i, `|eval (f c) x i 0| <= M c.
+  by apply: (@fin_all_exists _ (fun=> R) (fun c M => forall x : 'cV[R]_ds, (forall i, `|x i 0| <= B) ->
+    forall i, `|eval (f c) x i 0| <= M)) => c; apply: mlp_bounded.
+pose term c s (z : 'cV[R]_q) := relu (eval (f c) s 0 0 + M c * (2%:R * z c 0 - 1)) - M c * z c 0.
+have one c : exists h : mlp R (ds + q) 1, forall s (z : 'cV[R]_q), 0 <= z c 0 -> concat h s z = term c s z.
+  have [fz Hfz] := mlp_beside (f c) (Affine (delta_mx 0 c : 'rV[R]_q) 0).
+  pose gate : mlp R (1 + 1) 1 := @Hidden R _ (1 + 1) 1 (block_mx 1%:M (2%:R * M c)%:M 0 1%:M)
+    (col_mx (- M c)%:M 0) (Affine (row_mx 1%:M (- M c)%:M) 0).
+  have [h Hh] := mlp_after fz gate; exists h => s z z0.
+  rewrite /concat Hh Hfz /term /= !addr0 -rowE; have : (row c z) 0 0 = z c 0 by rewrite mxE.
+  move: (row c z) (eval (f c) s) => u y uz; rewrite mul_block_col !mul1mx mul0mx add0r add_col_mx addr0 reluv_col mul_row_col mul1mx.
+  rewrite !mul_scalar_mx mxE /reluv; do !rewrite ?mxE ?eqxx ?mulr1n; rewrite uz (relu_pos z0) mulNr.
+  by congr (relu _ - _); move: (y 0 0) (z c 0) (M c) => p' q' r'; ring.
+have all (r : seq 'I_q) : exists h : mlp R (ds + q) 1, forall s (z : 'cV[R]_q), (forall c, 0 <= z c 0) ->
+    concat h s z = \sum_(c <- r) term c s z.
+  elim: r => [|c r [h Hh]].
+    by exists (Affine 0 0) => s z _; rewrite /concat /= mul0mx addr0 mxE big_nil.
+  have [g Hg] := one c; have [gh Hgh] := mlp_sum g h; exists gh => s z z0.
+  by rewrite /concat Hgh -/(concat g s z) -/(concat h s z) Hg // Hh // big_cons.
+have [h Hh] := all (index_enum _); exists h => s c hs; rewrite Hh => [|c']; last by rewrite mxE ler0n.
+have bound c' : - M c' <= eval (f c') s 0 0 <= M c' by rewrite -ler_norml; apply: HM.
+rewrite (bigD1 c) //= big1 => [|c' ne].
+  have /andP[lo _] := bound c; rewrite /term !mxE !eqxx /= addr0 relu_pos; first by ring.
+  have -> : eval (f c) s 0 0 + M c * (2%:R * 1 - 1) = eval (f c) s 0 0 + M c by ring.
+  by rewrite -ler_subl_addr sub0r.
+have /andP[_ hi] := bound c'; rewrite /term !mxE (negPf ne) /= relu_neg; first by ring.
+by rewrite mulr0 sub0r mulrN1 subr_le0.
 Qed.
 
 End NoSeparation.
