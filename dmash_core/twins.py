@@ -222,7 +222,7 @@ def actor_ascent(detached: bool, updates: int, seed: int = 0, lr: float = 1e-2) 
         omega = hyper(z).detach() if detached else hyper(z)
         action = torch.tanh(last(torch.relu(actor(s) + omega)))
         q = (torch.relu(critic(torch.cat([s, action], dim=-1)) + omega) @ head).mean()
-        values.append(float(q))
+        values.append(float(q.detach()))
         if step < updates:
             optimiser.zero_grad()
             (-q).backward()

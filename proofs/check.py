@@ -6,7 +6,7 @@ Coq answers, not a reading of the sources. Copies of the .v files alone are comp
 - coqchk re-checks the compiled files; no constant of ours may be an axiom, and nothing may rest on type-in-type,
   unsafe fixpoints or assumed positivity;
 - Print Assumptions of a main theorem may name no axiom that ALLOWED does not list for its file.
-The main theorems are those that Statements.v restates. The sources' keyword `Theorem` and README.md's table name the same.
+The main theorems are those that Statements.v restates. The sources' `Theorem`s and README.md's table name the same.
 """
 
 import argparse
@@ -159,6 +159,7 @@ def check(source, modules, coqc, coqchk, update=False, cache=None):
             reuse(cache, folder, modules)
         theorems = names_agree(source, modules)
         compile_all(coqc, folder, modules)
+        recheck(coqchk, folder, modules)
         found = digests(coqc, folder, modules, theorems)
         if update:
             (source / "digests.txt").write_text("".join(f"{k} {v}\n" for k, v in sorted(found.items())))
@@ -166,7 +167,6 @@ def check(source, modules, coqc, coqchk, update=False, cache=None):
         changed = sorted(k for k in {*found, *pinned} if found.get(k) != pinned.get(k))
         if changed:
             raise Refused(f"digests.txt: no longer what was pinned: {', '.join(changed)}")
-        recheck(coqchk, folder, modules)
         axioms = assumptions(coqc, folder, modules, theorems)
         for theorem, names in axioms.items():
             if bad := sorted(set(names) - ALLOWED.get(theorem.split(".")[0], set())):

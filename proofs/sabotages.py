@@ -24,8 +24,8 @@ def replace(*edits):
 
 def stale(folder):
     """A broken source beside a compiled file that is newer."""
-    append("Variability.v", "\nLemma broken : False.\nProof. by []. Qed.\n")(folder)
-    (folder / "Variability.vo").write_bytes(b"not looked at")
+    append("Ascent.v", "\nLemma broken : False.\nProof. by []. Qed.\n")(folder)
+    (folder / "Ascent.vo").write_bytes(b"not looked at")
     os.utime(folder / "Variability.vo", (2**32, 2**32))
 
 
@@ -58,17 +58,17 @@ SABOTAGES = {
         "Statements.v",
     ),
     "an Admitted hidden by a string inside a comment": (
-        append("Variability.v", '\n(* " *)\nLemma hidden : False.\nAdmitted.\n(* " *)\n'), "assumed without proof: DMASH.Variability.hidden"),
+        append("Ascent.v", '\n(* " *)\nLemma hidden : False.\nAdmitted.\n(* " *)\n'), "assumed without proof: DMASH.Ascent.hidden"),
     "an unused instance of False": (
-        append("Variability.v", "\nClass absurd := { absurdity : False }.\nDeclare Instance unused : absurd.\n"),
-        "assumed without proof: DMASH.Variability.unused"),
+        append("Ascent.v", "\nClass absurd := { absurdity : False }.\nDeclare Instance unused : absurd.\n"),
+        "assumed without proof: DMASH.Ascent.unused"),
     "a hypothesis after an empty module": (
-        append("Variability.v", "\nModule M. End M.\nHypothesis cheat : False.\n"), "assumed without proof: DMASH.Variability.cheat"),
+        append("Ascent.v", "\nModule M. End M.\nHypothesis cheat : False.\n"), "assumed without proof: DMASH.Ascent.cheat"),
     "a broken source whose compiled file was touched": (stale, "No applicable tactic"),
     # known before
-    "a proof left open": (append("Variability.v", "\nLemma open_end : False.\nAdmitted.\n"), "assumed without proof: DMASH.Variability.open_end"),
-    "an axiom": (append("Variability.v", "\nAxiom cheat : False.\n"), "assumed without proof: DMASH.Variability.cheat"),
-    "a variable outside a section": (append("Variability.v", "\nVariable cheat : False.\n"), "assumed without proof: DMASH.Variability.cheat"),
+    "a proof left open": (append("Ascent.v", "\nLemma open_end : False.\nAdmitted.\n"), "assumed without proof: DMASH.Ascent.open_end"),
+    "an axiom": (append("Ascent.v", "\nAxiom cheat : False.\n"), "assumed without proof: DMASH.Ascent.cheat"),
+    "a variable outside a section": (append("Ascent.v", "\nVariable cheat : False.\n"), "assumed without proof: DMASH.Ascent.cheat"),
     "an axiom of Coq's library": (
         replace(("Variability.v", "From mathcomp Require Import ring.", "From mathcomp Require Import ring.\nFrom Coq Require Classical."),
                 ("Variability.v", "Proof. by move=> G lip; rewrite -A15_decomposition; apply: A17_gradient_variance. Qed.",
@@ -78,8 +78,8 @@ SABOTAGES = {
         replace(("Information.v", "From Coq Require Import Reals Lra.", "From Coq Require Import Reals Lra.\nFrom Coq Require ClassicalEpsilon."),
                 ("Information.v", "move=> isP dec; pose at_", "case: (ClassicalEpsilon.excluded_middle_informative True) => _; move=> isP dec; pose at_")),
         "Information.compression_of_decodable assumes"),
-    "a theorem that is nowhere restated": (append("Variability.v", "\nTheorem unlisted : True.\nProof. by []. Qed.\n"), "Variability.unlisted, which Statements.v does not restate"),
-    "a proof that does not hold": (append("Variability.v", "\nTheorem wrong : False.\nProof. by []. Qed.\n"), "No applicable tactic"),
+    "a theorem that is nowhere restated": (append("Ascent.v", "\nTheorem unlisted : True.\nProof. by []. Qed.\n"), "Ascent.unlisted, which Statements.v does not restate"),
+    "a proof that does not hold": (append("Ascent.v", "\nTheorem wrong : False.\nProof. by []. Qed.\n"), "No applicable tactic"),
     # others
     "a definition made harder, its lemma dropped": (
         replace(("Networks.v", "A x -> A y -> 0 <= t <= 1 -> A (x", "A x -> A y -> true || (0 <= t <= 1) -> A (x"),
@@ -90,12 +90,12 @@ SABOTAGES = {
                 ("Statements.v", "  B <= 4 * eta * (\\prod_(k <- Networks.widths f) k.+1%:R) ^+ 2).", "  True).")),
         "digests.txt: no longer what was pinned: Switching.switch_excess"),
     "a fixpoint that does not end": (
-        append("Variability.v", "\nUnset Guard Checking.\nFixpoint loop (n : nat) : False := loop n.\nLemma anything : False. Proof. exact: (loop 0). Qed.\nSet Guard Checking.\n"),
+        append("Ascent.v", "\nUnset Guard Checking.\nFixpoint loop (n : nat) : False := loop n.\nLemma anything : False. Proof. exact: (loop 0). Qed.\nSet Guard Checking.\n"),
         "unsafe (co)fixpoints"),
     "a declared module with an axiom": (
-        append("Variability.v", "\nModule Type T. Axiom a : False. End T.\nDeclare Module D : T.\n"), "assumed without proof: DMASH.Variability.D"),
+        append("Ascent.v", "\nModule Type T. Axiom a : False. End T.\nDeclare Module D : T.\n"), "assumed without proof: DMASH.Ascent.D"),
     "Type in Type": (
-        append("Variability.v", "\nUnset Universe Checking.\nDefinition everything : Type@{Set} := Type.\nSet Universe Checking.\n"), "type-in-type"),
+        append("Ascent.v", "\nUnset Universe Checking.\nDefinition everything : Type@{Set} := Type.\nSet Universe Checking.\n"), "type-in-type"),
     "a theorem missing from the README": (
         replace(("README.md", "`A15_decomposition`", "`A15_decompositions`")), "README.md's table lack Variability.A15_decomposition"),
     "a file that no one lists": (lambda folder: (folder / "Extra.v").write_text("Axiom cheat : False.\n"), "Extra: not in the Makefile's list"),
