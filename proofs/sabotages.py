@@ -41,15 +41,13 @@ SABOTAGES = {
     ),
     "a section hypothesis that becomes a premise": (
         replace(("Variability.v", "Section Variability.\n", "Section Variability.\nHypothesis cheat : False.\n"),
-                ("Variability.v", "[/\\ within_context P S u (compressed Z) = 0,", "let c := cheat in [/\\ within_context P S u (compressed Z) = 0,"),
-                ("Variability.v", "Proof.\nsplit.\n- rewrite within_contextE big1", "Proof.\nmove=> c; split.\n- rewrite within_contextE big1"),
-                ("Variability.v", "have [c0 m0 b] := A18_terms Z.", "case: cheat.")),
+                ("Variability.v", "Proof.\nhave [c0 m0 b] := A18_terms Z.", "Proof. by case: cheat. Qed.\n\nLemma A18_old Z : \\tr (Cov P (compressed Z)) <= \\tr (Cov P Z) /\\\n  (\\tr (Cov P (compressed Z)) = \\tr (Cov P Z) <-> within_context P S u Z = 0 /\\ within_mode P S u Z = 0).\nProof.\nhave [c0 m0 b] := A18_terms Z.")),
         "Statements.v",
     ),
     "contradictory premises": (CHEAT_PREMISE, "Statements.v"),
     "a notation redefined before a theorem": (
-        replace(("BinaryContexts.v", "(** With s unbounded two contexts", "Local Notation \"'exists' f : T , p\" := (exists f : T, p /\\ False) (at level 200, f binder).\n\n(** With s unbounded two contexts"),
-                ("BinaryContexts.v", "move=> ne [f Hf].\n", "by move=> ne [f [_ []]].\nQed.\n\nLemma old (z1 z2 s0 : R) : z1 != z2 ->\n  forall f : mlp R (1 + 1) 1, ~ forall s z, s0 <= s -> z = z1 \\/ z = z2 -> concat f (vec1 s) (vec1 z) = s * z.\nProof.\nmove=> ne f Hf.\n")),
+        replace(("BinaryContexts.v", "(** With s unbounded two contexts", "Local Notation \"~ x\" := (True \\/ x) (at level 75, right associativity) : type_scope.\n\n(** With s unbounded two contexts"),
+                ("BinaryContexts.v", "move=> ne [f Hf].\n", "by left.\nQed.\n\nLemma old (z1 z2 s0 : R) : z1 != z2 ->\n  (exists f : mlp R (1 + 1) 1, forall s z, s0 <= s -> z = z1 \\/ z = z2 -> concat f (vec1 s) (vec1 z) = s * z) -> False.\nProof.\nmove=> ne [f Hf].\n")),
         "Statements.v",
     ),
     "a theorem demoted, a dummy in its place": (
