@@ -45,7 +45,7 @@ def coq(program, folder, *arguments):
     command = [program, "-Q", str(folder), "DMASH", *arguments]
     run = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if run.returncode:
-        raise Refused(f"{arguments[-1]}: {run.stdout}{run.stderr}".strip())
+        raise Refused(f"{arguments[-1]}: {run.stderr or run.stdout}".strip())
     return run.stdout + run.stderr
 
 
@@ -209,9 +209,9 @@ def selftest(modules, coqc, coqchk):
                     reason = "nothing"
                 except Refused as refused:
                     reason = str(refused)
-            ok = words in reason
+            ok = all(word in reason for word in words)
             failed += not ok
-            print(f"{'refused' if ok else 'NOT REFUSED'}: {what} ({words if ok else reason})", flush=True)
+            print(f"{'refused' if ok else 'NOT REFUSED'}: {what} ({' ... '.join(words) if ok else reason})", flush=True)
     print(f"selftest: {len(SABOTAGES) - failed} of {len(SABOTAGES)} sabotages refused, each for its own reason")
     return 1 if failed else 0
 

@@ -29,6 +29,16 @@ def stale(folder):
     os.utime(folder / "Variability.vo", (2**32, 2**32))
 
 
+def premise(folder):
+    """A hypothesis before the last theorem of a section, and a proof that uses nothing else."""
+    mark = "(** A.18, consequence"
+    before, after = (folder / "Variability.v").read_text().split(mark)
+    theorem, rest = after.split("Qed.", 1)
+    stated = theorem.split("Proof.")[0]
+    text = f"{before}Hypothesis cheat : False.\n\n{mark}{stated}Proof. by case: cheat. Qed.{rest}"
+    (folder / "Variability.v").write_text(text)
+
+
 CHEAT_PREMISE = replace(
     ("Bottleneck.v", "0 < B -> `|z| <= B ->\n  modulated (@bottleneck R 2 1)", "B < B -> 0 < B -> `|z| <= B ->\n  modulated (@bottleneck R 2 1)"),
     ("Bottleneck.v", "move=> B0; rewrite ler_norml -subr_ge0 opprK => /andP[z1]", "move=> _ B0; rewrite ler_norml -subr_ge0 opprK => /andP[z1]"),
@@ -39,11 +49,7 @@ SABOTAGES = {
         replace(("Variability.v", "Theorem A18_compression Z :", "Theorem A18_compression (Z : Omega -> 'rV[R]_d) : True.\nProof. by []. Qed.\nLemma A18_old Z :")),
         "Statements.v",
     ),
-    "a section hypothesis that becomes a premise": (
-        replace(("Variability.v", "Section Variability.\n", "Section Variability.\nHypothesis cheat : False.\n"),
-                ("Variability.v", "Proof.\nhave [c0 m0 b] := A18_terms Z.", "Proof. by case: cheat. Qed.\n\nLemma A18_old Z : \\tr (Cov P (compressed Z)) <= \\tr (Cov P Z) /\\\n  (\\tr (Cov P (compressed Z)) = \\tr (Cov P Z) <-> within_context P S u Z = 0 /\\ within_mode P S u Z = 0).\nProof.\nhave [c0 m0 b] := A18_terms Z.")),
-        "Statements.v",
-    ),
+    "a section hypothesis that becomes a premise": (premise, "Statements.v"),
     "contradictory premises": (CHEAT_PREMISE, "Statements.v"),
     "a notation redefined before a theorem": (
         replace(("BinaryContexts.v", "(** With s unbounded two contexts", "Local Notation \"~ x\" := (True \\/ x) (at level 75, right associativity) : type_scope.\n\n(** With s unbounded two contexts"),
@@ -98,3 +104,15 @@ SABOTAGES = {
         replace(("README.md", "`A15_decomposition`", "`A15_decompositions`")), "README.md's table lack Variability.A15_decomposition"),
     "a file that no one lists": (lambda folder: (folder / "Extra.v").write_text("Axiom cheat : False.\n"), "Extra: not in the Makefile's list"),
 }  # fmt: skip
+
+# the words are a text, or several; where a restatement is what refuses, the theorem that it names
+NAMED = {
+    "A18_compression becomes True": "Variability.A18_compression",
+    "a section hypothesis that becomes a premise": "Variability.A18_compression",
+    "contradictory premises": "Bottleneck.A5_width_one_can",
+    "a notation redefined before a theorem": "BinaryContexts.binary_unbounded_cannot",
+    "a theorem demoted, a dummy in its place": "Variability.A18_terms",
+}
+SABOTAGES = {
+    what: (plant, (words, NAMED[what]) if what in NAMED else (words,)) for what, (plant, words) in SABOTAGES.items()
+}

@@ -283,7 +283,8 @@ def test_a5_width_one_is_exact_up_to_its_bound_and_wrong_beyond(bound):
     assert worst(net, 50 * s, bound * z, 50 * s * bound * z) <= ROUNDING * 50 * bound * 4
     one = torch.ones(1, 1, 1, dtype=torch.float64)
     for excess in (0.1, 1.0, 10.0):
-        assert worst(net, -one, (bound + excess) * one, -(bound + excess) * one) == pytest.approx(excess)
+        assert worst(net, one, (bound + excess) * one, (bound + excess) * one) == pytest.approx(excess)
+        assert worst(net, -one, (bound + excess) * one, -(bound + excess) * one) <= ROUNDING * 100  # the other side
 
 
 def test_a5_width_one_fails_beyond_for_every_hypernetwork():
