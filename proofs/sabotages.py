@@ -26,7 +26,7 @@ def stale(folder):
     """A broken source beside a compiled file that is newer."""
     append("Ascent.v", "\nLemma broken : False.\nProof. by []. Qed.\n")(folder)
     (folder / "Ascent.vo").write_bytes(b"not looked at")
-    os.utime(folder / "Variability.vo", (2**32, 2**32))
+    os.utime(folder / "Ascent.vo", (2**32, 2**32))
 
 
 def premise(folder):
@@ -62,7 +62,7 @@ SABOTAGES = {
         "Statements.v",
     ),
     "an Admitted hidden by a string inside a comment": (
-        append("Ascent.v", '\n(* " *)\nLemma hidden : False.\nAdmitted.\n(* " *)\n'), "assumed without proof: DMASH.Ascent.hidden"),
+        append("Ascent.v", '\n(* "*)" *)\nLemma hidden : False.\nAdmitted.\n(* "" *)\n'), "assumed without proof: DMASH.Ascent.hidden"),
     "an unused instance of False": (
         append("Ascent.v", "\nClass absurd := { absurdity : False }.\nDeclare Instance unused : absurd.\n"),
         "assumed without proof: DMASH.Ascent.unused"),
