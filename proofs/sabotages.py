@@ -83,7 +83,7 @@ SABOTAGES = {
                 ("Information.v", "move=> isP dec; pose at_", "case: (ClassicalEpsilon.excluded_middle_informative True) => _; move=> isP dec; pose at_")),
         "Information.compression_of_decodable assumes"),
     "a theorem that is nowhere restated": (append("Ascent.v", "\nTheorem unlisted : True.\nProof. by []. Qed.\n"), "Ascent.unlisted, which Statements.v does not restate"),
-    "a proof that does not hold": (append("Ascent.v", "\nTheorem wrong : False.\nProof. by []. Qed.\n"), "No applicable tactic"),
+    "a proof that does not hold": (append("Ascent.v", "\nLemma wrong : False.\nProof. by []. Qed.\n"), "No applicable tactic"),
     # others
     "a definition made harder, its lemma dropped": (
         replace(("Networks.v", "A x -> A y -> 0 <= t <= 1 -> A (x", "A x -> A y -> true || (0 <= t <= 1) -> A (x"),
