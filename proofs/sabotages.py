@@ -80,14 +80,14 @@ SABOTAGES = {
         "Variability.A17_with_A15 assumes Classical_Prop.classic"),
     "an axiom beside the reals": (
         replace(("Information.v", "From Coq Require Import Reals Lra.", "From Coq Require Import Reals Lra.\nFrom Coq Require ClassicalEpsilon."),
-                ("Information.v", "move=> isP dec; pose at_", "case: (ClassicalEpsilon.excluded_middle_informative True) => _; move=> isP dec; pose at_")),
+                ("Information.v", "move=> isP dec; pose at_", "have _ := ClassicalEpsilon.excluded_middle_informative True; move=> isP dec; pose at_")),
         "Information.compression_of_decodable assumes"),
     "a theorem that is nowhere restated": (append("Ascent.v", "\nTheorem unlisted : True.\nProof. by []. Qed.\n"), "Ascent.unlisted, which Statements.v does not restate"),
     "a proof that does not hold": (append("Ascent.v", "\nLemma wrong : False.\nProof. by []. Qed.\n"), "No applicable tactic"),
     # others
     "a definition made harder, its lemma dropped": (
         replace(("Networks.v", "A x -> A y -> 0 <= t <= 1 -> A (x", "A x -> A y -> true || (0 <= t <= 1) -> A (x"),
-                ("Networks.v", "move=> u v t hu hv /andP[t0 t1] i;", "Admitted.\nLemma dropped (x : 'cV[R]_n) r u v t : box x r u -> box x r v -> 0 <= t <= 1 -> box x r (u + t *: (v - u)).\nProof.\nmove=> hu hv /andP[t0 t1] i;")),
+                ("Networks.v", "Lemma box_convex x r : convex (box x r).\nProof.\nmove=> u v t hu hv /andP[t0 t1] i;", "Lemma box_between (x : 'cV[R]_n) r u v t : box x r u -> box x r v -> 0 <= t <= 1 -> box x r (u + t *: (v - u)).\nProof.\nmove=> hu hv /andP[t0 t1] i;")),
         "digests.txt: no longer what was pinned: Networks.convex"),
     "a restatement weakened with its theorem": (
         replace(("Switching.v", "B <= 4%:R * eta * (\\prod_(k <- widths f) k.+1%:R) ^+ 2.\nProof.", "True.\nProof. by []. Qed.\n\nLemma switch_old (f : mlp R (1 + 1) 1) B delta eta : 0 < delta -> 0 <= B ->\n  (forall s, `|s| <= B -> concat f (vec1 s) (vec1 delta) = s /\\ concat f (vec1 s) (vec1 (- delta)) = - s) ->\n  (forall s u v, `|s| <= B -> `|u| <= delta -> `|v| <= delta ->\n    `|concat f (vec1 s) (vec1 u) - concat f (vec1 s) (vec1 v)| <= (`|s| + eta) / delta * `|u - v|) ->\n  B <= 4%:R * eta * (\\prod_(k <- widths f) k.+1%:R) ^+ 2.\nProof."),
