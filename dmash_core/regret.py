@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from dmash_core.benchmark.double_integrator import DT
 from dmash_core.benchmark.suite import context_sets, make_batch
 
 
@@ -26,6 +27,16 @@ def returns(env: str, theta: np.ndarray, contexts: np.ndarray, starts: int, seed
         obs, reward, _, truncated, _ = batch.step(action)
         total, ended = total + reward, truncated[0]
     return total.reshape(p, c, starts).mean(axis=2)
+
+
+def first_step_losses(force: np.ndarray, wanted: np.ndarray) -> list[float]:
+    """|acceleration - wanted|^2 after one step of DI, mass 1, from rest, in the contexts S = 1 and S = -1 under the
+    same force (2,): horizon 1 of A.8, where no policy has seen anything of S yet (inversion_price)."""
+    batch = make_batch("DI", np.array([[1.0, 1.0], [1.0, -1.0]]))
+    batch.reset(seed=0)
+    batch.step(np.tile(force, (2, 1)))
+    acceleration = batch.state_dict()["physics"]["v"] / DT
+    return np.square(acceleration - wanted).sum(axis=1).tolist()
 
 
 def search(score: Callable[[np.ndarray], np.ndarray], groups: int, seed: int, rounds: int = 20) -> np.ndarray:

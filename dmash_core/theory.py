@@ -150,12 +150,13 @@ def bottleneck_product(k: int) -> Modulated:
 
 
 def bottleneck_one(bound: float = 1.0) -> Modulated:
-    """Width k = 1: s * z = ReLU(s z + bound |s|) - bound |s| for |z| <= bound. Beyond it, it is wrong by
-    |s| (|z| - bound) on one side of s = 0, and `width_one_floor` shows that no other choice is right on all of R^2."""
+    """Width k = 1: s * z = bound |s| - ReLU(bound |s| - s z) for |z| <= bound, the network `narrow_net` of the proof.
+    Beyond it, it is wrong by |s| (|z| - bound) on one side of s = 0, and `width_one_floor` shows that no other choice
+    is right on all of R^2."""
     net = Modulated(1, 1, 1, [2, 2], k=1)
     net.trunk.set(*_halves(1)[1])
-    net.hyper.set(([[1.0], [-1.0], [0.0], [0.0]], [bound, bound, -1.0 / bound, 0.0]))
-    net.head.set(([[-bound, -bound]], [0.0]))
+    net.hyper.set(([[-1.0], [1.0], [0.0], [0.0]], [bound, bound, -1.0 / bound, 0.0]))
+    net.head.set(([[bound, bound]], [0.0]))
     return net
 
 

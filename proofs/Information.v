@@ -215,17 +215,25 @@ Variables (Omega : finType) (P : Omega -> R) (S : Omega -> bool) (Z : Omega -> R
 Definition expect_mode (s : bool) : R := \rsum_w (P w * ind (S w == s) * Z w) / prob P (fun w => S w == s).
 Definition compressed : Omega -> R := fun w => expect_mode (S w).
 
+End Compressed.
+
+(** The same for an embedding of d numbers. *)
+Section Vectors.
+Variables (Omega : finType) (P : Omega -> R) (S : Omega -> bool) (d : nat) (Z : Omega -> d.-tuple R).
+
+Definition vcompressed : Omega -> d.-tuple R := fun w => [tuple compressed P S (fun v => tnth (Z v) i) w | i < d].
+
 (** If the mode can be decoded from the embedding, S = decode(Z), compression does lose information. *)
-Theorem compression_of_decodable (K : eqType) (C : Omega -> K) (decode : R -> bool) : probability P ->
-  (forall w, S w = decode (Z w)) -> information P compressed C <= information P Z C.
+Theorem compression_of_decodable (K : eqType) (C : Omega -> K) (decode : d.-tuple R -> bool) : probability P ->
+  (forall w, S w = decode (Z w)) -> information P vcompressed C <= information P Z C.
 Proof.
-move=> isP dec.
-rewrite (@information_relabel _ P _ _ _ compressed (fun w => expect_mode (decode (Z w)))).
-  exact: (data_processing isP Z (fun x => expect_mode (decode x))).
-by move=> v w; rewrite /compressed !dec.
+move=> isP dec; pose at_ s : d.-tuple R := [tuple expect_mode P S (fun v => tnth (Z v) i) s | i < d].
+rewrite (@information_relabel _ P _ _ _ vcompressed (fun w => at_ (decode (Z w)))).
+  exact: (data_processing isP Z (fun x => at_ (decode x))).
+by move=> v w; rewrite /vcompressed /compressed !dec.
 Qed.
 
-End Compressed.
+End Vectors.
 
 (** ** The counterexample: information rises under compression
 
