@@ -41,12 +41,13 @@ TOYS = ("DI", "DI-Perm", "DI-Friction", "ODE")
 @claim(
     "A.1",
     "A hypernetwork-modulated ReLU network represents s z exactly; no concatenating ReLU network does on a set with "
-    "interior.",
+    "interior, nor on a segment along which s z bends, such as SimNorm codes hold.",
     where="Theorem A.1",
-    checked_by=("proofs/Expressivity.v", *PAGES),
-    note="Contexts range over an interval here. For the binary contexts of actuator inversion with bounded states a "
-    "concatenating network with two to four hidden neurons equals s z exactly (the last two rows, proved too), so "
-    "there exact representation separates nothing; and equality says nothing about approximation.",
+    checked_by=("proofs/Expressivity.v", "proofs/Approximation.v", *PAGES),
+    note="Within eps on a square of half-side r concatenation needs r^2 <= 2 eps prod (k_i + 1)^2 over its hidden "
+    "widths k_i; the constructed networks lie within a factor of 8 of that floor for one hidden layer. Contexts range "
+    "over an interval here. For the binary contexts of actuator inversion with bounded states a concatenating network "
+    "with two to four hidden neurons equals s z exactly (the last rows, proved too; see N1).",
     **THEORY,
 )
 def a1():
@@ -57,6 +58,10 @@ def a1():
     yield proof(
         "no concatenating network equals s z on a set with interior", "A1_concat_cannot", "A1_concat_cannot_bilinear"
     )
+    yield proof("nor on a segment along which it bends, SimNorm codes included", "A1_segment", "A1_simnorm")
+    yield proof(
+        "how close concatenation comes, by the widths of its layers", "A1_approximation", "A1_approximation_segment"
+    )
     yield proof("a modulated network equals s z everywhere", "A1_adapter_can")
     yield twin(
         "both in float64, and a wrong hypernetwork fails",
@@ -64,14 +69,24 @@ def a1():
         "test_a1_modulated_network_fails_with_a_wrong_hypernetwork",
         "test_a1_concatenating_networks_are_affine_somewhere_and_the_product_is_not",
         "test_a1_fitted_modulated_network_is_better_with_fewer_parameters",
+        "test_a1_bilinear_forms_bend_along_a_segment",
+        "test_a1_simnorm_codes_hold_a_segment_on_which_the_form_bends",
+        "test_a1_fits_and_a_constructed_network_lie_above_the_floor",
+        "test_a1_floor_on_simnorm_codes",
     )
     yield proof(
         "the limit of the claim: binary contexts with bounded states do not separate the classes",
         "binary_four_neurons",
         "binary_two_neurons",
+        "binary_one_neuron_cannot",
         "binary_unbounded_cannot",
     )
-    yield twin("the same in float64", "test_theory.py::test_binary_contexts_four_neurons_are_exact_with_bounded_states")
+    yield twin(
+        "the same in float64",
+        "test_theory.py::test_binary_contexts_four_neurons_are_exact_with_bounded_states",
+        "test_binary_two_neurons_are_exact_and_one_is_not",
+        "test_binary_contexts_have_one_slope_far_out",
+    )
 
 
 @claim(
@@ -79,20 +94,29 @@ def a1():
     "The same holds for any family of operators T(z), if the hypernetwork can output T(z) - I; sign inversion, "
     "permutation and gain are examples.",
     where="Theorem A.2",
-    checked_by=("proofs/Expressivity.v", *PAGES),
-    note="The condition is the whole of it. It is met for gains by one affine layer and for any finite family under "
-    "one-hot contexts; which T a given hypernetwork reaches is not said.",
+    checked_by=("proofs/Expressivity.v", "proofs/NoSeparation.v", *PAGES),
+    note="The half that is true: modulation realises T(z) wherever the hypernetwork outputs T(z) - I, by one affine "
+    "layer for gains and for any finite family under one-hot contexts. The half that is not: for finite families on "
+    "bounded states, permutations included, a concatenating network is exact too.",
     **THEORY,
 )
 def a2():
-    """As for A.1.
+    """Two parts. That modulation realises the family: decided as A.1. That concatenation cannot, read as a statement
+    about every family: contradicted if a counterexample is proved and its test passes. The claim is contradicted if a
+    part is.
 
-    As for A.1."""
-    yield proof("the operators", "A2_operator", "A2_scalings", "A2_finite_family", "A2_permutations")
+    "The same" is a separation, and a separation has two halves."""
+    yield proof("modulation realises the family", "A2_operator", "A2_scalings", "A2_finite_family", "A2_permutations")
     yield twin(
         "gains and permutations in float64",
         "test_theory.py::test_a2_gain",
         "test_a2_permutations_and_other_finite_families",
+    )
+    yield proof("concatenation cannot, whatever the family", "one_hot_any_family", refutes=True)
+    yield twin(
+        "concatenating networks that are exact on one-hot families",
+        "test_theory.py::test_a2_one_hot_families_are_concatenating_networks",
+        refutes=True,
     )
 
 
@@ -114,7 +138,11 @@ def a3():
         "A3_adapter_can",
         "A3_concat_can_iff",
     )
-    yield twin("a family on a trunk in float64", "test_theory.py::test_a3_affine_family_of_operators_on_a_trunk")
+    yield twin(
+        "a family on a trunk in float64",
+        "test_theory.py::test_a3_affine_family_of_operators_on_a_trunk",
+        "test_a3_bends_where_a_slope_varies_and_only_there",
+    )
 
 
 @claim(
@@ -123,7 +151,9 @@ def a3():
     where="Theorem A.5",
     checked_by=("proofs/Bottleneck.v", *PAGES),
     note="On all of R^2 width two is needed (proved); for bounded contexts, whatever the bound, width one is enough "
-    "(proved), so for actuator inversion k >= 2 is no condition.",
+    "(proved), so for actuator inversion k >= 2 is no condition. Any operator on d actions is reached at k = 2 d on "
+    "any trunk, and by the adapter as it is trained, outer ReLU and biases included, at k = 6 d: the method's k = 32 "
+    "is enough for five actions, and Walker and Cheetah have six.",
     **THEORY,
 )
 def a5():
@@ -131,7 +161,14 @@ def a5():
 
     As for A.1."""
     yield proof("every width of at least two", "A5_bottleneck_can", "A5_bottleneck_product")
-    yield twin("k = 2, 3, 4, 32 in float64", "test_theory.py::test_a5_bottleneck_of_width_two_and_more")
+    yield proof("any operator on d actions, and the adapter as it is trained", "A5_actions", "A5_trained")
+    yield twin(
+        "the widths in float64",
+        "test_theory.py::test_a5_bottleneck_of_width_two_and_more",
+        "test_a5_bottleneck_as_wide_as_the_features",
+        "test_a5_actions_need_twice_their_number",
+        "test_a5_trained_adapter_at_the_methods_sizes",
+    )
     yield proof(
         "the limit of the claim: width one fails on all of R^2 and is enough on bounded contexts",
         "A5_width_one_cannot",
@@ -192,8 +229,12 @@ def _noise(seeds: int, level: float, steps: int) -> tuple[list[dict], list[dict]
     "boundary and needs more parameters.",
     where="Remark A.6 (argued there, not measured)",
     kind="theorem",
-    checked_by=("dmash_core/theory.py (noise_experiment)", "notebooks/noise_robustness.ipynb"),
-    note="An encoder that is noisy during training teaches the policy behind it to live with the noise; that is not "
+    checked_by=("proofs/Switching.v", "dmash_core/theory.py (noise_experiment)", "notebooks/noise_robustness.ipynb"),
+    note="What is true and proved: both classes switch exactly for all codes beyond a margin delta, so noise beyond it "
+    "does nothing to either. Within it every exact switch has a slope of at least |s| / delta; a modulated network "
+    "reaches that slope for all states at once, a concatenating one exceeds it by at least B / (4 prod (k_i + 1)^2), "
+    "in units of 1 / delta. That excess shrinks with width, which is why no sensitivity is measured. An encoder that "
+    "is noisy during training teaches the policy behind it to live with the noise; that is not "
     "this experiment.",
 )
 def a6():
@@ -205,8 +246,23 @@ def a6():
 
     "More sensitive" has to hold at equal clean error, or it only says which class was trained better; and at noise
     that leaves codes within the range of training. One controller in supervised fits is a test that the claim can
-    fail, not one that can prove it in general."""
+    fail, not one that can prove it in general. The proofs say what holds instead, and do not decide the claim in
+    its favour."""
     yield computed(noise)
+    yield proof(
+        "beside it: exact switches, their least slope, and what concatenation pays for it",
+        "switch_exact",
+        "switch_slope",
+        "switch_modulated_least",
+        "switch_excess",
+    )
+    yield twin(
+        "the same in float64, and the experiment on a case with a known answer",
+        "test_theory.py::test_a6_exact_switches_ignore_noise_beyond_the_margin",
+        "test_a6_slope_within_the_margin",
+        "test_a6_experiment_on_exact_networks_has_a_known_answer",
+        "test_a6_switch_target_is_the_controller_of_the_sign",
+    )
 
 
 def efficiency() -> list[Finding]:
@@ -295,11 +351,13 @@ def _regret(env: str) -> float:
     "overlapping ones it need not.",
     where="Definition A.8",
     kind="theorem",
-    checked_by=("dmash_core/regret.py",),
-    note="The family is a = clip(Theta phi(s), -1, 1) with eight numbers Theta, found by the cross-entropy method "
-    "with an oracle of the same family for each context. A policy that reads the context from the state it has led "
-    "to is memoryless too, and outside of this family. Mass and friction do not exclude each other; the sign of the "
-    "action does.",
+    checked_by=("proofs/Memoryless.v", "dmash_core/regret.py"),
+    note="Proved for x' = x + S a, S = +-1: no continuous memoryless policy, so no ReLU network, brings every start "
+    "below itself in both contexts; at its first step every policy pays 4 p (1 - p) |f|^2 on average and |f|^2 in the "
+    "worst context. From one start alone a memoryless policy can solve both. The measured family is "
+    "a = clip(Theta phi(s), -1, 1) with eight numbers Theta, found by the cross-entropy method with an oracle of the "
+    "same family for each context. A policy that reads the context from the state it has led to is memoryless too, "
+    "and outside of this family. Mass and friction do not exclude each other; the sign of the action does.",
     cost="the MuJoCo environments need an expert for each context and DR, trained (unmeasured)",
 )
 def a8():
@@ -312,6 +370,20 @@ def a8():
     one supports non-overlap as far as the family goes. 0.5 is the loss of one of two opposite modes; 0.1 is the
     resolution of the benchmark's scores. It is a computation and no sample, so no error rate belongs to it."""
     yield computed(regret)
+    yield proof(
+        "the integrator: what no memoryless policy does, and the price of the unseen sign",
+        "memoryless_negative",
+        "memoryless_networks",
+        "memoryless_one_start",
+        "inversion_price",
+        "inversion_minimax",
+    )
+    yield twin(
+        "the same in numbers",
+        "test_theory.py::test_a8_memoryless_networks_fail_from_some_start",
+        "test_a8_one_start_is_solved_without_memory",
+        "test_a8_price_of_the_unseen_sign",
+    )
     yield unjudged("the MuJoCo environments", "an estimate needs experts for each context")
 
 
@@ -320,7 +392,8 @@ def a8():
     "Variability is within-context noise plus within-mode spread plus between-mode separation.",
     where="Theorem A.15",
     checked_by=("proofs/Variability.v", "tests/test_theory.py", "notebooks/variance_decomposition.ipynb"),
-    note="An identity, on finite probability spaces; it says nothing about which term is large.",
+    note="An identity, for any law of the embedding and finitely many contexts; it says nothing about which term is "
+    "large.",
     **THEORY,
 )
 def a15():
@@ -328,10 +401,11 @@ def a15():
     out.
 
     As for A.1."""
-    yield proof("the identity", "A15_decomposition")
+    yield proof("the identity", "A15_decomposition", "A15_general")
     yield twin(
-        "on random laws and on samples",
+        "on random laws, on samples and on Gaussian codes",
         "test_theory.py::test_a15_identity_on_discrete_laws",
+        "test_a15_general_on_gaussian_codes",
         "test_a15_identity_on_samples",
         "test_a15_one_mode_alone_has_no_between_mode_term",
     )
@@ -351,11 +425,20 @@ def a17():
     codes.
 
     As for A.1."""
-    yield proof("the bound, and with A.15 in three parts", "A17_gradient_variance", "A17_with_A15")
+    yield proof(
+        "the bound, and with A.15 in three parts",
+        "A17_gradient_variance",
+        "A17_with_A15",
+        "A17_general",
+        "A17_general_with_A15",
+    )
     yield twin(
         "bound and gradient on a step of DI",
         "test_theory.py::test_a17_bound_holds_and_needs_its_last_term",
         "test_a17_bound_is_tight_for_two_codes",
+        "test_a17_formulas_are_exact",
+        "test_a17_bound_in_three_terms",
+        "test_a17_general_on_gaussian_codes",
         "test_a17_formulas_agree_with_sampled_gradients",
         "test_a17_conditional_mean_agrees_with_a_difference_quotient",
         "test_a17_one_step_is_the_benchmarks_step",
@@ -372,9 +455,11 @@ def a17():
         "tests/test_theory.py",
         "notebooks/variance_decomposition.ipynb",
     ),
-    note="Proved is that Z' = E[Z | S] keeps the separation and loses the other two terms of Variability. A.17 and "
-    "A.18 together compare bounds. Information falls if Z' is a function of Z (data processing, proved), and may "
-    "rise otherwise: 0.562 against 0.693 nats in the counterexample.",
+    note="Proved is that Z' = E[Z | S] keeps the separation and loses the other two terms of Variability. The variance "
+    "of the gradient itself falls if the gradient is affine in a code that is mean-independent of the rest given the "
+    "mode, and neither half of that can be dropped; DI violates it, since the action depends on the code (N2 has the "
+    "exact account). Information falls if Z' is a function of Z (data processing, proved), and may rise otherwise: "
+    "0.562 against 0.693 nats in the counterexample.",
     **THEORY,
 )
 def a18():
@@ -383,14 +468,34 @@ def a18():
 
     A general statement falls with one counterexample. That does not touch the part that is proved, and the rows say
     which part is which."""
-    yield proof("Variability falls and the separation stays", "A18_terms", "A18_compression")
+    yield proof(
+        "Variability falls and the separation stays",
+        "A18_terms",
+        "A18_compression",
+        "A18_general",
+        "A18_general_terms",
+    )
     yield twin(
         "the same on random laws", "test_theory.py::test_a18_compression_keeps_the_separation_and_drops_the_rest"
     )
+    yield proof(
+        "the gradient's variance falls for affine gradients of an independent code",
+        "compression_lowers_variance",
+        "compression_needs_independence",
+        "compression_needs_affinity",
+    )
     yield twin(
-        "read in general, the gradient's bound falls under any compression",
-        "test_theory.py::test_a18_gradient_bound_need_not_fall_under_partial_compression",
+        "the same in numbers",
+        "test_theory.py::test_variance_falls_for_affine_gradients_of_an_independent_code",
+        "test_neither_half_of_the_condition_can_be_dropped",
+    )
+    yield proof(
+        "read in general, the gradient's variance falls under compression",
+        "compression_can_raise_variance",
         refutes=True,
+    )
+    yield twin(
+        "a step of DI on which it rises", "test_theory.py::test_a18_the_gradients_variance_can_rise", refutes=True
     )
     yield proof(
         "read in general, information falls under compression", "compression_can_raise_information", refutes=True
@@ -403,3 +508,55 @@ def a18():
         "test_theory.py::test_information_may_rise_under_compression",
         "test_information_falls_where_the_mode_can_be_decoded",
     )
+
+
+@claim(
+    "N1",
+    "On bounded states with two contexts there is no separation: the functions of modulated and of concatenating ReLU "
+    "networks are the same.",
+    where="ours, about actuator inversion as the paper tests it",
+    checked_by=("proofs/NoSeparation.v", "tests/test_theory.py"),
+    note="A separation in what can be represented needs unbounded states, infinitely many contexts, or a count of "
+    "units. What training finds is another matter, and is measured (T9).",
+    **THEORY,
+)
+def n1():
+    """As for A.1.
+
+    As for A.1."""
+    yield proof("the classes coincide", "binary_any_pair", "binary_trained_is_concat", "binary_classes_coincide")
+    yield twin("the same in float64", "test_theory.py::test_binary_contexts_do_not_separate_the_classes")
+
+
+@claim(
+    "N2",
+    "How much the variance of the gradient changes when a code is compressed to its mode's mean, exactly, and when it "
+    "falls.",
+    where="ours, about Corollary A.18",
+    checked_by=("proofs/GradientVariance.v", "tests/test_theory.py", "notebooks/variance_decomposition.ipynb"),
+    note="An account of the variance itself and not of a bound. It names the covariance that decides the sign.",
+    **THEORY,
+)
+def n2():
+    """As for A.1.
+
+    As for A.1."""
+    yield proof("the account, and the criterion", "compression_account", "compression_criterion")
+    yield twin("on random laws and on a step of DI", "test_theory.py::test_account_of_the_gradients_variance")
+
+
+@claim(
+    "N3",
+    "Gradient ascent on an adapter's bias under a frozen critic raises the critic's value without bound; without that "
+    "path it does not.",
+    where="ours, the mechanism behind Figure 15",
+    checked_by=("proofs/Ascent.v", "tests/test_theory.py"),
+    note="A frozen critic: in training the critic follows. That learning collapses is F15, and is measured.",
+    **THEORY,
+)
+def n3():
+    """As for A.1.
+
+    As for A.1."""
+    yield proof("unbounded through the adapter, bounded without", "ascent_unbounded", "ascent_detached_bounded")
+    yield twin("actor steps under a frozen critic", "test_theory.py::test_f15_ascent_through_the_adapter_is_unbounded")
