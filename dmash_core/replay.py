@@ -66,7 +66,9 @@ class Reading(NamedTuple):
     noise: Tensor | None  # (N, ..., 8), standard normal, of a Gaussian z
 
 
-def draw_reading(generators: Sequence[torch.Generator], shape: tuple[int, ...], layout: Layout, method: Method):
+def draw_reading(
+    generators: Sequence[torch.Generator], shape: tuple[int, ...], layout: Layout, method: Method
+) -> Reading:
     """A Reading of windows (N, *shape, K), each seed's random numbers from its own generator."""
     k = len(evaluation_positions(layout.window, layout.whole))
 

@@ -321,7 +321,7 @@ class Trainer:
             if self.step >= 0 and self.step % every == 0 and len(self.returns) <= self.step // every:
                 last = self.step >= self.steps
                 if last:
-                    # Without the last evaluation, so that training can go on from here as if it were none.
+                    # Before the last evaluation: a longer run makes another one here, and goes on from this state.
                     self._checkpoint()
                     self.evaluator = self._evaluator(self.settings.eval_rollouts)
                 self._evaluate(bar)
