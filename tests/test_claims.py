@@ -576,6 +576,15 @@ def test_cosines_lie_within_the_published_entries(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- claims as functions
 
 
+@pytest.fixture(autouse=True)
+def claims_in_order():
+    """A test may change the register; the next one finds it as it was, in its order, which the tables have too."""
+    before = dict(CLAIMS)
+    yield
+    CLAIMS.clear()
+    CLAIMS.update(before)
+
+
 def fake_claim(*plans, monkeypatch=None, id_="X", **more):
     """A claim that yields `plans`, registered and taken away again."""
 
@@ -1041,10 +1050,8 @@ def test_simulated_truths_are_what_they_say():
 def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(wordings, "LEDGER", tmp_path / "none.csv")
     x = fake_claim(BETTER)
-    for id_ in [*CLAIMS]:
-        monkeypatch.delitem(CLAIMS, id_)
-    monkeypatch.setitem(CLAIMS, "X", x)
-    monkeypatch.setitem(CLAIMS, "Y", dataclasses.replace(x, id="Y", headline=True))
+    CLAIMS.clear()
+    CLAIMS.update(X=x, Y=dataclasses.replace(x, id="Y", headline=True))
     for seed in range(10):
         put(tmp_path / "runs", monkeypatch, arm="concat", seed=seed, level=60.0)
     say = ("claims", "--runs", tmp_path / "runs")
