@@ -9,8 +9,8 @@ from reproduction.sweep.grid import Cell
 
 @dataclass(frozen=True)
 class Cost:
-    """What some training runs cost. hours: of one core. guessed: how many of `cells` were never trained in their environment,
-    and are counted at the speed of the same arm elsewhere, or at the slowest that was measured."""
+    """What some training runs cost. hours: of one core. guessed: how many of `cells` were never trained in their
+    environment, and are counted at the speed of the same arm elsewhere, or at the slowest that was measured."""
 
     cells: tuple[Cell, ...]
     hours: float

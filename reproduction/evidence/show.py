@@ -13,6 +13,7 @@ from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.methods import MAIN_ARMS
+from reproduction import manifest
 from reproduction.evidence.calibration import BOUND, COLUMNS, REPLICATES
 from reproduction.evidence.claim import Claim, Verdict, as_data, tally
 from reproduction.evidence.comparisons import ROOT, Finding
@@ -24,6 +25,7 @@ from reproduction.figures.style import arm_order, arm_style
 from reproduction.figures.tables import aer_markdown, aer_table
 from reproduction.statistics import LEAST_T, mean_interval
 
+AND = ", "
 BEGIN, END = "<!-- claims: written by dmash claims --readme -->", "<!-- claims: end -->"
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?", "not checked": "–"}
 """A sign for each verdict, which says the same where colours are not seen."""
@@ -54,22 +56,25 @@ def _table(title: str, rows: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def _why(one: Finding) -> str:
+def why_without_places(reason: str) -> str:
     """The reason of a finding without the environments that are missing, which are said once for the whole claim."""
-    kept = [part for part in one.reason.split("; ") if not part.startswith("no run of full length")]
-    return "; ".join(kept)
+    return "; ".join(part for part in reason.split("; ") if not part.startswith("no run of full length"))
 
 
-def sentence(verdict: Verdict) -> str:
-    """Why a verdict is what it is, in one sentence without lists of what is missing."""
-    judged = [one for one in verdict.findings if one.judged]
+def _why(one: Finding) -> str:
+    return why_without_places(one.reason)
+
+
+def first_sentence(result: dict) -> str:
+    """Why a verdict is what it is, in one sentence without lists of what is missing. `result`: a Verdict as data."""
+    judged = [one for one in result["findings"] if one["judged"]]
     if len(judged) == 1:
-        return _why(judged[0])
-    count = Counter(one.verdict for one in judged)
+        return why_without_places(judged[0]["reason"])
+    count = Counter(one["verdict"] for one in judged)
     numbers = ", ".join(f"{count[word]} {word}" for word in VERDICTS if count[word])
+    first = next((one for one in judged if one["verdict"] == result["verdict"]), judged[0])
     said = f"of {len(judged)} judged comparisons {numbers}"
-    first = next((one for one in judged if one.verdict == verdict.verdict), judged[0])
-    return f"{said}; {first.what}: {_why(first)}"
+    return f"{said}; {first['what']}: {why_without_places(first['reason'])}"
 
 
 def describe(claim: Claim, verdict: Verdict, evidence: Evidence) -> str:
@@ -83,7 +88,7 @@ def describe(claim: Claim, verdict: Verdict, evidence: Evidence) -> str:
         _line(claim.id, claim.title),
         _line("", claim.statement),
         _line("", f"{claim.where}; {claim.area}; checked by {', '.join(claim.checked_by) or 'its comparisons'}"),
-        _line("VERDICT", f"{verdict.verdict}: {sentence(verdict)}"),
+        _line("VERDICT", f"{verdict.verdict}: {first_sentence(asdict(verdict))}"),
         *_table("decided", groups["reproduced"] + groups["contradicted"]),
         *_table("undecided", groups["undecided"]),
         *_table("not checked", groups["not checked"]),
@@ -131,22 +136,27 @@ def data(claim: Claim, verdict: Verdict, evidence: Evidence) -> dict:
 # ---------------------------------------------------------------- README, FINDINGS and the table of comparisons
 
 
-def state_lines(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> list[str]:
-    """A line for each area, training first: how many claims have which verdict, and which are contradicted. A check
-    that decides two claims counts once."""
-    rows = [(claims[one.id].area, one.verdict, claims[one.id].same_as) for one in verdicts]
+def area_lines(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    """A line for each area, training first: how many checks have which verdict, and which are contradicted.
+
+    `rows`: (id, area, verdict, `same_as`) of the claims; a check that decides two of them counts once.
+    """
     lines = []
-    for area, count in tally(rows).items():
-        here = [one for one in verdicts if claims[one.id].area == area and not claims[one.id].same_as]
+    for area, count in tally([row[1:] for row in rows]).items():
+        here = [(id_, verdict) for id_, where, verdict, same_as in rows if where == area and not same_as]
         if not here:
             continue
         parts = [f"{count[word]} {word}" for word in VERDICTS if count[word] or word == VERDICTS[0]]
-        against = [one.id for one in here if one.verdict == VERDICTS[CONTRADICTED]]
-        also = [f"{one.id} is {one.same_as} again" for one in claims.values() if one.same_as and one.area == area]
+        against = [id_ for id_, verdict in here if verdict == VERDICTS[CONTRADICTED]]
+        also = "".join(f"; {id_} is {same_as} again" for id_, where, _, same_as in rows if where == area and same_as)
         said = f"{area.capitalize()}, {len(here)} check{'s' * (len(here) > 1)}: {', '.join(parts)}"
-        said += f" (contradicted: {', '.join(against)})" * bool(against)
-        lines.append(f"{said}{f'; {also[0]}' if also else ''}.")
+        lines.append(f"{said}{f' (contradicted: {AND.join(against)})' if against else ''}{also}.")
     return lines
+
+
+def state_lines(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> list[str]:
+    """`area_lines` of verdicts."""
+    return area_lines([(one.id, claims[one.id].area, one.verdict, claims[one.id].same_as) for one in verdicts])
 
 
 def results_table(evidence: Evidence) -> str:
@@ -201,12 +211,15 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
 
 
 def written(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence, root: Path = ROOT) -> dict:
-    """{file: its text with the generated parts made again}: README.md, FINDINGS.md, docs/comparisons.md."""
+    """{file: its text with the generated parts made again}: README.md, FINDINGS.md, docs/comparisons.md,
+    runs/scores.csv and runs/SHA256SUMS."""
     state = "\n".join(f"- {line}" for line in state_lines(verdicts, claims))
     return {
         root / "README.md": with_table((root / "README.md").read_text(), readme_part(verdicts, claims, evidence)),
         root / "FINDINGS.md": with_table((root / "FINDINGS.md").read_text(), state),
         root / "docs" / "comparisons.md": comparisons_page(verdicts, claims, evidence),
+        root / manifest.SCORES: manifest.scores_text(list(evidence.runs.values())),
+        root / manifest.SUMS: manifest.sums_text(root),
     }
 
 
