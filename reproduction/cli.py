@@ -166,8 +166,10 @@ def notebooks(
     set: tuple[str, ...] = (),
     runs: Path | None = None,
     out: Path = Path("build/notebooks"),
+    jobs: int | None = None,
+    fresh: bool = False,
 ):
-    """Execute notebooks with papermill; all of them unless some are named.
+    """Execute notebooks with papermill; all of them that are not up to date, unless some are named.
 
     Args:
         names: notebook files.
@@ -175,6 +177,8 @@ def notebooks(
         set: parameters of the named notebooks as name=value, value in YAML.
         runs: without names: folder of raw runs, by default the profile's (a named one takes --set runs_dir=...).
         out: folder of executed notebooks.
+        jobs: without names: notebooks at a time, by default the cores of this machine.
+        fresh: without names: execute those that are up to date too.
     """
     from reproduction.notebooks import execute, execute_all
 
@@ -188,7 +192,7 @@ def notebooks(
         raise UserError("--runs is for all notebooks; of a named one say --set runs_dir=FOLDER")
     parameters = dict(word.split("=", 1) for word in set)
     if not names:
-        execute_all(profile, out, runs_dir=runs and runs.absolute())
+        execute_all(profile, out, runs_dir=runs and runs.absolute(), jobs=jobs, fresh=fresh)
     for name in names:
         print(execute(name, {"profile": profile} | parameters, out))
 
@@ -441,7 +445,7 @@ def completion(shell: Annotated[Literal["bash", "zsh", "tcsh"], tyro.conf.Positi
     Args:
         shell: whose script.
     """
-    _app(["train"], everything=True).cli(prog="dmash", args=["--tyro-print-completion", shell])
+    _app(made=True).cli(prog="dmash", args=["--tyro-print-completion", shell])
 
 
 def _check_one(id: str, runs: Path, train: bool, jobs: int, fresh: bool, json_: bool) -> None:
@@ -607,12 +611,11 @@ _MADE = {"train": _train_command, "evaluate": lambda words: _evaluate_command()}
 _PLAIN = (sweep, claims, figures, notebooks, report, smoke, bench, arms, envs, completion)
 
 
-def _app(words: list[str], everything: bool = False) -> tyro.extras.SubcommandApp:
-    """All commands; those made of settings only if `words` name them, since that imports torch."""
+def _app(made: bool = False) -> tyro.extras.SubcommandApp:
+    """All commands; those made of settings only if `made`, since that imports torch."""
     app = tyro.extras.SubcommandApp()
-    for name, make in _MADE.items():
-        if everything or words[0] == name:
-            app.command(make(words), name=name)
+    for name, make in _MADE.items() if made else ():
+        app.command(make([name]), name=name)
     for command in _PLAIN:
         app.command(command)
     app.command(runs_app, name="runs")
@@ -629,9 +632,12 @@ def main() -> None:
         elif argv[0] == "--version":
             print(f"dmash {importlib.metadata.version('dmash')}")
         elif argv[0] in COMMANDS:
-            command = _app(argv).cli(prog="dmash", args=argv)
-            if command is not None:  # made of settings, and now to be run
-                command.run()
+            if argv[0] in _MADE:
+                made = tyro.cli(_MADE[argv[0]](argv), prog=f"dmash {argv[0]}", args=argv[1:])
+                if made is not None:  # settings, and now to be run
+                    made.run()
+            else:
+                _app().cli(prog="dmash", args=argv)
         else:
             raise unknown("command", argv[0], COMMANDS)
         sys.stdout.flush()

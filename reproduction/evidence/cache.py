@@ -38,10 +38,15 @@ def _files(*patterns: str) -> list[Path]:
     return sorted({path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()})
 
 
+def code_files() -> list[Path]:
+    """The code of both packages and the data beside it."""
+    return _files("dmash_core/**/*.py", "reproduction/**/*.py", "reproduction/*.csv", "reproduction/*.yaml")
+
+
 def reads(claim: Claim, runs: str | Path) -> list[Path]:
     """The files that the verdict of a claim depends on. Raw runs: those of its environments and arms, whatever seed."""
     kinds = {type(plan) for plan in claim.plans}
-    found = _files("dmash_core/**/*.py", "reproduction/**/*.py", "reproduction/*.csv", "reproduction/*.yaml")
+    found = code_files()
     found += _files("proofs/*.v", "proofs/*.py", "proofs/*.txt", "proofs/Makefile") if Proof in kinds else []
     found += _files("tests/*.py") if Twin in kinds else []
     found += _files("benchmarks/*.json") if Computed in kinds else []
