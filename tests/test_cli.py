@@ -102,9 +102,9 @@ def test_lists_and_version(monkeypatch, capsys, tmp_path):
         (("completion", "bash"), "--bootstrap-at-time-limit"),  # options of settings are completed too
         (("sweep", "--profile", "evidence", "--status", "--out", tmp_path), "nothing of the profile evidence has been"),
     ):
-        assert call(monkeypatch, *words) == 0
+        assert call(monkeypatch, *words) in (0, None)
         assert said in capsys.readouterr().out, words
-    assert call(monkeypatch, "train", "--help") == 0
+    assert call(monkeypatch, "train", "--help") in (0, None)
     out = "".join(capsys.readouterr().out.split())
     assert "Reacher-H-Perm" in out and "dma-star-sh-only-critic" in out and "--eval-rollouts-between" in out
 

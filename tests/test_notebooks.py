@@ -184,5 +184,5 @@ def test_every_notebook_starts_with_the_same_call_and_ends_with_words():
             continue
         cells = nbformat.read(path, as_version=4).cells
         sources = "\n".join(cell.source for cell in cells)
-        assert "start(profile" in sources and "scan(" not in sources and "def show(fig, table, name)" not in sources, path
+        assert "start(profile" in sources and "scan(" not in sources and "def show(fig" not in sources, path
         assert cells[-1].cell_type == "markdown" or "conclude(" in cells[-1].source, path

@@ -220,4 +220,4 @@ def order(claim: Claim, evidence: Evidence) -> str:
         return line.said()
     count = len(line.of("wording", "earlier wording"))
     again = f"; this is wording {count}, and what it reads had been seen before" if count > 1 else ""
-    return f"It reads no raw runs. Worded on {line.changed}{again}."
+    return f"It reads no raw runs. Worded on {line.changed or 'no date'}{again}."
