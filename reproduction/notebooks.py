@@ -150,8 +150,9 @@ def start(
         if (envs is None or run.meta["env"] in envs) and (arms is None or run.meta["arm"] in arms)
     ]  # fmt: skip
     print(f"{len(book.runs)} runs of these environments and arms; {len(bad)} bad files")
-    for error in bad:
-        print("left out:", error)
+    for reason in dict.fromkeys(error.reason for error in bad):
+        first, *more = (error.path for error in bad if error.reason == reason)
+        print(f"left out: {first}{f' and {len(more)} more' if more else ''}: {reason}")
     if lost := _missing(book, envs, arms):
         print(f"missing: {lost}")
     return book

@@ -197,10 +197,15 @@ def _findings() -> str:
 
 def _prepare(claim: dict) -> None:
     """What the templates need beside the data: measured values as text, which rows and columns are not empty."""
+    seen = set()
     for one in (claim["result"]["headline"], *claim["result"]["findings"]):
         one |= {name: getattr(Finding(**one), name) for name in ("measured", "single")}
         one["why"] = why_without_places(one["reason"])
-        one["row"] = bool(one["judged"] or one["measured"] or not one["scope"])
+    for one in claim["result"]["findings"]:
+        same = (one["what"], one["measured"])  # the gains of the abstract are those of Table 9, and stand here once
+        one["again"] = bool(one["measured"]) and same in seen
+        seen.add(same)
+        one["row"] = bool(one["judged"] or one["measured"] or not one["scope"]) and not one["again"]
     claim["place"] = AREAS.index(claim["area"])
 
 
@@ -231,7 +236,7 @@ def _sources(source: Path, claims: list[dict], executed: Path) -> None:
                  for name in group.split(", ") if name in proved]  # fmt: skip
         text = _TEMPLATES.get_template("claim.md").render(
             claim=claim, pages=pages, pictures=_pictures(claim, executed / "figures", source / "pictures"),
-            picture=drawings.finding_picture(result["findings"]), timeline=drawings.timeline_picture(claim["timeline"]),
+            picture=drawings.finding_picture(rows), timeline=drawings.timeline_picture(claim["timeline"]),
             what_if=_what_if(claim), sentence=first_sentence(result), theorems=[(n, proved[n]["words"]) for n in names],
             filled={name for name in ("what", "verdict", "published", "measured", "why", "single")
                     if any(one[name] for one in rows)},
@@ -245,10 +250,13 @@ def _sources(source: Path, claims: list[dict], executed: Path) -> None:
         state=drawings.state_picture(tally(rows)),
         state_lines=area_lines([(claim["id"], *row) for claim, row in zip(claims, rows, strict=True)]),
         findings=_linked(_findings(), Path(), pages, source),
-        marks_of_rules=Counter(claim["mark"] for claim in claims),
+        marks_of_rules=dict(Counter(claim["mark"] for claim in claims).most_common()),
         absent={why: [name for name, (_, other) in found.items() if other == why] for _, why in found.values() if why},
         contents={
-            "Claims": [f"{claim['id']} {_plain(claim['title'])} <claims/{claim['id']}>" for claim in claims],
+            "Claims": [
+                f"{claim['id']} {_plain(claim['title'])} <claims/{claim['id']}>"
+                for claim in sorted(claims, key=lambda claim: claim["place"])
+            ],
             "Notebooks": [f"{name} <notebooks/{name}>" for name in shown],
             "Proofs and documents": [*sources[:1], *(path.with_suffix("") for path in documents)],
             "Sources of the proofs": sources[1:],

@@ -131,9 +131,10 @@ OPEN, NONE = "no data yet", "reads no raw runs"
 
 @dataclass(frozen=True)
 class Timeline:
-    """The wordings of a claim and the runs that it is about, in the order of time."""
+    """The wordings of a claim and the runs that it is about, in the order of time. compares: whether it judges runs."""
 
     events: tuple[Event, ...]
+    compares: bool
 
     def of(self, *kinds: str) -> list[Event]:
         """The events of some kinds."""
@@ -150,7 +151,7 @@ class Timeline:
         agent. AFTER: it is younger than the end of a run that counts. AGAIN: it is younger than runs of an earlier
         agent in the same cells, and older than all that count. OPEN: there is no run of either kind. NONE: the claim
         compares no runs."""
-        if not self.of("shared rules"):
+        if not self.compares:
             return NONE
         runs, earlier = self.of("run"), self.of("earlier run")
         if any(event.date < self.changed for event in runs):
@@ -209,14 +210,14 @@ def timeline(claim: Claim, evidence: Evidence, path: Path | None = None) -> Time
             if r["what"] == "run" and tuple(r["id"].split("/")[1:3]) in pairs:
                 name = r["id"].removeprefix("runs/").removesuffix(".parquet")
                 found.append(Event(_utc(r["date"]), "earlier run", name, r["commit"]))
-    return Timeline(tuple(sorted(found, key=lambda event: (event.date, event.kind))))
+    return Timeline(tuple(sorted(found, key=lambda event: (event.date, event.kind))), bool(judged))
 
 
 def order(claim: Claim, evidence: Evidence) -> str:
     """Whether the wording was there before the data, in sentences: for a claim that compares runs `Timeline.said`, for
     any other the date of its last wording."""
     line = timeline(claim, evidence)
-    if line.of("shared rules"):
+    if line.compares:
         return line.said()
     count = len(line.of("wording", "earlier wording"))
     again = f"; this is wording {count}, and what it reads had been seen before" if count > 1 else ""

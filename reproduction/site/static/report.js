@@ -148,7 +148,7 @@ for (const place of document.querySelectorAll(".what-if")) {
       const count = Math.min(...samples.map((x) => x.length));
       const what = environments ? "environments" : "seeds";
       const value = count ? mean(samples[0]) - (samples[1] ? mean(samples[1]) : 0) : NaN;
-      let text = count ? `Value ${value.toPrecision(3)} ${one.unit}, ${count} ${what} at least. ` : `No ${what} are left. `;
+      let text = count ? `Value ${value.toPrecision(3)} ${one.unit}, ${count} ${count === 1 ? what.slice(0, -1) : what}${samples[1] ? " of each arm at least" : ""}. ` : `No ${what} are left. `;
       if (!found) text += `No interval below ${LEAST[kind]} ${what}.`;
       else text += `Interval ${found[1].map((v) => v.toPrecision(3)).join(" to ")}: it would be ${found[0]}.`;
       const first = environments ? null : rule.looks[rule.question === "better" ? 0 : 1];
