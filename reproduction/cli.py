@@ -73,7 +73,7 @@ def _train(argv: list[str]) -> None:
         """Rollouts per context at the evaluations before it; by default 2 on MuJoCo and eval-rollouts elsewhere."""
         horizon: int | None = None
         """Steps of an episode, for trials; the environment's by default."""
-        method: tyro.conf.OmitArgPrefixes[Method] = preset
+        method: tyro.conf.OmitArgPrefixes[type(preset)] = preset
         sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
 
     args = tyro.cli(Train, prog="dmash train", args=argv)

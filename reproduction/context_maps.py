@@ -8,7 +8,7 @@ import pandas as pd
 from dmash_core.benchmark.contexts import distance_outside, outer_grid
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.errors import UserError
-from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, Driver, EvalSettings
+from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, EvalSettings, Rollout
 from dmash_core.training.checkpoint import crc32
 from dmash_core.training.policies import load_policy
 from dmash_core.training.raw_runs import provenance
@@ -40,9 +40,9 @@ def evaluate_map(
     contexts = outer_grid(spec.dimensions, points)
     returns, size = [], max(1, batch // rollouts)
     for first in range(0, len(contexts), size):
-        driver = Driver(agent, spec.name, contexts[None, first : first + size], rollouts, settings)
-        words = range(first * rollouts, first * rollouts + driver.batch)
-        episode = driver.episode([(seed, EVALUATION_STREAM, meta["steps"], i) for i in words])
+        rollout = Rollout(agent, spec.name, contexts[None, first : first + size], rollouts, settings)
+        words = range(first * rollouts, first * rollouts + rollout.batch)
+        episode = rollout.episode([(seed, EVALUATION_STREAM, meta["steps"], i) for i in words])
         returns.append(episode.reshape(-1, rollouts))
     returns, commit = np.concatenate(returns), provenance()["git_commit"]
     table = pd.DataFrame(contexts, columns=[dimension.name for dimension in spec.dimensions])

@@ -11,7 +11,7 @@ from dmash_core.benchmark.contexts import distance_outside, outer_grid
 from dmash_core.benchmark.suite import get_spec, make_batch
 from dmash_core.diagnostics.embeddings import codes
 from dmash_core.errors import UserError
-from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, Driver, EvalSettings, Evaluator, rollout
+from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, EvalSettings, Evaluator, Rollout, record_rollout
 from dmash_core.methods import METHODS
 from dmash_core.training.policies import block_contexts, make_agent
 from dmash_core.training.settings import TrainSettings
@@ -99,24 +99,24 @@ def test_warm_up_limits_what_the_window_holds():
     who, contexts = agent(), np.array([[0.5, 1.0], [1.5, -1.0]])
     starts, rows = [], {}
     for k in (0, 1, 9, K):
-        driver = Driver(who, "DI", contexts[None], settings=EvalSettings(warm_up=k))
-        driver.warm_up(words(0, 0, 2))
-        assert driver.env_steps == k
-        starts.append(driver.obs.numpy())
-        now = driver.history.now
-        rows[k] = driver.history.rows[0, :, now - K : now].numpy()
+        rollout = Rollout(who, "DI", contexts[None], settings=EvalSettings(warm_up=k))
+        rollout.warm_up(words(0, 0, 2))
+        assert rollout.env_steps == k
+        starts.append(rollout.obs.numpy())
+        now = rollout.history.now
+        rows[k] = rollout.history.rows[0, :, now - K : now].numpy()
         s, a, s_next, _ = (t.numpy() for t in who.layout.split(torch.as_tensor(rows[k][:, : K - k])))
         assert not a.any() and np.array_equal(s, s_next) and (s == s[:, :1]).all() and (k == K or s.any())
         assert (rows[k][:, K - k :] != 0).any(axis=2).all()
     assert all(np.array_equal(start, starts[0]) for start in starts)  # the scored episode starts alike
     assert np.array_equal(rows[9][:, K - 9 :], rows[K][:, :9]) and np.array_equal(rows[1][:, -1], rows[K][:, 0])
-    z = [rollout(who, "DI", contexts, settings=EvalSettings(warm_up=k))["z"] for k in (0, 1, 8, 9, K)]
+    z = [record_rollout(who, "DI", contexts, settings=EvalSettings(warm_up=k))["z"] for k in (0, 1, 8, 9, K)]
     still = torch.as_tensor(rows[0])[None]
     assert torch.equal(still[0, :, 0, :4], torch.as_tensor(first_observations(contexts)))
     assert not np.array_equal(z[1][0], z[0][0]) and not np.array_equal(z[3][0], z[2][0])
     assert not np.array_equal(z[4][0], z[3][0])
     with pytest.raises(UserError, match="at most this agent's window of 24 transitions, not 25"):
-        Driver(who, "DI", contexts[None], settings=EvalSettings(warm_up=25))
+        Rollout(who, "DI", contexts[None], settings=EvalSettings(warm_up=25))
 
 
 @pytest.mark.parametrize("kind", ["code_noise", "obs_noise", "action_noise"])
@@ -139,22 +139,22 @@ def test_noise_has_its_size_and_a_stream_for_each_kind_and_seed():
     who, contexts = agent("concat", seeds=(0, 1)), np.tile([[[1.0, 1.0]]], (2, 1, 1))
     start = [(s, EVALUATION_STREAM, 0, i) for s in (0, 1) for i in range(2000)]
 
-    def driver(**settings):
-        made = Driver(who, "DI", contexts, 2000, EvalSettings(**settings))
+    def rollout(**settings):
+        made = Rollout(who, "DI", contexts, 2000, EvalSettings(**settings))
         made.reset(start)
         return made
 
-    obs = driver(obs_noise=0.2).obs - driver().obs
-    code = driver(code_noise=0.2).code().vector - driver().code().vector
+    obs = rollout(obs_noise=0.2).obs - rollout().obs
+    code = rollout(code_noise=0.2).conditioning().vector - rollout().conditioning().vector
     assert code.shape == (2, 2000, 2)  # contexts are shared by 2000 environments, their noise is not
     for noise in (obs, code):
         assert noise.std(dim=1) == pytest.approx(0.2, rel=0.1) and noise.mean(dim=1) == pytest.approx(0.0, abs=0.03)
         assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
     assert abs(np.corrcoef(obs[0].ravel()[:4000], code[0].ravel())[0, 1]) < 0.05  # in the order of drawing
-    both = driver(obs_noise=0.2, code_noise=0.2)
-    both.code()
-    assert torch.equal(both.obs, driver(obs_noise=0.2).obs)  # one kind does not shift another's draws
-    loud, sent = driver(action_noise=50.0), []
+    both = rollout(obs_noise=0.2, code_noise=0.2)
+    both.conditioning()
+    assert torch.equal(both.obs, rollout(obs_noise=0.2).obs)  # one kind does not shift another's draws
+    loud, sent = rollout(action_noise=50.0), []
     step = loud.env.step
     loud.env.step = lambda actions: (sent.append(actions), step(actions))[1]
     loud.step(torch.zeros(2, 2000, 2))
@@ -163,35 +163,35 @@ def test_noise_has_its_size_and_a_stream_for_each_kind_and_seed():
 
 def test_code_noise_reaches_the_hypernetwork_and_needs_a_code():
     who = agent("dma-star-sh")
-    driver = Driver(who, "DI", np.array([[[1.0, 1.0]]]), settings=EvalSettings(code_noise=0.1))
-    driver.warm_up(words(0, 0, 1))
-    code = driver.code()
-    assert all(torch.equal(a, b) for a, b in zip(code.omega, who.code_of(code.vector).omega, strict=True))
-    clean = who.code(driver.history.window(), driver.contexts)
+    rollout = Rollout(who, "DI", np.array([[[1.0, 1.0]]]), settings=EvalSettings(code_noise=0.1))
+    rollout.warm_up(words(0, 0, 1))
+    code = rollout.conditioning()
+    assert all(torch.equal(a, b) for a, b in zip(code.omega, who.condition_on(code.vector).omega, strict=True))
+    clean = who.conditioning(rollout.history.window(), rollout.contexts)
     assert not torch.equal(code.vector, clean.vector)
-    assert torch.equal(driver.mean_action(clean), who.act(driver.obs, driver.history.window(), driver.contexts))
+    assert torch.equal(rollout.mean_action(clean), who.act(rollout.obs, rollout.history.window(), rollout.contexts))
     with pytest.raises(UserError, match="code_noise needs an arm with a code"):
-        Driver(agent("dr"), "DI", np.array([[[1.0, 1.0]]]), settings=EvalSettings(code_noise=0.1))
+        Rollout(agent("dr"), "DI", np.array([[[1.0, 1.0]]]), settings=EvalSettings(code_noise=0.1))
 
 
 @pytest.mark.parametrize("delay", [0, 1, 3])
 def test_delay_shifts_actions_exactly(delay):
     contexts, rng = np.array([[1.0, 1.0], [0.7, -1.0]]), np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (10, 2, 2)).astype(np.float32)
-    driver = Driver(agent(), "DI", contexts[None], settings=EvalSettings(delay=delay))
+    rollout = Rollout(agent(), "DI", contexts[None], settings=EvalSettings(delay=delay))
     plain = make_batch("DI", contexts)
-    driver.reset(words(0, 0, 2))
-    driver.history.start_warm_up(driver.obs)
+    rollout.reset(words(0, 0, 2))
+    rollout.history.start_warm_up(rollout.obs)
     plain.reset(seed=words(0, 0, 2))
     for _ in range(2):  # in the second episode nothing of the first is pending
         late = np.concatenate([np.zeros((delay, 2, 2), np.float32), actions])
         for t in range(10):
-            driver.step(torch.as_tensor(actions[t])[None])
+            rollout.step(torch.as_tensor(actions[t])[None])
             expected, *_ = plain.step(late[t])
-            assert np.array_equal(driver.obs[0].numpy(), expected)
-        driver.reset()
+            assert np.array_equal(rollout.obs[0].numpy(), expected)
+        rollout.reset()
         plain.reset()
-    remembered = driver.agent.layout.split(driver.history.rows[0, :, K : K + 10])[1]
+    remembered = rollout.agent.layout.split(rollout.history.rows[0, :, K : K + 10])[1]
     assert np.array_equal(remembered.numpy().swapaxes(0, 1), actions)  # what the agent chose
 
 
@@ -208,8 +208,8 @@ def test_unseen_dynamics_reach_the_physics():
     assert not np.array_equal(friction, trajectory("DI", di))
     assert np.array_equal(trajectory("DI", di), trajectory("DI", di, {"friction": 0.0, "swap": 0.0}))
     assert np.array_equal(trajectory("DI", di, {"swap": 1.0}), trajectory("DI-Perm", di))
-    driver = Driver(agent("concat"), "DI", di[None], settings=EvalSettings(unseen={"friction": 0.7}))
-    assert driver.code().vector.shape == (1, 2, 2)  # the agent is not told
+    rollout = Rollout(agent("concat"), "DI", di[None], settings=EvalSettings(unseen={"friction": 0.7}))
+    assert rollout.conditioning().vector.shape == (1, 2, 2)  # the agent is not told
     cart, push = [[0.5, 1.0], [0.5, 1.0]], np.ones((2, 1))
     poles = []
     for unseen in (None, {"pole_mass": 0.1}, {"pole_mass": 0.3}):
@@ -239,14 +239,14 @@ def test_settings_say_what_they_change():
 
 def test_codes_are_those_acted_on_also_after_a_short_warm_up():
     who, contexts = agent("dma-star"), np.array([[0.5, 1.0], [1.5, -1.0]])
-    driver = Driver(who, "DI", contexts[None], 1, EvalSettings(warm_up=3))
-    driver.warm_up(words(0, 0, 2))
+    rollout = Rollout(who, "DI", contexts[None], 1, EvalSettings(warm_up=3))
+    rollout.warm_up(words(0, 0, 2))
     acted, ended = [], False
     while not ended:
-        code = driver.code()
+        code = rollout.conditioning()
         acted.append(code.vector[0].numpy())
-        _, ended = driver.step(driver.mean_action(code))
-    found = codes(driver, [0], windows=100)[""][0].numpy()  # (C, 100, 8): all of them, in some order
+        _, ended = rollout.step(rollout.mean_action(code))
+    found = codes(rollout, [0], windows=100)[""][0].numpy()  # (C, 100, 8): all of them, in some order
     for c in range(2):
         expected = np.stack(acted)[:, c]
         order, other = np.lexsort(found[c].T.round(4)), np.lexsort(expected.T.round(4))
@@ -286,8 +286,8 @@ def test_rows_of_a_map_are_single_evaluations(checkpoint):
         "dma+width=16+bottleneck=4+hypernetwork_width=8", 4, 400)  # fmt: skip
     who, _ = context_maps.load_policy(checkpoint)
     for row in (0, 5, 15):
-        driver = Driver(who, "ODE", table.loc[[row], ["c0", "c1"]].to_numpy()[None], 3)
-        returns = driver.episode(words(4, 400, 48)[3 * row : 3 * row + 3])
+        rollout = Rollout(who, "ODE", table.loc[[row], ["c0", "c1"]].to_numpy()[None], 3)
+        returns = rollout.episode(words(4, 400, 48)[3 * row : 3 * row + 3])
         assert table["mean"][row] == pytest.approx(returns.mean(), abs=1e-9)
         assert table["sd"][row] == pytest.approx(returns.std(ddof=1), abs=1e-9)
     pd.testing.assert_frame_equal(table, context_maps.evaluate_map(checkpoint, points=4, rollouts=3, batch=7))
