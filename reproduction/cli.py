@@ -56,7 +56,7 @@ def _train_command(words: list[str]) -> Callable:
 
         env: Annotated[str, tyro.conf.arg(help=envs)]
         arm: Annotated[str, tyro.conf.arg(help=arms)]
-        method: tyro.conf.OmitArgPrefixes[Method] = preset
+        method: tyro.conf.OmitArgPrefixes[type(preset)] = preset
         sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
         seeds: tuple[str, ...] = ("0",)
         """Seeds, trained in lock-step; 0..9 is a range."""
@@ -96,7 +96,7 @@ def _evaluate_command() -> Callable:
     from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
     from dmash_core.training.machine import configure_cpu
     from dmash_core.training.policies import block_contexts, load_policy
-    from reproduction.context_maps import evaluate_map, map_path, write_map
+    from reproduction.measured import evaluate_map, table_path, write_table
     from reproduction.statistics import mean_interval
 
     def evaluate(
@@ -126,8 +126,8 @@ def _evaluate_command() -> Callable:
             raise UserError("a map that is not of the published protocol needs a place of its own: name it with --out")
         configure_cpu(1)
         if grid is not None:
-            write_map(evaluate_map(checkpoint, grid, rollouts, settings, seed), out or map_path(checkpoint))
-            print(out or map_path(checkpoint))
+            write_table(evaluate_map(checkpoint, grid, rollouts, settings, seed), out or table_path(checkpoint))
+            print(out or table_path(checkpoint))
             return
         agent, meta = load_policy(checkpoint)
         env, run_seed = meta["config"]["env"], meta["seed"]
@@ -154,10 +154,9 @@ def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
         runs: folder of raw runs.
         out: folder of figures, PDF, PNG and the CSV that each is drawn from.
     """
-    from reproduction.figures.build import build_all, draw_maps
+    from reproduction.figures.build import build_all
 
     build_all(runs, out)
-    draw_maps(runs, out)
 
 
 def notebooks(
@@ -430,11 +429,11 @@ def arms():
     """List the arms: the name to train them by, the paper's name, and which options differ from the defaults."""
     from dataclasses import asdict
 
-    from dmash_core.methods import METHODS, Method
+    from dmash_core.methods import METHODS
     from reproduction.figures.style import arm_style
 
-    default = asdict(Method())
     for name, method in METHODS.items():
+        default = asdict(type(method)())
         options = ", ".join(f"{key}={value}" for key, value in asdict(method).items() if value != default[key])
         print(f"{name:32} {arm_style(name).name:40} {options}")
 

@@ -33,7 +33,8 @@ def claim(id_, kind, verdict, *findings, checked_by=(), used=(), left_out=(), mi
     result = Verdict(id_, verdict, "why *not*", findings[0], 0, {}, findings, used, left_out, missing, cost, "", "")
     worded = [{"date": f"2026-11-2{n}T00:00:00Z", "why": f"wording {n}", "commit": "abc1234"[: 7 * n]} for n in (0, 1)]
     said = {"wordings": worded, "shared_rules": worded[:1], "order": "the runs came after | the wording"}
-    said |= {"mark": "fixed before the data" if kind == "figure" else "reads no raw runs", "forecast": ["3 seeds | more"]}
+    said |= {"mark": "fixed before the data" if kind == "figure" else "reads no raw runs"}
+    said |= {"forecast": ["3 seeds | more"]}
     said |= {"timeline": [{"date": f"2026-11-2{n} 00:00", "kind": kind, "what": "w", "commit": ""}
              for n, kind in enumerate(("earlier run", "wording", "shared rules", "run"))]}  # fmt: skip
     return json.loads(json.dumps(as_data(row, result) | said))
@@ -173,7 +174,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 @pytest.fixture
 def page(url):
-    """A page of headless Chromium. Its `faults` (errors, warnings, HTTP >= 400, foreign requests) have to stay empty."""
+    """A page of headless Chromium, whose `faults` have to stay empty: errors, warnings, HTTP >= 400, other hosts."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
