@@ -57,8 +57,8 @@ class Arm:
 
 
 def weights(agent: Agent, dtype: str) -> tuple[list, str]:
-    """What acting needs (actor, encoder, the actor's hypernetwork): [name, shape, unit] of each tensor, and all values in
-    that order, base64 and little-endian. UserError for an agent that the page cannot run.
+    """What acting needs (actor, encoder, the actor's hypernetwork): [name, shape, unit] of each tensor, and the values of
+    all in that order, base64 and little-endian. UserError for an agent that the page cannot run.
 
     "int16" has a unit for each tensor, its largest entry / 32,767: as large as float16 and, for weights, several times
     as exact, because they are all of one size. "float32" is exact, with unit 1.
@@ -222,20 +222,21 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
             contexts = context_sets(ENV, arm.meta["seed"])["train"]
             found = np.median(steps_to_notice(seen["z"], codes[arm.slug], modes(ENV, contexts), -1.0, TURN))
             noticed[arm.name] = f"{arm.name} {found:.0f}" if np.isfinite(found) else f"{arm.name} not in most starts"
-    text = (
-        f"After {TURN} steps, on the way to the ring, the actuators turn round, which no training episode had. Watch "
-    )
-    text += (
-        f"z go from the circles to the triangles as the window fills with the new world. Steps inside the ring of the "
-    )
-    text += f"{AFTER} after the turn, means over {STARTS} starts: {_listed(back)}."
+    own = maps[maps["arm"] == "dr"].groupby("inversion")["mean"].mean()
+    lines = [
+        f"After {TURN} steps, on the way to the ring, the actuators turn round, which no training episode had. Watch",
+        "whether z goes from the circles to the triangles as the window fills with the new world. Steps inside the ring",
+        f"of the {AFTER} after the turn, means over {STARTS} starts: {_listed(back)}.",
+    ]
+    if len(own) == 2 and own[-1] > own[1]:
+        lines.append("(DR cannot find out; its one answer suits the inverted world.)")
+    text = " ".join(lines)
     if noticed:
         text += " Median steps until z is, for good, nearest to an inverted training context: "
         text += f"{', '.join(noticed.values())}; the window has {k}."
     steps.append(("Turn it round while it moves", text, {"turn": [TURN], "steps": TURN + AFTER}))
     text = f"Training had masses from {mass.train[0]:g} to {mass.train[1]:g}; this one is {far:g}. {said(far, 1)}"
     steps.append(("A mass it never saw", text, {"mass": far}))
-    own = maps[maps["arm"] == "dr"].groupby("inversion")["mean"].mean()
     text = "DR sees the state alone. In one state the two worlds need opposite pushes, and it has one push for both. "
     worse = 1
     if len(own) == 2:
@@ -291,8 +292,8 @@ def load_arms(checkpoints: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
 def build(
     out: str | Path = "build/play", runs: str | Path = "runs", home: str = "", say: Callable[[str], None] = print
 ) -> Path:
-    """Write the page with the networks of `runs`/DI/ARM/seed-*.safetensors, the lowest seed of each arm, into the folder
-    `out`, and return its index.html, which a browser opens as it is. `say` is told of files that are left out. UserError
+    """Write the page with the networks `runs`/DI/ARM/seed-*.safetensors, the lowest seed of each arm, into the folder
+    `out`; returns its index.html, which a browser opens as it is. `say` is told of files that are left out. UserError
     where there are no networks, or `out` cannot be written."""
     paths = sorted(Path(runs).glob(f"{ENV}/*/seed-*.safetensors"), key=lambda p: (len(p.stem), p.stem))
     arms, bad = load_arms(paths)
