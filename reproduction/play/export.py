@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dmash_core.agent import Agent
+from dmash_core.agents.sac import Agent
 from dmash_core.benchmark.suite import context_sets, get_spec
-from dmash_core.checkpoint import crc32
-from dmash_core.embeddings import modes, rollout_codes
+from dmash_core.diagnostics.embeddings import modes, rollout_codes
 from dmash_core.errors import UserError
 from dmash_core.evaluation import EVALUATION_STREAM, Driver
-from dmash_core.figures import arm_order, arm_style
-from dmash_core.maps import read_maps
 from dmash_core.networks.encoder import evaluation_positions
-from dmash_core.training import load_policy
+from dmash_core.training.checkpoint import crc32
+from dmash_core.training.policies import load_policy
+from reproduction.context_maps import read_maps
+from reproduction.figures.style import arm_order, arm_style
 
 PAGE = Path(__file__).with_name("page")
 ENV = "DI"  # the world that the page simulates
@@ -39,7 +39,7 @@ TURN, AFTER, STARTS = 15, 100, 20  # of the story's turn: after so many steps, f
 _SQUARE = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])  # a tetrahedron's corners, seen along an axis
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """A trained agent of one seed, and its file's metadata."""
 
@@ -57,8 +57,8 @@ class Arm:
 
 
 def weights(agent: Agent, dtype: str) -> tuple[list, str]:
-    """What acting needs (actor, encoder, the actor's hypernetwork): [name, shape, unit] of each tensor, and the values of
-    all in that order, base64 and little-endian. UserError for an agent that the page cannot run.
+    """What acting needs (actor, encoder, the actor's hypernetwork): [name, shape, unit] of each tensor, and all their
+    values in that order, base64 and little-endian. UserError for an agent that the page cannot run.
 
     "int16" has a unit for each tensor, its largest entry / 32,767: as large as float16 and, for weights, several times
     as exact, because they are all of one size. "float32" is exact, with unit 1.
@@ -207,10 +207,8 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
     mass = next(d for d in get_spec(ENV).dimensions if d.name == "mass")
     far = mass.outer[1]
     k = ", ".join(map(str, sorted({arm.agent.layout.window for arm in arms})))
-    text = (
-        f"Each agent is to rest inside the ring. It first acts for K = {k} steps of warm-up, which are not scored and "
-    )
-    text += "fill its window; then it starts anew. "
+    text = f"Each agent is to rest inside the ring. It first acts for K = {k} steps of warm-up, which are not scored "
+    text += "and fill its window; then it starts anew. "
     steps = [("An upright world", text + said(mass.default, 1), {})]
     text = "The same mass, but a push to the left moves it to the right. Only arms with the true context are told. "
     steps.append(("Now inverted", text + said(mass.default, -1), {"inversion": -1}))
@@ -224,9 +222,9 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
             noticed[arm.name] = f"{arm.name} {found:.0f}" if np.isfinite(found) else f"{arm.name} not in most starts"
     own = maps[maps["arm"] == "dr"].groupby("inversion")["mean"].mean()
     lines = [
-        f"After {TURN} steps, on the way to the ring, the actuators turn round, which no training episode had. Watch",
-        "whether z goes from the circles to the triangles as the window fills with the new world. Steps inside the ring",
-        f"of the {AFTER} after the turn, means over {STARTS} starts: {_listed(back)}.",
+        f"After {TURN} steps, on the way to the ring, the actuators turn round, which no training episode had.",
+        "Watch whether z goes from the circles to the triangles as the window fills with the new world. Steps inside",
+        f"the ring of the {AFTER} after the turn, means over {STARTS} starts: {_listed(back)}.",
     ]
     if len(own) == 2 and own[-1] > own[1]:
         lines.append("(DR cannot find out; its one answer suits the inverted world.)")

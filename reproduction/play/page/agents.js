@@ -158,7 +158,8 @@ dmash.Episode = class {
     this.state = dmash.physics(this.state, sent.map((a) => clip(sigma ? a + sigma * this.noise.action() : a)), world);
     this.observe();
     this.rows = [...this.rows.slice(1), [...obs, ...action, ...this.obs.map((x, i) => Math.fround(x - obs[i]))]];
-    if (this.time >= 0) this.total += this.state.reward;
+    this.last = this.state.reward;
+    if (this.time >= 0) this.total += this.last;
     this.time += 1;
     if (this.time === 0) this.reset(this.start);
   }
