@@ -197,6 +197,23 @@ def _notebooks(argv: list[str]) -> None:
     tyro.cli(notebooks, prog="dmash notebooks", args=argv)
 
 
+def _play(argv: list[str]) -> None:
+    from dmash_core.training.machine import configure_cpu
+    from reproduction.play.export import build
+
+    def play(runs: Path = Path("runs"), out: Path = Path("build/play")):
+        """Write the page on which one plays with the trained agents; a browser opens its index.html as it is.
+
+        Args:
+            runs: folder of raw runs, whose DI/ARM/seed-*.safetensors are taken, the lowest seed of each arm.
+            out: folder of the page.
+        """
+        configure_cpu(1)
+        print(build(out, runs))
+
+    tyro.cli(play, prog="dmash play", args=argv)
+
+
 def _report(argv: list[str]) -> None:
     from reproduction.report import build
 
@@ -204,6 +221,7 @@ def _report(argv: list[str]) -> None:
         out: Path = Path("build/report"),
         claims: Path = Path("build/claims.json"),
         notebooks: Path = Path("build/notebooks"),
+        runs: Path = Path("runs"),
     ):
         """Build the report site from the checked claims and the executed notebooks; it is read without a network.
 
@@ -211,8 +229,9 @@ def _report(argv: list[str]) -> None:
             out: folder of the site.
             claims: what `dmash claims` wrote.
             notebooks: folder of executed notebooks.
+            runs: folder of raw runs, with the networks to play with.
         """
-        print(build(out, claims, notebooks))
+        print(build(out, claims, notebooks, runs))
 
     tyro.cli(report, prog="dmash report", args=argv)
 
@@ -518,6 +537,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "claims": (_claims, "check one claim of the paper, or all of them"),
     "figures": (_figures, "draw every figure and table again from the raw runs"),
     "notebooks": (_notebooks, "execute notebooks"),
+    "play": (_play, "write the page on which one plays with the trained agents"),
     "report": (_report, "build the report site"),
     "smoke": (_smoke, "every arm on every environment for a few steps"),
     "bench": (_bench, "measure speed and memory"),

@@ -27,7 +27,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 AGENTS = (export.PAGE / "agents.js").read_text()
 WORLD = {"mass": 1.0, "inversion": 1.0, "friction": 0.0, "delay": 0, "obs_noise": 0.0, "action_noise": 0.0}
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get update && apt-get install -y chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs Chromium: apt-get update && apt-get install -y chromium"
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +110,15 @@ def states(arm, n=100):
         driver.step(driver.mean_action())
     code = driver.code()
     rows = driver.history.rows[0, :, driver.history.now - agent.layout.window : driver.history.now]
-    return {
-        "obs": driver.obs[0].tolist(),
-        "windows": agent.layout.encoder_input(rows).tolist(),
-        "worlds": [WORLD | {"mass": c[0], "inversion": c[1]} for c in contexts.repeat(n // 10, axis=0)],
-    }, code.vector[0].numpy() if agent.method.context == "inferred" else None, driver.mean_action()[0].numpy()
+    return (
+        {
+            "obs": driver.obs[0].tolist(),
+            "windows": agent.layout.encoder_input(rows).tolist(),
+            "worlds": [WORLD | {"mass": c[0], "inversion": c[1]} for c in contexts.repeat(n // 10, axis=0)],
+        },
+        code.vector[0].numpy() if agent.method.context == "inferred" else None,
+        driver.mean_action()[0].numpy(),
+    )
 
 
 FORWARD = """([arm, inputs]) => {

@@ -272,10 +272,16 @@ def export(arms: Sequence[Arm], runs: str | Path = "runs", dtype: str = "int16",
     }  # fmt: skip
 
 
-def load_arms(checkpoints: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
+def checkpoints(runs: str | Path = "runs") -> list[Path]:
+    """The networks of the page's environment in a folder of raw runs, lower seeds first."""
+    paths = Path(runs).glob(f"{ENV}/*/seed-*.safetensors")
+    return sorted(paths, key=lambda path: (len(path.stem), path.stem, path.parent.name))
+
+
+def load_arms(paths: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
     """The networks in files of finished runs, one for each arm, and a sentence for each that cannot be used."""
     arms, bad = {}, []
-    for path in map(Path, checkpoints):
+    for path in map(Path, paths):
         try:
             agent, meta = load_policy(path)
             if meta["env"] != ENV:
@@ -293,8 +299,7 @@ def build(
     """Write the page with the networks `runs`/DI/ARM/seed-*.safetensors, the lowest seed of each arm, into the folder
     `out`; returns its index.html, which a browser opens as it is. `say` is told of files that are left out. UserError
     where there are no networks, or `out` cannot be written."""
-    paths = sorted(Path(runs).glob(f"{ENV}/*/seed-*.safetensors"), key=lambda p: (len(p.stem), p.stem))
-    arms, bad = load_arms(paths)
+    arms, bad = load_arms(checkpoints(runs))
     for reason in bad:
         say(f"left out: {reason}")
     if not arms:

@@ -2,6 +2,10 @@
 "use strict";
 (() => {
   const data = globalThis.dmashData, $ = (id) => document.getElementById(id);
+  if (!data) { // opened where it is kept, not where `make play` puts it
+    document.querySelector("main").textContent = "There are no networks here: make play writes this page with them, as build/play/index.html.";
+    return;
+  }
   const arms = data.arms.map((arm) => dmash.load(arm));
   const still = matchMedia("(prefers-reduced-motion: reduce)"), narrow = matchMedia("(max-width: 46rem)");
   const make = (tag, attributes = {}, ...children) => {
