@@ -4,11 +4,11 @@ Every comparison is sabotaged too: `FAULTS` are mistakes that one could make in 
 """
 
 import functools
-import json
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from test_explorer import CHROMIUM
@@ -18,6 +18,7 @@ from dmash_core.errors import UserError
 from dmash_core.evaluation import EVALUATION_STREAM, Driver, EvalSettings
 from dmash_core.methods import METHODS
 from dmash_core.training.policies import load_policy, make_agent
+from reproduction.figures.style import arm_style
 from reproduction.paths import ROOT
 from reproduction.play import export
 from reproduction.play.export import Arm
@@ -72,7 +73,8 @@ def fresh(arm, **options):
 
 
 FRESH = {
-    "da": {}, "da-scaled": {"scale_context": True}, "dma-star-sh": {}, "dma-star-h": {}, "dma-pearl": {}, "dma-star": {},
+    "da": {}, "da-scaled": {"scale_context": True}, "dma-star-sh": {}, "dma-star-h": {}, "dma-star": {},
+    "dma-pearl": {},
     "dma-star-windownorm": {"input_norm": "windownorm"}, "dma-layernorm": {"input_norm": "layernorm"},
     "dma-simnorm": {"input_norm": "simnorm", "output_norm": "avgl1"}, "dma-star-K": {"window": 10},
     "da-inferred": {}, "dma": {}, "dr": {}, "concat": {},
@@ -170,7 +172,10 @@ def test_without_is_the_actor_without_its_adapter(blank):
 
 PHYSICS = """([worlds, p, v, actions]) => worlds.map((world, i) => {
     let state = { p: p[i], v: v[i] };
-    return actions.map((row) => { state = dmash.physics(state, row[i], world); return [...state.p, ...state.v, state.reward]; });
+    return actions.map((row) => {
+        state = dmash.physics(state, row[i], world);
+        return [...state.p, ...state.v, state.reward];
+    });
 })"""
 
 
@@ -204,7 +209,10 @@ def test_physics_is_the_benchmarks(blank):
 
 
 START = """const begin = ([arm, world, starts, draws]) => {
-    const next = (list) => { let i = 0; return () => { if (i >= list.length) throw new Error("more draws"); return list[i++]; }; };
+    const next = (list) => {
+        let i = 0;
+        return () => { if (i >= list.length) throw new Error("more draws"); return list[i++]; };
+    };
     return new dmash.Episode(dmash.load(arm), world, starts, { obs: next(draws.obs), action: next(draws.action) });
 };"""
 # After each step what was found is compared, and the episode goes on from what the Driver has: errors do not add up.
@@ -326,60 +334,94 @@ def test_the_pages_networks_return_what_evaluation_says(blank, name, sign):
 FAULTS = {  # text of agents.js, what a mistake would make of it, the comparison that has to notice, on which agent
     "window backwards": ("of agent.positions)", "of agent.positions.slice().reverse())", "forward", "dma-star"),
     "the last steps instead of evenly spaced ones": (
-        "of agent.positions)", "of agent.positions.map((_, i, p) => agent.window - p.length + i))", "forward", "dma-star",
+        "of agent.positions)",
+        "of agent.positions.map((_, i, p) => agent.window - p.length + i))",
+        "forward",
+        "dma-star",
     ),
-    "no input norm": ("norm(layer(w, \"encoder.input\", rows[t]), w, \"encoder.input_norm\")",
-                      "layer(w, \"encoder.input\", rows[t])", "forward", "dma-star"),
+    "no input norm": (
+        'norm(layer(w, "encoder.input", rows[t]), w, "encoder.input_norm")',
+        'layer(w, "encoder.input", rows[t])',
+        "forward",
+        "dma-star",
+    ),
     "no WindowNorm": ("if (windowed) {", "if (false) {", "forward", "dma-star-windownorm"),
     "WindowNorm with n": ("(c.length - 1)", "c.length", "forward", "dma-star-windownorm"),
     "one softmax over all of z": (
         "Float64Array.from([...softmax(x.slice(0, x.length / 2)), ...softmax(x.slice(x.length / 2))])",
-        "Float64Array.from(softmax(x))", "forward", "dma-star",
+        "Float64Array.from(softmax(x))",
+        "forward",
+        "dma-star",
     ),
     "groups of SimNorm interleaved": (
         "Float64Array.from([...softmax(x.slice(0, x.length / 2)), ...softmax(x.slice(x.length / 2))])",
         "((a, b) => x.map((_, i) => (i % 2 ? b : a)[i >> 1]))(softmax(x.filter((_, i) => i % 2 === 0)), "
-        "softmax(x.filter((_, i) => i % 2)))", "forward", "dma-star",
+        "softmax(x.filter((_, i) => i % 2)))",
+        "forward",
+        "dma-star",
     ),
     "gates of the LSTM in another order": ("gates[2 * n + j]", "gates[3 * n + j]", "forward", "dma"),
     "W_up column by column": ("omega[up + j * k + i]", "omega[up + i * n + j]", "forward", "dma-star-sh"),
     "b_down after W_up": ("omega[k * n + i]", "omega[2 * k * n + i]", "forward", "dma-star-sh"),
     "chunk embedding before the code": (
         "[...code, ...chunks.subarray(chunk * size, (chunk + 1) * size)]",
-        "[...chunks.subarray(chunk * size, (chunk + 1) * size), ...code]", "forward", "dma-star-sh",
+        "[...chunks.subarray(chunk * size, (chunk + 1) * size), ...code]",
+        "forward",
+        "dma-star-sh",
     ),
     "no skip around the adapter": ("y = x.slice();", "y = new Float64Array(n);", "forward", "dma-star-sh"),
     "a ReLU before the adapter": (
-        "act(adapter(dmash.omega(agent, code), x,", "act(adapter(dmash.omega(agent, code), relu(x),", "forward", "dma-star-sh",
+        "act(adapter(dmash.omega(agent, code), x,",
+        "act(adapter(dmash.omega(agent, code), relu(x),",
+        "forward",
+        "dma-star-sh",
     ),
     "code before the observation": ("[...obs, ...code]", "[...code, ...obs]", "forward", "concat"),
     "a true context scaled": ("method.scale_context ?", "true ?", "forward", "da"),
     "a true context not scaled": ("method.scale_context ?", "false ?", "forward", "da-scaled"),
     "position with the new velocity": (
-        "clip(x + v[i] * DT)", "clip(x + clip(v[i] * damping + (force[i] / world.mass) * DT) * DT)", "physics", "",
+        "clip(x + v[i] * DT)",
+        "clip(x + clip(v[i] * damping + (force[i] / world.mass) * DT) * DT)",
+        "physics",
+        "",
     ),
     "mass left out of friction": ("(DT * world.friction) / world.mass", "DT * world.friction", "physics", ""),
     "no inversion": ("clip(world.inversion * a)", "clip(a)", "physics", ""),
     "a square instead of a ring": (
-        "Math.sqrt(moved[0] ** 2 + moved[1] ** 2) <= 0.1", "Math.max(...moved.map(Math.abs)) <= 0.1", "physics", "",
+        "Math.sqrt(moved[0] ** 2 + moved[1] ** 2) <= 0.1",
+        "Math.max(...moved.map(Math.abs)) <= 0.1",
+        "physics",
+        "",
     ),
     "a delay of one step more": ("length: this.world.delay }", "length: this.world.delay + 1 }", "episode", "dma"),
-    "the window remembers what arrived": ("[...obs, ...action, ...this.obs", "[...obs, ...sent, ...this.obs", "episode", "dma"),
+    "the window remembers what arrived": (
+        "[...obs, ...action, ...this.obs",
+        "[...obs, ...sent, ...this.obs",
+        "episode",
+        "dma",
+    ),
     "the window remembers true states": (
         "[...obs, ...action, ...this.obs.map((x, i) => Math.fround(x - obs[i]))]",
-        "[...obs, ...action, ...this.obs.map((_, i) => [...this.state.p, ...this.state.v][i] - obs[i])]", "episode", "dma",
+        "[...obs, ...action, ...this.obs.map((_, i) => [...this.state.p, ...this.state.v][i] - obs[i])]",
+        "episode",
+        "dma",
     ),
     "the window is emptied after the warm-up": (
         "if (this.time === 0) this.reset(this.start);",
-        "if (this.time === 0) { this.reset(this.start); this.rows = this.rows.map(() => [...this.obs, 0, 0, 0, 0, 0, 0]); }",
-        "episode", "dma",
+        "if (this.time === 0) { this.reset(this.start); "
+        "this.rows = this.rows.map(() => [...this.obs, 0, 0, 0, 0, 0, 0]); }",
+        "episode",
+        "dma",
     ),
     "delayed actions survive the warm-up": (
-        "if (this.time === 0) this.reset(this.start);", "if (this.time === 0) this.place(this.start);", "episode", "dma",
+        "if (this.time === 0) this.reset(this.start);",
+        "if (this.time === 0) this.place(this.start);",
+        "episode",
+        "dma",
     ),
     "warm-up is scored": ("if (this.time >= 0) this.total", "this.total", "return", "runs:concat"),
     "no noise on actions": ("sigma ? a + sigma * this.noise.action() : a", "a", "episode", "dma"),
-}  # fmt: skip
+}
 
 
 def comparison(page, kind, name):
@@ -408,3 +450,229 @@ def test_faults_are_noticed(browser, fault):
 def test_nothing_is_noticed_without_a_fault(blank, kind, name):
     number, limit = comparison(blank, kind, name)
     assert number < limit
+
+
+# ------------------------------------------------------------------ the page
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return export.build(tmp_path_factory.mktemp("play") / "page", ROOT / "runs")
+
+
+@contextmanager
+def opened(browser, built, words="", **options):
+    """The page as a reader has it, from a file; at the end nothing may have been asked of a network, or gone wrong."""
+    faults = []
+    page = browser.new_page(**({"viewport": {"width": 1300, "height": 900}} | options))
+    page.on("console", lambda m: m.type in ("error", "warning") and faults.append(m.text))
+    page.on("pageerror", lambda e: faults.append(str(e)))
+    page.on("request", lambda r: r.url.startswith(("file:", "data:")) or faults.append(r.url))
+    page.set_default_timeout(120_000)  # on a machine that trains beside the tests
+    page.goto(f"{built.as_uri()}{words}")
+    yield page
+    page.close()
+    assert not faults, faults
+
+
+def now(page):
+    """Where the page's episode stands: time, inversion, and of each arm its name, return, place and embedding."""
+    return page.evaluate(
+        "({ time: dmashPage.time, inversion: dmashPage.world.inversion, mass: dmashPage.world.mass, "
+        "playing: dmashPage.playing, arms: dmashPage.runs.map((run) => [run.agent.arm, run.episode.total, "
+        "run.episode.state.p, run.episode.z && Array.from(run.episode.z)]) })"
+    )
+
+
+def arms_of(page):
+    return [arm[0] for arm in now(page)["arms"]]
+
+
+def test_it_is_small_and_tells_what_it_holds(browser, built):
+    assert sum(path.stat().st_size for path in built.parent.iterdir()) < 3e6
+    with opened(browser, built) as page:
+        assert page.locator("#events").is_hidden()
+        rows = page.locator("#made tbody tr").all_text_contents()
+        assert len(rows) == len({path.parent.name for path in RECORDED}) == len(arms_of(page))
+        meta = load_policy(RECORDED[0])[1]
+        assert any(f"{meta['steps']:,}" in row and meta["git_commit"][:8] in row for row in rows)
+        for canvas in page.locator("canvas[role=img]").all():
+            assert canvas.get_attribute("aria-label") and canvas.get_attribute("tabindex") == "0"
+
+
+def test_story_is_of_the_recorded_runs(browser, built):
+    with opened(browser, built) as page:
+        buttons = page.locator("#story button")
+        assert buttons.count() == 5
+        worlds = [(1.0, 1), (1.0, -1), (None, None), (2.0, 1), (None, None)]
+        for i, (mass, sign) in enumerate(worlds):
+            buttons.nth(i).click()
+            told = page.text_content("#told")
+            assert told and buttons.nth(i).get_attribute("aria-pressed") == "true"
+            if mass is None:
+                continue
+            assert now(page)["mass"] == mass and now(page)["inversion"] == sign
+            for path in ROOT.glob("runs/DI/*/seed-0.map.csv"):
+                table = pd.read_csv(path)
+                cell = table[np.isclose(table["mass"], mass) & (table["inversion"] == sign)]["mean"].item()
+                assert f"{arm_style(path.parent.name).name} {cell:.0f}" in told
+
+
+def test_the_same_address_is_the_same_episode(browser, built):
+    words = (
+        "#seed=3&mass=1.5&obs_noise=0.02&action_noise=0.3&delay=1&steps=60&turn=5,30&place=40:0.5:-0.5&start=0.9:0.9"
+    )
+    words += "&arms=dma,dma-star-sh"
+    with opened(browser, built, words) as page:
+        page.click("#end")
+        first = now(page)
+        assert first["time"] == 60 and [arm[0] for arm in first["arms"]] == ["dma", "dma-star-sh"]
+        said = page.text_content("#events")
+        assert (
+            "turned round at step 5" in said and "put elsewhere at step 40" in said and "starts from (0.9, 0.9)" in said
+        )
+        address = page.evaluate("location.hash")
+    with opened(browser, built, address) as page:
+        page.click("#end")
+        assert now(page) == first
+    with opened(browser, built, words.replace("seed=3", "seed=4")) as page:
+        page.click("#end")
+        assert now(page)["arms"] != first["arms"]
+    with opened(browser, built, "#mass=heavy&seed=-7&steps=1e9&arms=nobody&turn=x&place=1:2&start=up&delay=99") as page:
+        assert now(page)["mass"] == 1.0 and page.input_value("#seed") == "0" and page.input_value("#steps") == "1000"
+        assert len(arms_of(page)) == len(RECORDED) and page.input_value("#control-delay") == "5"
+
+
+def test_turned_and_moved_while_it_runs(browser, built):
+    with opened(browser, built, "#arms=dma-star-sh") as page:
+        for _ in range(34):
+            page.keyboard.press("s")
+        assert now(page)["time"] == 10
+        page.keyboard.press("t")
+        assert now(page)["time"] == 11 and now(page)["inversion"] == -1
+        assert "turn=10" in page.evaluate("location.hash")
+        for _ in range(9):
+            page.keyboard.press("s")
+        box = page.locator("canvas.plane").bounding_box()
+        page.mouse.click(box["x"] + box["width"] * (0.5 + 0.5 / 2.24), box["y"] + box["height"] * (0.5 + 0.25 / 2.24))
+        place = now(page)["arms"][0][2]
+        assert now(page)["time"] == 21 and np.allclose(place, [0.5, -0.25], atol=0.02)
+        page.focus("canvas.plane")
+        for key in ("ArrowLeft", "ArrowLeft", "ArrowUp", "Enter"):
+            page.keyboard.press(key)
+        assert now(page)["time"] == 22 and np.allclose(now(page)["arms"][0][2], [-0.2, 0.1], atol=1e-6)
+        page.click("#end")
+        last = now(page)
+        page.click("#again")
+        assert now(page)["time"] == -24 and now(page)["inversion"] == 1
+        page.click("#end")
+        assert now(page) == last
+        page.click("#forget")
+        page.click("#end")
+        assert now(page)["inversion"] == 1 and now(page)["arms"] != last["arms"] and page.locator("#events").is_hidden()
+
+
+def test_sliders_and_maps_set_the_world(browser, built):
+    with opened(browser, built, "#arms=dr,dma-star") as page:
+        page.keyboard.press("s")
+        page.focus("#control-mass")
+        page.keyboard.press("ArrowRight")
+        assert now(page)["mass"] == 1.05 and now(page)["time"] == -24 and "mass=1.05" in page.evaluate("location.hash")
+        page.keyboard.press("End")
+        assert now(page)["mass"] == 2.0
+        page.focus("#control-inversion")
+        page.keyboard.press("ArrowLeft")
+        assert now(page)["inversion"] == -1 and "inverted" in page.text_content("#sliders")
+        chart = page.locator("#maps canvas[role=img]").first
+        chart.focus()
+        for key in ("ArrowUp", "ArrowLeft", "ArrowLeft", "Enter"):
+            page.keyboard.press(key)
+        assert now(page)["mass"] == 1.9 and now(page)["inversion"] == 1 and now(page)["playing"]
+        assert "DR, mass 1.9, upright: return" in page.text_content("#map-said")
+        box = chart.bounding_box()
+        chart.click(position={"x": 1, "y": box["height"] * 0.75})
+        assert now(page)["mass"] == 0.1 and now(page)["inversion"] == -1
+        page.locator("#arms input").first.uncheck()
+        assert arms_of(page) == ["dma-star"]
+
+
+def test_frames_are_drawn_in_time(browser, built):
+    """A step of both agents and its frame take less than a sixtieth of a second of this machine's time; what a browser
+    then shows also depends on what else the machine does."""
+    with opened(browser, built, "#arms=dr,dma-star-sh&steps=1000") as page:
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})  # the thread's own time, not the wall's
+
+        def spent():
+            return {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}["ScriptDuration"]
+
+        act = "(n) => { for (let i = 0; i < n; i++) { document.querySelector('#step').click(); } }"
+        page.evaluate(act, 50)
+        began = spent()
+        page.evaluate(act, 100)
+        work = 1000 * (spent() - began) / 100
+        assert now(page)["time"] == 126
+        page.keyboard.press(" ")
+        rate = page.evaluate("""() => new Promise((done) => {
+            const began = performance.now();
+            let frames = 0;
+            const count = (now) => {
+                frames += 1;
+                if (now - began < 2000) requestAnimationFrame(count); else done((frames / (now - began)) * 1000);
+            };
+            requestAnimationFrame(count);
+        })""")
+        assert now(page)["playing"] and now(page)["time"] > 126
+        page.keyboard.press(" ")
+        assert not now(page)["playing"]
+    print(f"two arms: {work:.1f} ms for a step of both and its frame, {rate:.0f} frames a second now")
+    assert 0 < work < 1000 / 60
+
+
+def test_without_motion_in_the_dark_and_on_a_phone(browser, built):
+    with opened(browser, built, reduced_motion="reduce") as page:
+        page.click("#play")
+        assert now(page)["time"] == 100 and not now(page)["playing"]
+    bright = """(c) => {
+        const pixels = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+        return Math.max(...pixels.filter((_, i) => i % 4 === 0));
+    }"""
+    for scheme, visible in (("light", lambda v: v < 60), ("dark", lambda v: v > 180)):
+        with opened(browser, built, color_scheme=scheme) as page:
+            swatch = page.locator("h3", has_text="DR").locator("canvas")
+            assert visible(swatch.evaluate(bright))  # black on white, white on black
+    with opened(browser, built, viewport={"width": 390, "height": 844}) as page:
+        shown = arms_of(page)
+        assert len(shown) == 2 and page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.locator("#arms label", has_text="DMA*").nth(0).locator("input").check()
+        assert len(arms_of(page)) == 2 and arms_of(page) != shown
+
+
+def test_mistakes_are_told_in_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="no networks of DI in .* to play with"):
+        export.build(tmp_path / "page", tmp_path)
+    for arm, options, what in (("amago", {}, "a recurrent agent"), ("dma-star-sh-whole", {}, "a whole hypernetwork")):
+        agent = make_agent("DI", replace(METHODS[arm], **options), [0])
+        with pytest.raises(UserError, match=f"the page cannot run {what}"):
+            export.weights(agent, "int16")
+
+
+def test_planes_show_a_tetrahedron_as_a_square():
+    means = np.full((4, 8), 0.01)
+    means[:, 0] = means[:, 2] = [0.1, 0.2, 0.3, 0.4]  # two corners that always rise together
+    first, second = export.planes(means, "simnorm")
+    for plane, group in ((first, 0), (second, 4)):
+        corners = np.array(plane["corners"])
+        assert {tuple(c) for c in corners} == {(-1, -1), (-1, 1), (1, -1), (1, 1)}
+        for k in range(4):
+            assert np.allclose(np.array(plane["axes"]) @ np.eye(8)[group + k], corners[k])
+    assert not np.allclose(np.sum(np.array(first["corners"])[[0, 2]], axis=0), 0)  # neighbours: seen to move
+    (flat,) = export.planes(np.random.default_rng(0).standard_normal((20, 8)), "none")
+    axes = np.array(flat["axes"])
+    assert flat["corners"] is None and abs(axes[0] @ axes[1]) < 1e-12
+
+
+def test_steps_to_notice():
+    means, mode = np.array([[0.0], [1.0]]), np.array([1.0, -1.0])
+    z = np.array([[0.0, 0, 1], [0, 0, 1], [1, 0, 1], [0, 0, 1], [1, 0, 1]])[..., None]
+    assert export.steps_to_notice(z, means, mode, -1.0, 1).tolist() == [3, np.inf, 0]

@@ -7,9 +7,11 @@ globalThis.dmash = dmash;
 
 // ---- weights: base64 of little-endian int16, in units of their tensor, or float32
 dmash.decode = (text, dtype) => {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), view = new DataView(bytes.buffer);
-  const [size, read] = { int16: [2, "getInt16"], float32: [4, "getFloat32"] }[dtype];
-  return Float32Array.from({ length: bytes.length / size }, (_, i) => view[read](size * i, true));
+  const characters = atob(text), bytes = new Uint8Array(characters.length), view = new DataView(bytes.buffer);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
+  const [size, read] = { int16: [2, "getInt16"], float32: [4, "getFloat32"] }[dtype], values = new Float32Array(bytes.length / size);
+  for (let i = 0; i < values.length; i++) values[i] = view[read](size * i, true);
+  return values;
 };
 
 // An arm of the export with its weights as arrays by name; `shapes` tells order and units in the file.
@@ -18,7 +20,8 @@ dmash.load = (arm) => {
   let at = 0;
   for (const [name, shape, unit] of arm.shapes) {
     const size = shape.reduce((a, b) => a * b, 1);
-    weights[name] = flat.subarray(at, at += size).map((x) => x * unit);
+    weights[name] = flat.slice(at, at += size);
+    for (let i = 0; i < size; i++) weights[name][i] *= unit;
   }
   if (at !== flat.length) throw new Error(`${arm.arm}: ${flat.length} weights, and its shapes say ${at}`);
   return { ...arm, weights };
@@ -30,8 +33,8 @@ const linear = (x, weight, bias) => {
   if (bias) y.set(bias);
   for (let i = 0; i < x.length; i++) {
     if (x[i] === 0) continue; // half of what a ReLU leaves
-    const row = i * n;
-    for (let j = 0; j < n; j++) y[j] += x[i] * weight[row + j];
+    const row = i * n, v = x[i];
+    for (let j = 0; j < n; j++) y[j] += v * weight[row + j];
   }
   return y;
 };

@@ -23,7 +23,8 @@
 
   const within = (value, low, high, fallback) =>
     (value !== null && value !== "" && Number.isFinite(+value) ? Math.min(Math.max(+value, low), high) : fallback);
-  const points = (text) => (text || "").split(",").map((part) => part.split(":").map(Number)).filter((part) => part.every(Number.isFinite));
+  const number = (text) => (text.trim() === "" ? NaN : +text);
+  const points = (text) => (text || "").split(",").map((part) => part.split(":").map(number)).filter((part) => part.every(Number.isFinite));
 
   const read = () => {
     const given = new URLSearchParams(location.hash.slice(1)), found = { ...defaults };
@@ -658,5 +659,7 @@
     redraw();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  globalThis.dmashPage = { get runs() { return runs; }, get time() { return time; }, get world() { return world; }, paint }; // for the tests
+  globalThis.dmashPage = { // for the tests
+    get runs() { return runs; }, get time() { return time; }, get world() { return world; }, get playing() { return playing; }, paint,
+  };
 })();
