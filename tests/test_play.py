@@ -497,7 +497,9 @@ def test_it_is_small_and_tells_what_it_holds(browser, built):
         meta = load_policy(RECORDED[0])[1]
         assert any(f"{meta['steps']:,}" in row and meta["git_commit"][:8] in row for row in rows)
         for canvas in page.locator("canvas[role=img]").all():
-            assert canvas.get_attribute("aria-label") and canvas.get_attribute("tabindex") == "0"
+            assert canvas.get_attribute("aria-label")
+        for canvas in page.locator("canvas.plane, #maps canvas[role=img]").all():
+            assert canvas.get_attribute("tabindex") == "0"
 
 
 def test_story_is_of_the_recorded_runs(browser, built):
@@ -548,6 +550,11 @@ def test_turned_and_moved_while_it_runs(browser, built):
         for _ in range(34):
             page.keyboard.press("s")
         assert now(page)["time"] == 10
+        codes = page.evaluate("dmashData.arms.find((arm) => arm.arm === 'dma-star-sh').codes")
+        far = np.square(np.array(codes["means"]) - np.array(now(page)["arms"][0][3])).sum(axis=1)
+        mass, sign = codes["contexts"][far.argmin()]
+        nearest = f"z nearest to mass {mass:.2f}, {'upright' if sign > 0 else 'inverted'}"
+        assert nearest in page.text_content(".thought") and nearest in page.get_attribute("canvas.mind", "aria-label")
         page.keyboard.press("t")
         assert now(page)["time"] == 11 and now(page)["inversion"] == -1
         assert "turn=10" in page.evaluate("location.hash")

@@ -49,10 +49,12 @@ class Arm:
 
     @property
     def slug(self) -> str:
+        """The arm's label, as its folder of raw runs is called."""
         return self.meta["arm"]
 
     @property
     def name(self) -> str:
+        """The arm's name in every figure."""
         return arm_style(self.slug).name
 
 

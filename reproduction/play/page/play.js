@@ -258,7 +258,7 @@
     const latest = run.z[run.z.length - 1];
     if (codes) codes.planes.forEach((plane, i) => {
       const wide = codes.planes.length === 1 ? 2 * size + gap : size, left = i * (size + gap);
-      const title = codes.planes.length === 1 ? "z, two principal axes" : `z, group ${i + 1}`;
+      const title = codes.planes.length === 1 ? "z, two principal axes" : size < 75 ? `z ${i + 1}` : `z, group ${i + 1}`;
       square(g, left, top, wide, title); // a wide one is cut to its height below
       if (wide !== size) { g.clearRect(left, top + size, wide, wide); g.strokeRect(left + 0.5, top + 0.5, wide - 1, size - 1); }
       const project = (z) => {
@@ -306,8 +306,7 @@
       g.clearRect(0, 0, 2 * size + gap, top + size + 1);
       g.fillStyle = colours.soft;
       g.font = "12px system-ui, sans-serif";
-      const told = agent.method.context === "true" ? ["is told the context:", `mass ${world.mass}`, `inversion ${sign(world.inversion)}`] : ["is told nothing", "of the context"];
-      told.forEach((line, i) => g.fillText(line, 2, top + 16 + 17 * i));
+      ["no z: it infers", "no context"].forEach((line, i) => g.fillText(line, 2, top + 16 + 17 * i));
     }
     const left = 2 * (size + gap);
     square(g, left, top, size, "push");
@@ -359,6 +358,18 @@
     const { episode } = run, p = episode.state.p.map((x) => x.toFixed(2)).join(", ");
     return `${run.agent.name}: ${phase()}, mass at (${p}), return ${episode.total}`;
   };
+  const thought = ({ agent, episode, z }) => { // in words what the small pictures show
+    const { codes, method } = agent, latest = z[z.length - 1], parts = [];
+    if (method.context === "none") parts.push("told nothing");
+    if (method.context === "true") parts.push(`told: mass ${world.mass}, ${world.inversion < 0 ? "inverted" : "upright"}`);
+    if (codes && latest) {
+      const far = codes.means.map((mean) => mean.reduce((sum, m, k) => sum + (m - latest[k]) ** 2, 0));
+      const [mass, inversion] = codes.contexts[far.indexOf(Math.min(...far))];
+      parts.push(`z nearest to mass ${mass.toFixed(2)}, ${inversion < 0 ? "inverted" : "upright"}`);
+    }
+    if (episode.without) parts.push(`adapter moves the push by ${Math.hypot(...episode.without.map((a, i) => episode.action[i] - a)).toFixed(2)}`);
+    return parts.join("; ");
+  };
   const phase = () => (time < 0 ? `warm-up ${time + K} of ${K}, not scored` : `step ${time} of ${state.steps}`);
 
   const paint = (moved) => {
@@ -369,7 +380,10 @@
       drawMind(panel, run);
       panel.said.textContent = phase();
       panel.score.textContent = time <= 0 ? "return \u2013" : `return ${run.episode.total} of ${time}`;
-      if (!playing) panel.canvas.setAttribute("aria-label", spoken(run));
+      panel.thought.textContent = thought(run);
+      if (playing) return;
+      panel.canvas.setAttribute("aria-label", spoken(run));
+      panel.mind.setAttribute("aria-label", `${run.agent.name}, embedding, push and window: ${thought(run) || "nothing yet"}`);
     });
     if (!moved) return;
     $("play").textContent = playing ? "Pause" : still.matches ? "Play (at once)" : over() ? "Play again" : "Play";
@@ -403,9 +417,9 @@
       const arm = arms.find((one) => one.arm === name);
       const canvas = make("canvas", { className: "plane", tabIndex: 0 }), mind = make("canvas", { className: "mind" });
       canvas.setAttribute("role", "img");
-      mind.setAttribute("aria-hidden", "true"); // its numbers are nowhere else, but nobody can hear a plane
-      const panel = { canvas, mind, cursor: null, said: make("p"), score: make("p", { className: "score" }) };
-      $("worlds").append(make("article", { className: "agent" }, make("h3", {}, swatch(arm), arm.name), canvas, panel.score, panel.said, mind));
+      mind.setAttribute("role", "img");
+      const panel = { canvas, mind, cursor: null, said: make("p"), score: make("p", { className: "score" }), thought: make("p", { className: "thought" }) };
+      $("worlds").append(make("article", { className: "agent" }, make("h3", {}, swatch(arm), arm.name), canvas, panel.score, panel.said, mind, panel.thought));
       canvas.addEventListener("click", (event) => {
         const box = canvas.getBoundingClientRect();
         put(((event.clientX - box.left) / box.width) * 2.24 - 1.12, 1.12 - ((event.clientY - box.top) / box.height) * 2.24);
