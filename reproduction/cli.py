@@ -201,15 +201,21 @@ def _play(argv: list[str]) -> None:
     from dmash_core.training.machine import configure_cpu
     from reproduction.play.export import build
 
-    def play(runs: Path = Path("runs"), out: Path = Path("build/play")):
+    def play(
+        checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+        runs: Path = Path("runs"),
+        out: Path = Path("build/play"),
+    ):
         """Write the page on which one plays with the trained agents; a browser opens its index.html as it is.
 
         Args:
-            runs: folder of raw runs, whose DI/ARM/seed-*.safetensors are taken, the lowest seed of each arm.
+            checkpoints: networks of finished runs on DI, one for each arm; by default the lowest seed of each arm in
+                the folder of raw runs.
+            runs: folder of raw runs, with their maps.
             out: folder of the page.
         """
         configure_cpu(1)
-        print(build(out, runs))
+        print(build(out, runs, checkpoints))
 
     tyro.cli(play, prog="dmash play", args=argv)
 

@@ -4,6 +4,7 @@ Every comparison is sabotaged too: `FAULTS` are mistakes that one could make in 
 """
 
 import functools
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -653,6 +654,29 @@ def test_without_motion_in_the_dark_and_on_a_phone(browser, built):
         assert len(shown) == 2 and page.evaluate("document.documentElement.scrollWidth") <= 390
         page.locator("#arms label", has_text="DMA*").nth(0).locator("input").check()
         assert len(arms_of(page)) == 2 and arms_of(page) != shown
+
+
+def test_turned_is_the_driver_turned_round():
+    arm = any_arm("runs:dma-star")
+    found = export.turned(replace(arm, meta=arm.meta | {"seed": 3}), [1.0, 1.0], 15, 100, 1)
+    known, _, _ = recorded_episode(arm, [1.0, 1.0], EvalSettings(), turn=15, seed=3)
+    assert found["reward"][:, 0].tolist() == known["reward"][-100:]
+    assert np.abs(found["z"][:, 0] - np.array(known["z"][-100:])).max() < 1e-6
+    plain = export.turned(replace(arm, meta=arm.meta | {"seed": 3}), [1.0, 1.0], 100, 100, 1)
+    assert np.abs(plain["z"] - found["z"]).max() > 0.1 and arm.agent.layout.horizon == 100
+
+
+def test_own_networks_on_the_page(tmp_path):
+    said = []
+    paths = [ROOT / f"runs/DI/{arm}/seed-0.safetensors" for arm in ("dr", "dma-star", "dr")]
+    page = export.build(tmp_path / "page", ROOT / "runs", [*paths, __file__], say=said.append)
+    data = json.loads((page.parent / "data.js").read_text().removeprefix("globalThis.dmashData = ").rstrip(";\n"))
+    assert [arm["arm"] for arm in data["arms"]] == ["dr", "dma-star"] and "DMA*-SH" not in str(data["story"])
+    assert "seed 0 of dr is there already" in said[0] and "not a checkpoint" in said[1] and len(said) == 2
+    assert data["arms"][0]["map"] and data["rollouts"] > 0
+    lone = export.build(tmp_path / "lone", tmp_path, paths[:1], say=said.append)  # without its map
+    data = json.loads((lone.parent / "data.js").read_text().removeprefix("globalThis.dmashData = ").rstrip(";\n"))
+    assert data["arms"][0]["map"] == [] and "no map is recorded" in data["story"][0]["text"].lower()
 
 
 def test_mistakes_are_told_in_a_sentence(tmp_path):

@@ -129,11 +129,11 @@ def turned(arm: Arm, context: Sequence[float], turn: int, steps: int, starts: in
     """`starts` episodes of `steps` steps in `context` whose actuators are turned round before step `turn`: "reward"
     (T, B), and "z" (T, B, d) where the arm infers one. An arm that is told its context is told of the turn at once."""
     agent = arm.agent
-    whole, agent.layout = agent.layout, replace(agent.layout, horizon=steps)
+    own, agent.layout = agent.layout, replace(agent.layout, horizon=steps)
     try:
         driver = Driver(agent, ENV, np.array([[context]]), starts)
     finally:
-        agent.layout = whole
+        agent.layout = own
     column = [dimension.name for dimension in get_spec(ENV).dimensions].index("inversion")
     driver.warm_up([(arm.meta["seed"], EVALUATION_STREAM, i) for i in range(starts)])
     seen: dict[str, list] = {"reward": [], "z": []}
@@ -195,7 +195,7 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
     """
     names = {arm.slug: arm.name for arm in arms}
     maps = maps[(maps["env"] == ENV) & maps["arm"].isin(names)]
-    recorded = "no map is recorded"
+    recorded = "No map is recorded"
     if len(maps):
         recorded = f"Recorded mean returns over {maps['rollouts'].min()} starts, of {get_spec(ENV).horizon}"
 
@@ -204,7 +204,8 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
         return {names[slug]: at[slug] for slug in names if slug in at}
 
     def said(mass: float, inversion: int) -> str:
-        return f"{recorded}: {_listed(returns(mass, inversion))}."
+        numbers = _listed(returns(mass, inversion))
+        return f"{recorded}: {numbers}." if numbers else f"{recorded}."
 
     mass = next(d for d in get_spec(ENV).dimensions if d.name == "mass")
     far = mass.outer[1]
@@ -243,7 +244,7 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
         worse = int(own.idxmin())
         text += f"Its recorded return over all masses is {own[1]:.1f} upright and {own[-1]:.1f} inverted."
     else:
-        text += recorded[0].upper() + recorded[1:] + "."
+        text += "No map of it is recorded."
     text += f" Here it begins in the one and after {TURN + AFTER // 2} steps the actuators turn."
     steps.append(("Why DR cannot", text, {"inversion": worse, "turn": [TURN + AFTER // 2], "steps": TURN + AFTER}))
     return [{"title": title, "text": text, "state": state} for title, text, state in steps]
@@ -255,6 +256,8 @@ def export(arms: Sequence[Arm], runs: str | Path = "runs", dtype: str = "int16",
     arms = sorted(arms, key=lambda arm: arm_order(arm.slug))
     rows, codes = [export_arm(arm, dtype) for arm in arms], {}
     maps, _ = read_maps(runs)
+    if maps.empty:  # then its columns are those that maps of all environments have
+        maps = maps.reindex(columns=[*maps.columns, *(dimension.name for dimension in get_spec(ENV).dimensions)])
     for arm, row in zip(arms, rows, strict=True):
         own = maps[(maps["env"] == ENV) & (maps["arm"] == arm.slug) & (maps["checkpoint"] == arm.checkpoint)]
         row["map"] = own[["mass", "inversion", "mean", "sd"]].round(3).to_numpy().tolist()
@@ -281,36 +284,45 @@ def checkpoints(runs: str | Path = "runs") -> list[Path]:
 
 
 def load_arms(paths: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
-    """The networks in files of finished runs, one for each arm, and a sentence for each that cannot be used."""
+    """The networks in files of finished runs, the first of each arm, and a sentence for each file that is not taken."""
     arms, bad = {}, []
     for path in map(Path, paths):
         try:
             agent, meta = load_policy(path)
             if meta["env"] != ENV:
-                raise UserError(f"{path} is of {meta['env']}, and the page is of {ENV}")
+                raise UserError(f"it is of {meta['env']}, and the page is of {ENV}")
             weights(agent, "float32")
-            arms.setdefault(meta["arm"], Arm(agent, meta, crc32(path)))
+            if meta["arm"] in arms:
+                raise UserError(f"seed {arms[meta['arm']].meta['seed']} of {meta['arm']} is there already")
+            arms[meta["arm"]] = Arm(agent, meta, crc32(path))
         except UserError as error:
             bad.append(f"{path}: {error}")
     return list(arms.values()), bad
 
 
 def build(
-    out: str | Path = "build/play", runs: str | Path = "runs", home: str = "", say: Callable[[str], None] = print
+    out: str | Path = "build/play",
+    runs: str | Path = "runs",
+    paths: Sequence[str | Path] = (),
+    home: str = "",
+    say: Callable[[str], None] = print,
 ) -> Path:
-    """Write the page with the networks `runs`/DI/ARM/seed-*.safetensors, the lowest seed of each arm, into the folder
-    `out`; returns its index.html, which a browser opens as it is. `say` is told of files that are left out. UserError
-    where there are no networks, or `out` cannot be written."""
-    arms, bad = load_arms(checkpoints(runs))
+    """Write the page into the folder `out` and return its index.html, which a browser opens as it is.
+
+    Its networks are those in `paths`, by default all of `checkpoints(runs)`; the first of each arm is taken, and `say`
+    is told of the others. `home` as in `export`. UserError where there are no networks, or `out` cannot be written.
+    """
+    arms, bad = load_arms(paths or checkpoints(runs))
     for reason in bad:
         say(f"left out: {reason}")
     if not arms:
-        raise UserError(f"there are no networks of {ENV} in {runs} to play with: make train ENV={ENV} makes some")
+        where = " and ".join(map(str, paths)) or runs
+        raise UserError(f"there are no networks of {ENV} in {where} to play with: make train ENV={ENV} makes some")
     out = Path(out)
     text = json.dumps(export(arms, runs, home=home), separators=(",", ":"), sort_keys=True)
     try:
         shutil.copytree(PAGE, out, dirs_exist_ok=True)
         (out / "data.js").write_text(f"globalThis.dmashData = {text};\n")
     except OSError as error:
-        raise UserError(f"cannot write the page into {out}: {error.strerror or error}") from error
+        raise UserError(f"cannot write the page into {out}: {error}") from error
     return out / "index.html"

@@ -200,7 +200,7 @@
       g.stroke();
     }
     g.setLineDash([]);
-    g.strokeStyle = colours.inverted;
+    g.strokeStyle = colours.text;
     g.lineWidth = 2;
     for (const point of trail) if (point.turn) {
       const [x, y] = at(point.p);
@@ -232,10 +232,10 @@
       for (const [dx, dy] of [[9, 0], [0, 9]]) { g.beginPath(); g.moveTo(cx - dx, cy - dy); g.lineTo(cx + dx, cy + dy); g.stroke(); }
     }
     if (world.inversion < 0) {
-      g.fillStyle = colours.inverted;
+      g.fillStyle = colours.text;
       g.font = "600 12px system-ui, sans-serif";
       g.fillText("\u21c4 inverted", at([-1, 1])[0] + 5, at([-1, 1])[1] + 15);
-      g.strokeStyle = colours.inverted;
+      g.strokeStyle = colours.text;
       g.lineWidth = 2;
       g.strokeRect(...at([-1, 1]), 2 * unit, 2 * unit);
     }
