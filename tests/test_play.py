@@ -600,8 +600,10 @@ def test_sliders_and_maps_set_the_world(browser, built):
         box = chart.bounding_box()
         chart.click(position={"x": 1, "y": box["height"] * 0.75})
         assert now(page)["mass"] == 0.1 and now(page)["inversion"] == -1
-        page.locator("#arms input").first.uncheck()
-        assert arms_of(page) == ["dma-star"]
+        page.click("#end")
+        last = now(page)
+        page.locator("#arms input").first.uncheck()  # the other agent's episode stays as it is
+        assert now(page) == last | {"arms": last["arms"][1:]} and arms_of(page) == ["dma-star"]
 
 
 def test_frames_are_drawn_in_time(browser, built):
@@ -654,6 +656,15 @@ def test_without_motion_in_the_dark_and_on_a_phone(browser, built):
         assert len(shown) == 2 and page.evaluate("document.documentElement.scrollWidth") <= 390
         page.locator("#arms label", has_text="DMA*").nth(0).locator("input").check()
         assert len(arms_of(page)) == 2 and arms_of(page) != shown
+    with opened(browser, built) as page:
+        page.click("#end")
+        last = now(page)
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_function("dmashPage.runs.length === 2")
+        assert now(page)["arms"] == [arm for arm in last["arms"] if arm[0] in arms_of(page)]
+        page.set_viewport_size({"width": 1300, "height": 900})
+        page.wait_for_function("dmashPage.runs.length > 2")
+        assert now(page) == last
 
 
 def test_turned_is_the_driver_turned_round():

@@ -100,6 +100,13 @@
   };
   const finish = () => { while (!over()) advance(); paint(true); };
 
+  const resume = () => { // the same episode with other agents: all is determined, so it is run again up to here
+    const until = time;
+    begin();
+    while (time < until) advance();
+    paint(true);
+  };
+
   let before = 0;
   const frame = (now) => {
     if (!playing) return;
@@ -503,7 +510,8 @@
         if (!next.length) { box.checked = true; return; }
         state.arms = next;
         lay();
-        set({});
+        set({}, false);
+        resume();
       });
       $("arms").append(make("label", {}, box, swatch(arm), arm.name));
     }
@@ -668,8 +676,8 @@
   redraw();
   addEventListener("resize", redraw);
   addEventListener("hashchange", () => { state = read(); lay(); show(); begin(); redraw(); });
-  narrow.addEventListener("change", () => { // a phone that is turned: begin again only if other agents are shown
-    if (runs.map((run) => run.agent.arm).join() !== shownArms().join()) { lay(); show(); begin(); }
+  narrow.addEventListener("change", () => { // a phone that is turned, a window made smaller
+    if (runs.map((run) => run.agent.arm).join() !== shownArms().join()) { lay(); show(); resume(); }
     redraw();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
