@@ -12,8 +12,8 @@ from matplotlib.patheffects import withStroke
 
 from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.errors import UserError
-from reproduction.context_maps import COLUMNS
 from reproduction.figures.style import arm_order, arm_style, styled
+from reproduction.measured import COLUMNS
 from reproduction.statistics import episode_interval, mean_interval
 
 COLOURS, HALO = "viridis", [withStroke(linewidth=2.4, foreground="black")]
@@ -90,7 +90,7 @@ def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
 
 @styled
 def context_map(maps: pd.DataFrame, env: str) -> tuple[Figure, pd.DataFrame]:
-    """Return over the context plane of `env`, a panel for each arm in `maps` (`read_maps`), mean over seeds; and below
+    """Return over the context plane of `env`, a panel for each arm in `maps`, mean over seeds; and below it
     return against the distance from the training box. The figure and the rows it is drawn from; UserError for none.
     """
     table = maps[maps["env"] == env]

@@ -48,13 +48,13 @@ class Cell:
     def train_settings(self):
         """The TrainSettings of its run; UserError for what does not exist."""
         from dmash_core.agents.sac import SACSettings
-        from dmash_core.methods import Method, get_method
+        from dmash_core.methods import get_method
         from dmash_core.training.settings import TrainSettings
 
         sac = self.settings.get("sac", {})
         free = {f.name for f in dataclasses.fields(TrainSettings)} - {"env", "arm", "method"}
         for kind, words, known in (
-            ("option of the method", self.method, [f.name for f in dataclasses.fields(Method)]),
+            ("option of the method", self.method, [f.name for f in dataclasses.fields(get_method(self.arm))]),
             ("setting", self.settings, sorted(free)),
             ("setting of sac", sac, [f.name for f in dataclasses.fields(SACSettings)]),
         ):
