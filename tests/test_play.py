@@ -16,7 +16,7 @@ from test_explorer import CHROMIUM
 
 from dmash_core.benchmark.suite import make_batch
 from dmash_core.errors import UserError
-from dmash_core.evaluation import EVALUATION_STREAM, Driver, EvalSettings
+from dmash_core.evaluation import EVALUATION_STREAM, EvalSettings, Rollout
 from dmash_core.methods import METHODS
 from dmash_core.training.policies import load_policy, make_agent
 from reproduction.figures.style import arm_style
@@ -107,20 +107,20 @@ def states(arm, n=100):
     PyTorch makes of them: codes or None, and actions."""
     agent = arm.agent
     contexts = np.array([[mass, sign] for mass in (0.3, 0.8, 1.0, 1.7, 2.0) for sign in (1.0, -1.0)])
-    driver = Driver(agent, "DI", contexts[None], n // 10)
-    driver.warm_up([(5, EVALUATION_STREAM, i) for i in range(n)])
+    running = Rollout(agent, "DI", contexts[None], n // 10)
+    running.warm_up([(5, EVALUATION_STREAM, i) for i in range(n)])
     for _ in range(15):
-        driver.step(driver.mean_action())
-    code = driver.code()
-    rows = driver.history.rows[0, :, driver.history.now - agent.layout.window : driver.history.now]
+        running.step(running.mean_action())
+    conditioning = running.conditioning()
+    rows = running.history.rows[0, :, running.history.now - agent.layout.window : running.history.now]
     return (
         {
-            "obs": driver.obs[0].tolist(),
+            "obs": running.obs[0].tolist(),
             "windows": agent.layout.encoder_input(rows).tolist(),
             "worlds": [WORLD | {"mass": c[0], "inversion": c[1]} for c in contexts.repeat(n // 10, axis=0)],
         },
-        code.vector[0].numpy() if agent.method.context == "inferred" else None,
-        driver.mean_action()[0].numpy(),
+        conditioning.vector[0].numpy() if agent.method.context == "inferred" else None,
+        running.mean_action()[0].numpy(),
     )
 
 
@@ -216,7 +216,7 @@ START = """const begin = ([arm, world, starts, draws]) => {
     };
     return new dmash.Episode(dmash.load(arm), world, starts, { obs: next(draws.obs), action: next(draws.action) });
 };"""
-# After each step what was found is compared, and the episode goes on from what the Driver has: errors do not add up.
+# After each step what was found is compared, and the episode goes on from what the Rollout has: errors do not add up.
 STEPS = """([given, seen, turn]) => {START
     const episode = begin(given), { world } = episode, worst = {};
     const look = (name, found, wanted) => wanted.forEach((v, i) => {
@@ -247,42 +247,42 @@ EPISODE = """([given, steps]) => {START
 
 
 def recorded_episode(arm, context, settings, turn=None, steps=100, seed=3):
-    """One episode of the Driver, warm-up included: what it saw, did and reached at each step; starts and draws."""
+    """One episode of the Rollout, warm-up included: what it saw, did and reached at each step; starts and draws."""
     agent, words = arm.agent, (seed, EVALUATION_STREAM, 0)
     layout, agent.layout = agent.layout, replace(agent.layout, horizon=steps)
-    driver = Driver(agent, "DI", np.array([[context]]), settings=settings)
+    running = Rollout(agent, "DI", np.array([[context]]), settings=settings)
     agent.layout = layout
     seen = {"obs": [], "state": [], "action": [], "z": [], "row": [], "reward": []}
-    step, window = driver.step, layout.window
+    step, window = running.step, layout.window
 
     def look():
-        seen["obs"].append(driver.obs[0, 0].tolist())
-        seen["state"].append(np.concatenate([driver.env._p[0], driver.env._v[0]]).tolist())
+        seen["obs"].append(running.obs[0, 0].tolist())
+        seen["state"].append(np.concatenate([running.env._p[0], running.env._v[0]]).tolist())
 
     def spy(action):
         look()
         if agent.method.context == "inferred":
-            seen["z"].append(driver.code().vector[0, 0].tolist())
+            seen["z"].append(running.conditioning().vector[0, 0].tolist())
         seen["action"].append(action[0, 0].tolist())
         reward, ended = step(action)
-        seen["row"].append(layout.encoder_input(driver.history.rows[0, 0, driver.history.now - 1]).tolist())
+        seen["row"].append(layout.encoder_input(running.history.rows[0, 0, running.history.now - 1]).tolist())
         seen["reward"].append(float(reward[0, 0]))
         return reward, ended
 
-    driver.step = spy
+    running.step = spy
     env = make_batch("DI", np.array([context]))
     env.reset(seed=[words])
     starts = [env._p[0].tolist()]
-    driver.warm_up([words])
-    starts.append(driver.env._p[0].tolist())
+    running.warm_up([words])
+    starts.append(running.env._p[0].tolist())
     for t in range(steps):
         if t == turn:
-            driver.env._inversion = -driver.env._inversion
-            driver.contexts = driver.contexts * torch.tensor([1.0, -1.0])
-        driver.step(driver.mean_action())
+            running.env._inversion = -running.env._inversion
+            running.contexts = running.contexts * torch.tensor([1.0, -1.0])
+        running.step(running.mean_action())
     look()
     assert len(seen["action"]) == window + steps
-    draws = {  # the streams of Driver.reset
+    draws = {  # the streams of Rollout.reset
         kind: np.random.default_rng([*words, 2 + i]).standard_normal(4000, dtype=np.float32).tolist()
         for i, kind in enumerate(("obs", "action"))
     }
@@ -309,14 +309,14 @@ def returns(page, arm, sign, dtype):
 
 
 @pytest.mark.parametrize("name", ARMS)
-def test_every_step_in_a_hard_world_is_the_drivers(blank, name):
+def test_every_step_in_a_hard_world_is_evaluations(blank, name):
     wrong = step_error(blank, any_arm(name))
     print(f"{name}: {wrong:.1e}")
     assert wrong < 1e-5
 
 
 @pytest.mark.parametrize("name", [name for name in ARMS if name.startswith("runs:")])
-def test_every_step_after_a_turn_is_the_drivers(blank, name):
+def test_every_step_after_a_turn_is_evaluations(blank, name):
     wrong = step_error(blank, any_arm(name), (1.0, 1.0), EvalSettings(), turn=15)
     print(f"{name}: {wrong:.1e}")
     assert wrong < 1e-5
@@ -667,7 +667,7 @@ def test_without_motion_in_the_dark_and_on_a_phone(browser, built):
         assert now(page) == last
 
 
-def test_turned_is_the_driver_turned_round():
+def test_turned_is_evaluation_turned_round():
     arm = any_arm("runs:dma-star")
     found = export.turned(replace(arm, meta=arm.meta | {"seed": 3}), [1.0, 1.0], 15, 100, 1)
     known, _, _ = recorded_episode(arm, [1.0, 1.0], EvalSettings(), turn=15, seed=3)

@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dmash_core.agents.amago import RecurrentAgent
 from dmash_core.agents.sac import Agent
 from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.diagnostics.embeddings import modes, rollout_codes
 from dmash_core.errors import UserError
-from dmash_core.evaluation import EVALUATION_STREAM, Driver
+from dmash_core.evaluation import EVALUATION_STREAM, Rollout
 from dmash_core.networks.encoder import evaluation_positions
 from dmash_core.training.checkpoint import crc32
 from dmash_core.training.policies import load_policy
-from reproduction.context_maps import read_maps
 from reproduction.figures.style import arm_order, arm_style
+from reproduction.measured import read_tables
 
 PAGE = Path(__file__).with_name("page")
 ENV = "DI"  # the world that the page simulates
@@ -58,7 +59,7 @@ class Arm:
         return arm_style(self.slug).name
 
 
-def weights(agent: Agent, dtype: str) -> tuple[list, str]:
+def weights(agent: Agent | RecurrentAgent, dtype: str) -> tuple[list, str]:
     """What acting needs (actor, encoder, the actor's hypernetwork): [name, shape, unit] of each tensor, and all their
     values in that order, base64 and little-endian. UserError for an agent that the page cannot run.
 
@@ -66,8 +67,9 @@ def weights(agent: Agent, dtype: str) -> tuple[list, str]:
     as exact, because they are all of one size. "float32" is exact, with unit 1.
     """
     method = agent.method
+    if isinstance(agent, RecurrentAgent):
+        raise UserError("the page cannot run a recurrent agent")
     for wrong, what in (
-        (method.recurrence != "none", "a recurrent agent"),
         (method.posterior == "sequence", "an agent with a posterior over sequences"),
         (method.adapts("actor") and method.hypernetwork_form != "chunked", "a whole hypernetwork"),
         (agent.n != 1, f"a block of {agent.n} seeds"),
@@ -131,20 +133,20 @@ def turned(arm: Arm, context: Sequence[float], turn: int, steps: int, starts: in
     agent = arm.agent
     own, agent.layout = agent.layout, replace(agent.layout, horizon=steps)
     try:
-        driver = Driver(agent, ENV, np.array([[context]]), starts)
+        running = Rollout(agent, ENV, np.array([[context]]), starts)
     finally:
         agent.layout = own
     column = [dimension.name for dimension in get_spec(ENV).dimensions].index("inversion")
-    driver.warm_up([(arm.meta["seed"], EVALUATION_STREAM, i) for i in range(starts)])
+    running.warm_up([(arm.meta["seed"], EVALUATION_STREAM, i) for i in range(starts)])
     seen: dict[str, list] = {"reward": [], "z": []}
     for t in range(steps):
         if t == turn:
-            driver.env._inversion = -driver.env._inversion
-            driver.contexts[..., column] *= -1
-        code = driver.code()
+            running.env._inversion = -running.env._inversion
+            running.contexts[..., column] *= -1
+        conditioning = running.conditioning()
         if agent.method.context == "inferred":
-            seen["z"].append(code.vector[0].numpy())
-        seen["reward"].append(driver.step(driver.mean_action(code))[0][0])
+            seen["z"].append(conditioning.vector[0].numpy())
+        seen["reward"].append(running.step(running.mean_action(conditioning))[0][0])
     return {name: np.stack(values) for name, values in seen.items() if values}
 
 
@@ -255,7 +257,7 @@ def export(arms: Sequence[Arm], runs: str | Path = "runs", dtype: str = "int16",
     out. `home` is the address of the report's front page, from the page's own."""
     arms = sorted(arms, key=lambda arm: arm_order(arm.slug))
     rows, codes = [export_arm(arm, dtype) for arm in arms], {}
-    maps, _ = read_maps(runs)
+    maps, _ = read_tables(runs)
     if maps.empty:  # then its columns are those that maps of all environments have
         maps = maps.reindex(columns=[*maps.columns, *(dimension.name for dimension in get_spec(ENV).dimensions)])
     for arm, row in zip(arms, rows, strict=True):
