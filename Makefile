@@ -15,7 +15,7 @@ export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults maps claim claims calibrate report test-gpu lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore play bench runs faults maps claim claims calibrate report test-gpu lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -66,6 +66,9 @@ proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (
 explore: setup ## the variance decomposition as a web page on localhost:8866, or PORT=... (opens in 10 s, 1 GB)
 	JUPYTER_PATH=$(CURDIR)/notebooks/jupyter JUPYTER_PREFER_ENV_PATH=1 $(BIN)/voila notebooks/explorer.ipynb --template=dmash --port=$(PORT) --no-browser
 
+play: setup ## the page on which one plays with the trained agents: build/play/index.html, opened by any browser (10 s, 1 GB)
+	$(DMASH) play --runs $(RUNS) --out build/play
+
 bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
 
@@ -91,7 +94,7 @@ calibrate: setup ## how often the rules of the claims are wrong, by simulation, 
 
 report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (10 min, 2 GB)
 	$(DMASH) notebooks --profile recorded --runs $(RUNS)
-	$(DMASH) report --out build/report
+	$(DMASH) report --out build/report --runs $(RUNS)
 
 test-gpu: setup ## on a CUDA machine: tests of the GPU path, then updates a second, memory and waits into build/gpu.json
 	$(BIN)/python -m pytest tests/test_gpu.py -rs

@@ -196,6 +196,29 @@ def _notebooks(argv: list[str]) -> None:
     tyro.cli(notebooks, prog="dmash notebooks", args=argv)
 
 
+def _play(argv: list[str]) -> None:
+    from dmash_core.training.machine import configure_cpu
+    from reproduction.play.export import build
+
+    def play(
+        checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+        runs: Path = Path("runs"),
+        out: Path = Path("build/play"),
+    ):
+        """Write the page on which one plays with the trained agents; a browser opens its index.html as it is.
+
+        Args:
+            checkpoints: networks of finished runs on DI, one for each arm; by default the lowest seed of each arm in
+                the folder of raw runs.
+            runs: folder of raw runs, with their maps.
+            out: folder of the page.
+        """
+        configure_cpu(1)
+        print(build(out, runs, checkpoints))
+
+    tyro.cli(play, prog="dmash play", args=argv)
+
+
 def _report(argv: list[str]) -> None:
     from reproduction.report import build
 
@@ -203,6 +226,7 @@ def _report(argv: list[str]) -> None:
         out: Path = Path("build/report"),
         claims: Path = Path("build/claims.json"),
         notebooks: Path = Path("build/notebooks"),
+        runs: Path = Path("runs"),
     ):
         """Build the report site from the checked claims and the executed notebooks; it is read without a network.
 
@@ -210,8 +234,9 @@ def _report(argv: list[str]) -> None:
             out: folder of the site.
             claims: what `dmash claims` wrote.
             notebooks: folder of executed notebooks.
+            runs: folder of raw runs, with the networks to play with.
         """
-        print(build(out, claims, notebooks))
+        print(build(out, claims, notebooks, runs))
 
     tyro.cli(report, prog="dmash report", args=argv)
 
@@ -517,6 +542,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "claims": (_claims, "check one claim of the paper, or all of them"),
     "figures": (_figures, "draw every figure and table again from the raw runs"),
     "notebooks": (_notebooks, "execute notebooks"),
+    "play": (_play, "write the page on which one plays with the trained agents"),
     "report": (_report, "build the report site"),
     "smoke": (_smoke, "every arm on every environment for a few steps"),
     "bench": (_bench, "measure speed and memory"),

@@ -22,13 +22,14 @@ from reproduction.evidence.comparisons import Finding
 from reproduction.figures.plots import finding_figure
 from reproduction.figures.style import save
 from reproduction.paths import ROOT
+from reproduction.play import export as play
 
 SITE = Path(__file__).with_name("site")  # templates, style and script
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?", "not checked": "–"}
 SHOWN = "·"  # beside a comparison that is not judged
 DOCUMENTS = ("proofs/README.md", "runs/README.md", "docs/*.md", "CHANGELOG.md")
 _SETTINGS = {
-    "extensions": ["myst_nb", "dmash_core.report"],
+    "extensions": ["myst_nb", "reproduction.report"],
     "project": "dmash",
     "html_title": "dmash: claims, checked",
     "html_theme": "furo",
@@ -124,8 +125,8 @@ def _pictures(claim: dict, figures: Path, out: Path) -> list[str]:
     return names
 
 
-def _sources(source: Path, claims: list[dict], executed: Path) -> None:
-    """Write what Sphinx reads, into the empty folder `source`."""
+def _sources(source: Path, claims: list[dict], executed: Path, playable: bool) -> None:
+    """Write what Sphinx reads, into the empty folder `source`; `playable` says whether there is a page to play on."""
     for folder in ("claims", "notebooks", "pictures"):
         (source / folder).mkdir()
     found = {path.stem: _notebook(path, executed) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
@@ -149,6 +150,7 @@ def _sources(source: Path, claims: list[dict], executed: Path) -> None:
         (source / "claims" / f"{claim['id']}.md").write_text(text)
     text = _TEMPLATES.get_template("index.md").render(
         claims=claims,
+        playable=playable,
         marks=MARKS,
         kinds=list(dict.fromkeys(claim["kind"] for claim in claims)),
         count=Counter(claim["result"]["verdict"] for claim in claims),
@@ -166,8 +168,10 @@ def build(
     out: str | Path = "build/report",
     claims: str | Path = "build/claims.json",
     notebooks: str | Path = "build/notebooks",
+    runs: str | Path = "runs",
 ) -> Path:
-    """Build the site into `out`, in place of an older one, and return its front page.
+    """Build the site into `out`, in place of an older one, and return its front page. The networks in `runs` get a page
+    on which they can be played with.
 
     UserError where the claims are missing, `out` holds something else or cannot be written, or Sphinx finds a fault
     such as a dead link.
@@ -187,7 +191,8 @@ def build(
     shutil.rmtree(out, ignore_errors=True)
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
-        _sources(Path(folder), rows, Path(notebooks).resolve())
+        playable = bool(play.checkpoints(runs))
+        _sources(Path(folder), rows, Path(notebooks).resolve(), playable)
         try:
             Sphinx(folder, None, out, f"{folder}/.doctrees", "html", _SETTINGS, None, said).build()
         except (SphinxError, OSError) as error:
@@ -195,4 +200,6 @@ def build(
         faults = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).replace(f"{folder}/", "").strip().splitlines()
     if faults:
         raise UserError(f"the site in {out} has {len(faults)} faults, first: {faults[0]}")
+    if playable:
+        play.build(out / "play", runs, home="../index.html")
     return out / "index.html"

@@ -193,7 +193,7 @@ def test_the_site_in_a_browser(url, tmp_path):
                     todo += [target] if target.startswith(url) else []
             elif page.request.get(address).status != 200:
                 faults.append(f"dead link: {address}")
-        for expected in ("claims/T9.html", "notebooks/toy_benchmark.html", "proofs/README.html"):
+        for expected in ("play/index.html", "claims/T9.html", "notebooks/toy_benchmark.html", "proofs/README.html"):
             assert url + expected in done, expected
 
         page.goto(f"{url}search.html?q=decomposition")  # the search works without a server that computes
