@@ -10,7 +10,7 @@ import pytest
 from gymnasium.utils.seeding import np_random
 
 from dmash_core.benchmark import context_sets, get_spec, make_batch
-from dmash_core.benchmark import mujoco as base
+from dmash_core.benchmark import opengl
 from dmash_core.benchmark.mujoco import MujocoEnv
 from dmash_core.errors import Diverged, UserError
 
@@ -406,19 +406,16 @@ def test_without_a_renderer_one_sentence_says_what_is_missing(monkeypatch):
         tried.append(name)
         raise ImportError(name)
 
-    monkeypatch.setattr(base, "import_module", nothing)
+    monkeypatch.setattr(opengl, "import_module", nothing)
     env = gymnasium.make("AIB/Cartpole-v0", render_mode="rgb_array")
     env.reset(seed=0)
-    with pytest.raises(UserError, match="without EGL or OSMesa: .*apt-get install.*libosmesa6"):
+    with pytest.raises(UserError, match="without EGL .*apt-get install libegl1.* or OSMesa .*libosmesa6"):
         env.render()
     assert tried == ["mujoco.egl", "mujoco.osmesa"]
     env.step(env.action_space.sample())  # everything else works
 
 
-def test_toys_say_that_they_have_no_picture():
-    with pytest.raises(UserError, match="DI has no render_mode 'rgb_array'; valid: none: it has no picture"):
-        gymnasium.make("AIB/DI-v0", render_mode="rgb_array")
-    with pytest.raises(UserError, match="Walker has no render_mode 'depth'; valid: 'rgb_array'"):
-        gymnasium.make_vec("AIB/Walker-v0", num_envs=2, render_mode="depth")
-    with pytest.raises(UserError, match="no picture"):
-        gymnasium.make_vec("AIB/ODE-v0", num_envs=2).render()
+def test_an_unknown_render_mode_is_refused():
+    for name in ("DI", "Walker"):
+        with pytest.raises(UserError, match=f"{name} has no render_mode 'depth'; valid: 'rgb_array'"):
+            gymnasium.make_vec(f"AIB/{name}-v0", num_envs=2, render_mode="depth")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from gymnasium.spaces import Box
 
+from dmash_core.benchmark import drawing
 from dmash_core.benchmark.contexts import ContextDimension
 from dmash_core.benchmark.vector import BatchedEnv
 
@@ -21,7 +22,9 @@ class ODE(BatchedEnv):
     The reward falls in steps with |x|, from 1 below 0.05 to 0 from 2 on. Actions beyond [-1, 1] are clipped.
     """
 
-    def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: int):
+    metadata = BatchedEnv.metadata | {"render_modes": ["rgb_array"], "render_fps": round(1 / DT)}
+
+    def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: float):
         super().__init__(dimensions, contexts, horizon, Box(-X_MAX, X_MAX, (1,), np.float32), act_dim=2)
         self._x = np.zeros(self.num_envs)
 
@@ -48,3 +51,25 @@ class ODE(BatchedEnv):
 
     def _set_physics(self, physics):
         self._x = physics["x"]
+
+    def picture(self, index):
+        """The line of x, stretched about 0 where the rewards are: the greener the higher the reward, and the state as a
+        disc. Below it a bar for each coefficient, up where it is positive, from -10 to 10."""
+        picture, axis, middle = drawing.canvas(), 70, drawing.WIDTH / 2 - 0.5
+
+        def column(x):
+            return middle + 150 * np.arcsinh(x / 0.2) / np.arcsinh(X_MAX / 0.2)
+
+        for edge, level in zip(_EDGES[::-1], _LEVELS[-2::-1], strict=True):
+            shade = np.rint(255 - (0.2 + 0.8 * level) * (255 - np.asarray(drawing.GOAL)))
+            drawing.bar(picture, column(-edge), column(edge), axis - 25, axis + 25, tuple(shade))
+        drawing.segment(picture, (column(-X_MAX), axis), (column(X_MAX), axis), drawing.INK)
+        drawing.disc(picture, column(self._x[index]), axis, 8, drawing.PLAIN)
+        zero, width = 180, 240 / len(self.contexts.T)
+        drawing.segment(picture, (40, zero), (280, zero), drawing.GRID)
+        for j, c in enumerate(self.contexts[index]):
+            height = int(np.rint(4 * np.clip(c, -10, 10)))
+            top, bottom = sorted((zero, zero - height))
+            left = 40 + (j + 0.1) * width
+            drawing.bar(picture, left, left + 0.8 * width, top, bottom, drawing.PLAIN if c > 0 else drawing.CHANGED)
+        return picture
