@@ -1,4 +1,4 @@
-"""Context dimensions, their space and the three context sets of the benchmark (Benad et al. 2026, benchmark appendix)."""
+"""Context dimensions, their space and the three context sets (Benad et al. 2026, benchmark appendix)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -26,8 +26,9 @@ _ASSETS = ("bvh_aabb", "tex_data")  # arrays that mjbatch does not hold per simu
 
 
 class MujocoEnv(BatchedEnv):
-    """B simulations of one family; a family says where its model comes from (`original`), how a context changes it before
-    it is compiled (`edit`), how an episode starts (`_start`), what is observed (`_observe`) and rewarded (`_reward`).
+    """B simulations of one family; a family says where its model comes from (`original`), how a context changes it
+    before it is compiled (`edit`), how an episode starts (`_start`), what is observed (`_observe`) and rewarded
+    (`_reward`).
 
     `qpos` (B, nq), `qvel` (B, nv) and what `field` returns are live views of the simulations.
     """

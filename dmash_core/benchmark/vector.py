@@ -63,9 +63,9 @@ class BatchedEnv(VectorEnv):
         # As Gymnasium's vector environments put together the infos of single ones: each value with its mask.
         everywhere = np.ones(self.num_envs, dtype=bool)
         everywhere.flags.writeable = False
-        masks = {f"_{name}": everywhere for name in self.context_space.names}
-        by_name = {name: value for pair in zip(self.context.items(), masks.items(), strict=True) for name, value in pair}
-        self._by_name, self._everywhere = by_name, everywhere
+        self._by_name, self._everywhere = {}, everywhere
+        for name, column in self.context.items():
+            self._by_name |= {name: column, f"_{name}": everywhere}
 
     def _use_contexts(self, contexts: np.ndarray) -> None:
         """Prepare for contexts (B, d); raises UserError, and changes nothing, where they cannot be simulated."""
@@ -176,7 +176,8 @@ class BatchedEnv(VectorEnv):
         return tuple(self.picture(i) for i in range(self.num_envs))
 
     def picture(self, index: int) -> np.ndarray:
-        """Environment `index` as it is now, uint8 (240, 320, 3). Raises UserError where there is no library to draw it with."""
+        """Environment `index` as it is now, uint8 (240, 320, 3). Raises UserError where it needs a library
+        that is missing."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
