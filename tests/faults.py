@@ -20,8 +20,12 @@ from pathlib import Path
 import yaml
 
 from dmash_core.errors import UserError
-from dmash_core.runs import read_run, run_path
-from dmash_core.sweep import Claim, Folder, LocalWorker, Sweep, load_profile, ray_workers
+from dmash_core.training.raw_runs import read_run, run_path
+from reproduction.sweep.folder import Folder
+from reproduction.sweep.grid import load_profile
+from reproduction.sweep.lease import Claim
+from reproduction.sweep.sweep import Sweep
+from reproduction.sweep.workers import LocalWorker, ray_workers
 
 SETTINGS = {"random_steps": 100, "eval_every": 100, "eval_rollouts": 1, "replay_capacity": 400, "per_context": 2}
 BLOCK = {"envs": ["DI"], "arms": ["dr"], "seeds": [0, 1], "steps": 400, "settings": SETTINGS, "method": {"width": 16}}
@@ -118,7 +122,7 @@ def start(folder: Path, out: Path, *options: str, **changes) -> subprocess.Popen
     command = [
         sys.executable,
         "-m",
-        "dmash_core.cli",
+        "reproduction.cli",
         "sweep",
         "--profile",
         "tiny",

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from dmash_core.errors import Interrupted
-from dmash_core.training import Trainer
+from dmash_core.training.trainer import Trainer
 
 
 def run_until(trainer: Trainer, moment: int) -> None:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from twin import Twin, log_density
 
-from dmash_core.agent import Agent, Code, squashed_sample
+from dmash_core.agents.sac import Agent, Code, squashed_sample
 from dmash_core.methods import METHODS, replace
 from dmash_core.networks.hypernetwork import HYPERNETWORKS, ChunkedHypernetwork, WholeHypernetwork
 from dmash_core.replay import Batch, Layout, Replay
-from dmash_core.training import make_agent
+from dmash_core.training.policies import make_agent
 
 LAYOUT = Layout(n_obs=4, n_act=2, window=24, horizon=30)
 ARMS = [arm for arm in METHODS if METHODS[arm].recurrence == "none" and METHODS[arm].posterior != "sequence"]

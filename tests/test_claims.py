@@ -15,14 +15,15 @@ from rliable import metrics
 from scipy import stats
 from test_cli import call
 
-from dmash_core import figures, regret, runs
 from dmash_core.benchmark.contexts import distance_outside
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.methods import get_method, replace
-from dmash_core.runs import Run
-from dmash_core.sweep import load_profile
-from dmash_core.training import Trainer, TrainSettings
+from dmash_core.training import raw_runs
+from dmash_core.training.raw_runs import Run
+from dmash_core.training.settings import TrainSettings
+from dmash_core.training.trainer import Trainer
+from reproduction import figures
 from reproduction.claims import CLAIMS, get_claim, theory
 from reproduction.evidence import (
     CONTRADICTED,
@@ -55,10 +56,12 @@ from reproduction.evidence import (
     welch,
     wordings,
 )  # fmt: skip
-from reproduction.evidence.claim import conclude
+from reproduction.evidence.claim import as_data, conclude
 from reproduction.evidence.comparisons import target
 from reproduction.evidence.rules import Estimate, interquartile, one_sample
 from reproduction.evidence.runs import Measure, rolled_out
+from reproduction.sweep.grid import load_profile
+from reproduction.theory import regret
 
 STEPS, EVERY = 100_000, 5_000
 WORDS = rules.VERDICTS
@@ -74,7 +77,7 @@ def make(arm="dr", seed=0, level=50.0, env="DI", steps=STEPS, noise=1.0, change=
     found = [
         {"step": step, "metric": "return", "split": split, "context": c, "rollout": r,
          "value": (level(step) if callable(level) else level) + noise * rng.standard_normal()}
-        for step in range(0, steps + 1, EVERY) for split in runs.SPLITS for c in range(2) for r in range(rollouts)
+        for step in range(0, steps + 1, EVERY) for split in raw_runs.SPLITS for c in range(2) for r in range(rollouts)
     ]  # fmt: skip
     none = {"context": None, "rollout": None}
     found += [{"step": s, "metric": m, "split": split, **none, "value": v} for s, m, split, v in rows]
@@ -83,13 +86,13 @@ def make(arm="dr", seed=0, level=50.0, env="DI", steps=STEPS, noise=1.0, change=
     meta = {
         "env": env, "arm": arm, "seed": seed, "steps": steps, "schema_version": version,
         "config": config | (change or {}),
-        "contexts": {split: [[0.1 + i, -1.0] for i in range(2)] for split in runs.SPLITS}, "env_steps": steps,
+        "contexts": {split: [[0.1 + i, -1.0] for i in range(2)] for split in raw_runs.SPLITS}, "env_steps": steps,
         "started": "2026-12-01T00:00:00+00:00", "finished": "2026-12-02T00:00:00+00:00", "wall_time_s": 1.5,
         "machine": {}, "versions": {}, "git_commit": None, "git_dirty": None,
     }  # fmt: skip
     if diverged:
         meta["diverged"] = {"step": steps + 1, "reason": "the critic's loss is not finite"}
-    return Run(runs.run_path("runs", env, arm, seed), meta, frame)
+    return Run(raw_runs.run_path("runs", env, arm, seed), meta, frame)
 
 
 def of(*found, **more):
@@ -256,7 +259,7 @@ def test_a_network_is_evaluated_by_the_protocol(tmp_path):
     """With the rollouts of the run, what is recorded of its last evaluation comes out again; noise changes it."""
     options = dict(horizon=40, random_steps=80, eval_every=80, eval_rollouts=10)
     path = Trainer(TrainSettings("ODE", "dr", get_method("dr"), **options), [0], 160, tmp_path, progress=False).run()[0]
-    run = runs.read_run(path)
+    run = raw_runs.read_run(path)
     last = run.frame[(run.frame["metric"] == "return") & (run.frame["step"] == run.meta["steps"])]["value"].mean()
     network = path.with_suffix(".safetensors")
     assert last > 0 and 200 * rolled_out(network, Measure().settings("ODE")) == pytest.approx(last, abs=1e-3)
@@ -297,7 +300,7 @@ def test_runs_that_cannot_be_used_are_named_and_left_out():
     old, other, good = make(seed=0, version=1), make(seed=1, change={"per_context": 6}), make(seed=2)
     named = make("concat", 3)
     named.meta["arm"] = "dr"  # the configuration of another arm
-    evidence = of(old, other, good, dataclasses.replace(named, path=runs.run_path("runs", "DI", "dr", 3)))
+    evidence = of(old, other, good, dataclasses.replace(named, path=raw_runs.run_path("runs", "DI", "dr", 3)))
     assert list(evidence.runs) == [("DI", "dr", 2)]
     reasons = {path.stem: why for path, why in evidence.left_out.items()}
     assert reasons["seed-0"] == "version 1 of the raw runs, which another agent made"
@@ -334,10 +337,10 @@ def test_bad_files_and_backups(tmp_path, monkeypatch):
 
 def put(root, monkeypatch, **more):
     """The file of a run of `make`."""
-    monkeypatch.setattr(runs, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(raw_runs, "SCHEMA_VERSION", 2)
     run = make(**more, rollouts=10)
     path = root / run.path.relative_to("runs")
-    runs.write_run(path, run.frame, {k: v for k, v in run.meta.items() if k != "schema_version"})
+    raw_runs.write_run(path, run.frame, {k: v for k, v in run.meta.items() if k != "schema_version"})
     return path
 
 
@@ -483,6 +486,8 @@ def test_leaving_one_environment_out():
     found = find(plan, *toys(carried))
     assert found.verdict == "undecided" and found.value == pytest.approx(0.0, abs=1e-6)  # DI left out, the least
     assert find(plan, *toys([-0.3, -0.32, -0.28, -0.34])).verdict == "contradicted"
+    alone = find(plan, *(run for run in toys([0.3, 0.32, 0.28, 0.34]) if run.meta["env"] == "DI"))
+    assert alone.verdict == "not checked" and alone.value is alone.last is None  # and not NaN, which JSON lacks
 
 
 # ---------------------------------------------------------------- published values
@@ -801,13 +806,13 @@ def test_noise_of_codes(monkeypatch, gap, verdict):
     sizes = [{"setting": s, "class": k, "parameters": n, "reached": 10 * (n > 30)} for s in theory.NOISES
              for k in ("concatenating", "modulated") for n in (30, 60, 90)]  # fmt: skip
     theory._noise.cache_clear()
-    monkeypatch.setattr(theory.theory, "noise_experiment", lambda *a: (rows, sizes))
+    monkeypatch.setattr(theory.expressivity, "noise_experiment", lambda *a: (rows, sizes))
     found = theory.noise()
     theory._noise.cache_clear()
     assert [f.verdict for f in found] == [verdict] * 3 + ["shown"] * 3 and found[0].value == pytest.approx(gap)
     assert "concatenating more than 30 and up to 60" in found[3].reason
     few = [row for row in rows if row["seed"]]
-    monkeypatch.setattr(theory.theory, "noise_experiment", lambda *a: (few, sizes))
+    monkeypatch.setattr(theory.expressivity, "noise_experiment", lambda *a: (few, sizes))
     assert [f.verdict for f in theory.noise()][:3] == ["undecided"] * 3
     theory._noise.cache_clear()
 
@@ -1077,7 +1082,7 @@ def test_command(tmp_path, monkeypatch, capsys):
 
 
 def test_training_is_never_started_unasked_and_only_what_is_missing(tmp_path, monkeypatch):
-    from dmash_core import sweep
+    from reproduction.sweep import sweep
 
     asked = []
     monkeypatch.setitem(CLAIMS, "X", fake_claim(BETTER))
@@ -1128,12 +1133,13 @@ def test_what_is_committed_is_not_older_than_the_raw_runs():
     known = {id_: c for id_, c in CLAIMS.items() if c.headline or c.comparisons}
     evidence = Evidence(ROOT / "runs")
     verdicts = [check(c, evidence) for c in known.values()]
+    json.dumps([as_data(known[one.id], one) for one in verdicts], allow_nan=False)  # as `dmash claims --out` writes it
     tables = {"README.md": show.readme_table(verdicts, known)}
     tables["FINDINGS.md"] = show.findings_tables(verdicts, known, evidence)
     for name, written in tables.items():
         text = (ROOT / name).read_text()
         assert show.with_table(text, written) == text, "run: dmash claims --readme"
-    found = runs.scan(ROOT / "runs")[0]
+    found = raw_runs.scan(ROOT / "runs")[0]
     drawn = {"aer": figures.aer_table(found)}
     drawn |= {name: figures.learning_table(of_, env) for name, (env, of_) in figures.by_picture(found).items()}
     drawn |= figures.by_diagnostic(found)

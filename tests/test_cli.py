@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from dmash_core import bench, cli
 from dmash_core.errors import UserError
 from dmash_core.methods import METHODS, replace
-from dmash_core.runs import read_run
+from dmash_core.training.raw_runs import read_run
+from reproduction import bench, cli
 
 
 def call(monkeypatch, *words):
@@ -134,7 +134,7 @@ def test_bench_of_workers():
 def test_a_reader_that_has_seen_enough_is_no_error():
     """`dmash runs list | head`: no traceback, the exit status of a broken pipe."""
     dmash = subprocess.Popen(
-        [sys.executable, "-m", "dmash_core.cli", "runs", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "reproduction.cli", "runs", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     dmash.stdout.close()
     assert dmash.stderr.read() == b""

@@ -6,15 +6,29 @@ import pytest
 import torch
 from scipy.special import digamma
 
-from dmash_core import embeddings, figures, training
+from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.benchmark.suite import context_sets
-from dmash_core.embeddings import by_mode, codes, cosines, diagnose, informativeness, measures, modes, shadow_gradients
+from dmash_core.diagnostics import embeddings
+from dmash_core.diagnostics.embeddings import (
+    by_mode,
+    codes,
+    cosines,
+    diagnose,
+    informativeness,
+    measures,
+    modes,
+    shadow_gradients,
+)
 from dmash_core.evaluation import Driver
 from dmash_core.methods import METHODS, replace
 from dmash_core.replay import Replay, random_positions
-from dmash_core.runs import SPLITS, Run, read_run
-from dmash_core.statistics import mean_interval
-from dmash_core.training import Trainer, TrainSettings, make_agent
+from dmash_core.training import policies, trainer
+from dmash_core.training.policies import make_agent
+from dmash_core.training.raw_runs import Run, read_run
+from dmash_core.training.settings import TrainSettings
+from dmash_core.training.trainer import Trainer
+from reproduction import figures
+from reproduction.statistics import mean_interval
 
 INFERRED = [arm for arm, method in METHODS.items() if method.context == "inferred"]
 KINDS = ["dma", "pearl", "dma-star-sh", "dma-star-h", "dma-star-sh-both"]  # a point, a Gaussian, each kind of adapter
@@ -222,8 +236,8 @@ def test_draws_are_distinct_and_depend_on_seed_and_step_alone():
 def test_a_block_is_diagnosed_seed_by_seed():
     """Each seed's values, also of the sets that they belong to, are those of its own codes."""
     agent = make_agent("DI", replace(METHODS["dma-star"], **NARROW), [4, 9])
-    sets = training.block_contexts("DI", [4, 9])
-    evaluator = training.Evaluator(agent, "DI", sets, [4, 9], 1)
+    sets = policies.block_contexts("DI", [4, 9])
+    evaluator = trainer.Evaluator(agent, "DI", sets, [4, 9], 1)
     evaluator(50)
     logs = diagnose(evaluator.driver, "DI", [4, 9], 50)
     assert logs["embedding_windows"] == [100.0, 100.0]  # one rollout of 100 steps has no more
@@ -294,8 +308,8 @@ def run(tmp_path, arm, seeds=(0, 1)):
 @pytest.mark.parametrize("arm", ["dma", "pearl", "dma-star-sh"])
 def test_diagnostics_leave_training_bit_for_bit_as_it_was(arm, tmp_path, monkeypatch):
     with_, paths = run(tmp_path / "with", arm, seeds=(0,))
-    monkeypatch.setattr(training, "diagnose", lambda *_: {})
-    monkeypatch.setattr(training, "shadow_gradients", lambda *_: {})
+    monkeypatch.setattr(trainer, "diagnose", lambda *_: {})
+    monkeypatch.setattr(trainer, "shadow_gradients", lambda *_: {})
     without, bare = run(tmp_path / "without", arm, seeds=(0,))
     a, b = with_.agent.state(), without.agent.state()
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)

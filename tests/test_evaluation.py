@@ -7,14 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
-from dmash_core import maps
 from dmash_core.benchmark.contexts import distance_outside, outer_grid
 from dmash_core.benchmark.suite import get_spec, make_batch
-from dmash_core.embeddings import codes
+from dmash_core.diagnostics.embeddings import codes
 from dmash_core.errors import UserError
 from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, Driver, EvalSettings, Evaluator, rollout
 from dmash_core.methods import METHODS
-from dmash_core.training import Trainer, TrainSettings, block_contexts, make_agent
+from dmash_core.training.policies import block_contexts, make_agent
+from dmash_core.training.settings import TrainSettings
+from dmash_core.training.trainer import Trainer
+from reproduction import context_maps
+from reproduction.figures import build, maps
 
 NARROW = dict(width=16, hypernetwork_width=8, bottleneck=4)
 K, T = 24, {"DI": 100, "ODE": 200}
@@ -278,37 +281,37 @@ def checkpoint(tmp_path_factory):
 
 
 def test_rows_of_a_map_are_single_evaluations(checkpoint):
-    table = maps.evaluate_map(checkpoint, points=4, rollouts=3)
+    table = context_maps.evaluate_map(checkpoint, points=4, rollouts=3)
     assert (table["arm"].iloc[0], table["seed"].iloc[0], table["steps"].iloc[0]) == (
         "dma+width=16+bottleneck=4+hypernetwork_width=8", 4, 400)  # fmt: skip
-    who, _ = maps.load_policy(checkpoint)
+    who, _ = context_maps.load_policy(checkpoint)
     for row in (0, 5, 15):
         driver = Driver(who, "ODE", table.loc[[row], ["c0", "c1"]].to_numpy()[None], 3)
         returns = driver.episode(words(4, 400, 48)[3 * row : 3 * row + 3])
         assert table["mean"][row] == pytest.approx(returns.mean(), abs=1e-9)
         assert table["sd"][row] == pytest.approx(returns.std(ddof=1), abs=1e-9)
-    pd.testing.assert_frame_equal(table, maps.evaluate_map(checkpoint, points=4, rollouts=3, batch=7))
-    late = maps.evaluate_map(checkpoint, points=4, rollouts=3, settings=EvalSettings(delay=5))
+    pd.testing.assert_frame_equal(table, context_maps.evaluate_map(checkpoint, points=4, rollouts=3, batch=7))
+    late = context_maps.evaluate_map(checkpoint, points=4, rollouts=3, settings=EvalSettings(delay=5))
     assert not late["mean"].equals(table["mean"])
-    assert not maps.evaluate_map(checkpoint, points=4, rollouts=3, seed=5)["mean"].equals(table["mean"])
+    assert not context_maps.evaluate_map(checkpoint, points=4, rollouts=3, seed=5)["mean"].equals(table["mean"])
 
 
 def test_maps_that_cannot_be_used_are_named(checkpoint, tmp_path):
     folder = tmp_path / "ODE" / "dma"
-    table = maps.evaluate_map(checkpoint, points=2, rollouts=1).assign(arm="dma")
+    table = context_maps.evaluate_map(checkpoint, points=2, rollouts=1).assign(arm="dma")
     for seed in range(5):
-        maps.write_map(table, folder / f"seed-{seed}.map.csv")
+        context_maps.write_map(table, folder / f"seed-{seed}.map.csv")
     (folder / "seed-1.map.csv").write_text("")
-    maps.write_map(table.drop(columns="mean"), folder / "seed-2.map.csv")
-    maps.write_map(table.assign(arm="dr"), folder / "seed-3.map.csv")
+    context_maps.write_map(table.drop(columns="mean"), folder / "seed-2.map.csv")
+    context_maps.write_map(table.assign(arm="dr"), folder / "seed-3.map.csv")
     (folder / "seed-4.safetensors").write_bytes(b"other networks")
     (folder / "seed-0.safetensors").write_bytes(checkpoint.read_bytes())
-    good, bad = maps.read_maps(tmp_path)
+    good, bad = context_maps.read_maps(tmp_path)
     assert len(good) == 4 and good["sd"].isna().all()
     reasons = ("not a table", "lacks the column mean", "is of ODE/dr", "not of seed-4.safetensors as it is now")
     for said, reason in zip(bad, reasons, strict=True):
         assert reason in said and str(folder) in said
-    assert maps.read_maps(tmp_path / "nowhere")[0].empty
+    assert context_maps.read_maps(tmp_path / "nowhere")[0].empty
     with pytest.raises(UserError, match="there are no maps of DI to draw"):
         maps.context_map(good, "DI")
 
@@ -343,13 +346,13 @@ def test_labels_are_kept_apart_in_order():
 
 def test_the_same_maps_give_the_same_pictures(tmp_path, capsys):
     for env, arm in (("DI", "dma"), ("DI", "dma-star-sh"), ("ODE", "dr")):
-        maps.write_map(made_up(env, [0], arm), tmp_path / "runs" / env / arm / "seed-0.map.csv")
+        context_maps.write_map(made_up(env, [0], arm), tmp_path / "runs" / env / arm / "seed-0.map.csv")
     (tmp_path / "runs" / "DI" / "dma" / "seed-1.map.csv").write_text("half")
-    a, b = (maps.draw_maps(tmp_path / "runs", tmp_path / name) for name in "ab")
+    a, b = (build.draw_maps(tmp_path / "runs", tmp_path / name) for name in "ab")
     assert [path.name for path in a] == [f"context-map-{e}.{x}" for e in ("DI", "ODE") for x in ("pdf", "png", "csv")]
     assert [path.read_bytes() for path in a] == [path.read_bytes() for path in b]
     assert "left out:" in capsys.readouterr().out
-    figure, table = maps.context_map(maps.read_maps(tmp_path / "runs")[0], "DI")
+    figure, table = maps.context_map(context_maps.read_maps(tmp_path / "runs")[0], "DI")
     assert set(table["arm"]) == {"dma", "dma-star-sh"} and "c0" not in table
     lone = made_up("DI", [0]).assign(sd=np.nan, rollouts=1)  # one episode has no spread, and no interval
     assert maps.context_map(lone, "DI")[1]["sd"].isna().all()

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmash_core import explorer
-from dmash_core.explorer import Picture, Samples, Scenario
+from reproduction.theory import explorer
+from reproduction.theory.explorer import Picture, Samples, Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -10,18 +10,19 @@ import pytest
 from matplotlib.image import imread
 from test_runs import make
 
-from dmash_core import figures, runs
 from dmash_core.errors import UserError
-from dmash_core.statistics import mean_interval
+from dmash_core.training import raw_runs
+from reproduction import figures
+from reproduction.statistics import mean_interval
 
 
 def put(root, env="DI", arm="dr", seed=0, steps=10, level=None, **kwargs):
     """A synthetic run; with `level` its returns are level + step + 1 (train), + 2 (eval-in), + 3 (eval-out)."""
     frame, meta = make(env=env, arm=arm, seed=seed, steps=steps, **kwargs)
     if level is not None:
-        shift = frame["split"].map({split: i + 1 for i, split in enumerate(runs.SPLITS)})
+        shift = frame["split"].map({split: i + 1 for i, split in enumerate(raw_runs.SPLITS)})
         frame["value"] = (level + frame["step"] + shift).fillna(0.0)
-    runs.write_run(runs.run_path(root, env, arm, seed), frame, meta)
+    raw_runs.write_run(raw_runs.run_path(root, env, arm, seed), frame, meta)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def some(tmp_path):
 
 
 def test_learning_table_by_hand(some):
-    table = figures.learning_table(runs.scan(some)[0], "DI")
+    table = figures.learning_table(raw_runs.scan(some)[0], "DI")
     assert list(dict.fromkeys(table["arm"])) == ["dr", "dma-star-sh", "dma-star-sh+masking=0.2"]
     curve = table[(table["arm"] == "dma-star-sh") & (table["split"] == "eval-in")]
     assert curve["step"].tolist() == [0, 5, 10, 15]
@@ -48,10 +49,10 @@ def test_learning_table_by_hand(some):
 
 
 def test_learning_curves_draw_the_table(some):
-    fig, table = figures.learning_curves(runs.scan(some)[0], "DI")
-    assert [ax.get_title() for ax in fig.axes] == list(runs.SPLITS)
+    fig, table = figures.learning_curves(raw_runs.scan(some)[0], "DI")
+    assert [ax.get_title() for ax in fig.axes] == list(raw_runs.SPLITS)
     assert all(ax.get_ylim() == (0, 100) and ax.get_xlim()[0] == 0 for ax in fig.axes)
-    for split, ax in zip(runs.SPLITS, fig.axes, strict=True):
+    for split, ax in zip(raw_runs.SPLITS, fig.axes, strict=True):
         drawn = {(line.get_color(), *line.get_xydata()[:, 1]): line for line in ax.lines}
         parts = table[table["split"] == split].groupby(["arm", "seeds"])
         assert len(drawn) == len(ax.lines) == len(parts)
@@ -66,7 +67,7 @@ def test_learning_curves_draw_the_table(some):
         "DMA*-SH (masking=0.2) (n = 1, no interval, 10 steps)",
     ]
     with pytest.raises(UserError, match="no runs of DI-Perm"):
-        figures.learning_curves(runs.scan(some)[0], "DI-Perm")
+        figures.learning_curves(raw_runs.scan(some)[0], "DI-Perm")
 
 
 def test_an_arm_looks_the_same_everywhere():
@@ -79,7 +80,7 @@ def test_an_arm_looks_the_same_everywhere():
 
 
 def test_aer_table_says_steps_seeds_and_what_is_missing(some):
-    table = figures.aer_table(runs.scan(some)[0], envs=["DI-Perm"], arms=["da"])
+    table = figures.aer_table(raw_runs.scan(some)[0], envs=["DI-Perm"], arms=["da"])
     text = figures.aer_markdown(table)
     shown = [text.get_text() for ax in figures.interval_figure(table).axes for text in ax.texts]
     assert shown == ["missing"] * int(table["aer"].isna().sum()) and len(shown) > 0
@@ -101,7 +102,7 @@ def test_each_row_of_the_plain_table_is_of_its_arm(tmp_path):
     levels = {"dr": 5, "concat": 20, "da": 40, "dma-star": 60}
     for arm, level in levels.items():
         put(tmp_path, arm=arm, level=level)
-    text = figures.aer_markdown(figures.aer_table(runs.scan(tmp_path)[0]))
+    text = figures.aer_markdown(figures.aer_table(raw_runs.scan(tmp_path)[0]))
     rows = {cells[1]: cells[4:7] for line in text.splitlines() if len(cells := line.strip("| ").split(" | ")) > 6}
     for arm, level in levels.items():
         assert rows[figures.arm_style(arm).name.replace("*", r"\*")] == [f"{level + 10 + i:.1f}" for i in (1, 2, 3)]
@@ -111,7 +112,7 @@ def test_each_row_of_the_plain_table_is_of_its_arm(tmp_path):
 def test_seeds_without_a_common_step_are_not_mixed(tmp_path):
     put(tmp_path, seed=0, steps=10, every=5, level=0)
     put(tmp_path, seed=1, steps=9, every=3, level=0)
-    found = runs.scan(tmp_path)[0]
+    found = raw_runs.scan(tmp_path)[0]
     table = figures.aer_table(found)
     assert (table["note"] == "seeds have no evaluated step in common").all() and table["aer"].isna().all()
     fig, table = figures.learning_curves(found, "DI")
@@ -126,7 +127,7 @@ def cell(table, *key):
 def test_score_table_by_hand(some):
     put(some, env="DI-Friction", arm="dr", level=45)
     put(some, env="DI-Friction", arm="dr", seed=1, level=55)
-    table = figures.score_table(runs.scan(some)[0], ["Cartpole"], ["da"], reps=50)
+    table = figures.score_table(raw_runs.scan(some)[0], ["Cartpole"], ["da"], reps=50)
     row = cell(table, "DI", "dma-star-sh", "train")  # in the environment's units, at the step that all seeds have
     assert (row["step"], row["seeds"], row["note"]) == ("10", 3, "some seeds go on to 15")
     assert row["value"] == pytest.approx(np.mean([21, 31, 51])) and row["low"] < 31 < row["high"]
@@ -168,7 +169,7 @@ def test_pairs_are_compared_at_equal_steps(tmp_path):
         seen.append((x.tolist(), y.tolist()))
         return 0.5, 0.4, 0.6
 
-    table = figures.pair_table(runs.scan(tmp_path)[0], "dma-star-sh", ["dr", "da"], measure, ("All", "Overlap"))
+    table = figures.pair_table(raw_runs.scan(tmp_path)[0], "dma-star-sh", ["dr", "da"], measure, ("All", "Overlap"))
     row = cell(table, "All", "dr", "train")
     assert (row["over"], row["step"], row["seeds"], row["value"]) == ("DI", "10", 2, 0.5)
     np.testing.assert_allclose(seen[0], ([[0.41], [0.41]], [[0.31], [0.31]]))
@@ -177,23 +178,23 @@ def test_pairs_are_compared_at_equal_steps(tmp_path):
 
 
 def test_context_table_by_hand(some):
-    found = runs.scan(some)[0]
+    found = raw_runs.scan(some)[0]
     table = figures.context_table(found, "DI")
     got = table[(table["arm"] == "dma-star-sh") & (table["split"] == "train") & (table["context"] == 1)].iloc[0]
     assert (got["c0"], got["c1"], got["step"], got["seeds"]) == (1.0, -1.0, 10, 3)
     np.testing.assert_allclose(got[["value", "low", "high"]].astype(float), mean_interval([21, 31, 51]))
     axes = figures.context_figure(table).axes
     assert len(axes) == 3 * table["arm"].nunique() and axes[0].get_ylim() == (0, 100)
-    other = found[0].meta | {"contexts": {split: [[9.0, 9.0]] for split in runs.SPLITS}}
+    other = found[0].meta | {"contexts": {split: [[9.0, 9.0]] for split in raw_runs.SPLITS}}
     with pytest.raises(UserError, match="drawn for each seed"):
-        figures.context_table([*found, runs.Run(found[0].path, other, found[0].frame)], "DI")
+        figures.context_table([*found, raw_runs.Run(found[0].path, other, found[0].frame)], "DI")
 
 
 def test_a_sweep_keeps_the_place_of_what_is_missing(some):
     points = [
         ("dma-star-sh", x, "DI", f"dma-star-sh{arm}") for x, arm in ((0.0, "+masking=0.0"), (0.2, "+masking=0.2"))
     ]
-    table = figures.sweep_table(runs.scan(some)[0], [*points, ("dma-star-sh", 0.4, "DI", "dma-star-sh")])
+    table = figures.sweep_table(raw_runs.scan(some)[0], [*points, ("dma-star-sh", 0.4, "DI", "dma-star-sh")])
     assert list(dict.fromkeys(table["x"])) == [0.0, 0.2, 0.4]
     train = table[table["split"] == "train"].set_index("x")["aer"]
     assert np.isnan(train[0.0]) and train[0.2] == 12 and train[0.4] == pytest.approx(np.mean([21, 31, 51]))
@@ -223,7 +224,7 @@ def test_the_same_runs_give_the_same_bytes(some, tmp_path):
     with matplotlib.rc_context({"font.size": 20, "pdf.fonttype": 3, "axes.facecolor": "red"}):  # a user's own taste
         figures.build_all(some, tmp_path / "b")
     # another process, with other hashes and another day
-    code = f"from dmash_core.figures import build_all; build_all({str(some)!r}, {str(tmp_path / 'c')!r})"
+    code = f"from reproduction.figures import build_all; build_all({str(some)!r}, {str(tmp_path / 'c')!r})"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
     first = contents(tmp_path / "a")
@@ -247,13 +248,13 @@ def test_the_same_runs_give_the_same_bytes(some, tmp_path):
 def test_the_csv_is_what_is_drawn(some, tmp_path):
     figures.build_all(some, tmp_path)
     back = pd.concat([pd.read_csv(tmp_path / f"{name}-DI.csv") for name in ("learning-curves", "other-arms")])
-    table = figures.learning_table(runs.scan(some)[0], "DI")
+    table = figures.learning_table(raw_runs.scan(some)[0], "DI")
     pd.testing.assert_frame_equal(back.reset_index(drop=True), table, check_dtype=False, rtol=1e-5)
 
 
 def test_every_run_is_in_a_picture_and_the_architectures_beside_what_they_vary(some):
     put(some, arm="dma-sh", level=1)
-    found = runs.scan(some)[0]
+    found = raw_runs.scan(some)[0]
     pictures = figures.by_picture(found)
     assert {run.path for _, drawn in pictures.values() for run in drawn} == {run.path for run in found}
     assert {run.meta["arm"] for run in pictures["architecture-DI"][1]} == {"dma-star-sh", "dma-sh"}

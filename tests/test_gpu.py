@@ -9,10 +9,11 @@ from stops import run_until
 from test_graphs import SEEDS, make
 from test_training import settings
 
-from dmash_core.graphs import unchanged, use_graphs
 from dmash_core.methods import METHODS
-from dmash_core.runs import read_run
-from dmash_core.training import Trainer, configure_cuda
+from dmash_core.training.graphs import unchanged, use_graphs
+from dmash_core.training.machine import configure_cuda
+from dmash_core.training.raw_runs import read_run
+from dmash_core.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA machine")
 ARMS = ("dr", "dma-star-sh", "dma-pearl", "pearl", "amago", "varibad")

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dmash_core.agent import Agent
-from dmash_core.graphs import Graphed, unchanged
+from dmash_core.agents.amago import sample_sequences
+from dmash_core.agents.sac import Agent
 from dmash_core.methods import METHODS, replace
 from dmash_core.networks.hypernetwork import WholeHypernetwork
-from dmash_core.recurrent import sample_sequences
 from dmash_core.replay import Replay
-from dmash_core.training import make_agent
+from dmash_core.training.graphs import Graphed, unchanged
+from dmash_core.training.policies import make_agent
 
 SEEDS = (3, 8)
 ARMS = ("dr", "dma-star-sh", "dma-pearl", "pearl", "amago")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from dmash_core.agent import Agent
+from dmash_core.agents.sac import Agent
 from dmash_core.errors import UserError
 from dmash_core.methods import METHODS, Method, get_method, label, replace
 from dmash_core.networks.encoder import Encoder, evaluation_positions, random_positions, subset_size

@@ -10,8 +10,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from test_figures import put
 
-from dmash_core import notebooks
 from dmash_core.errors import UserError
+from reproduction import notebooks
 
 COMMITTED = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
 

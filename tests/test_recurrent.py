@@ -9,16 +9,19 @@ from stops import run_until
 from torch import distributions, nn
 from torch.nn.functional import leaky_relu
 
-from dmash_core import recurrent
+from dmash_core.agents import amago
+from dmash_core.agents.amago import GAMMAS, RecurrentAgent, sample_sequences, squashed_log_prob, values
+from dmash_core.agents.varibad import VariBAD
 from dmash_core.errors import UserError
 from dmash_core.evaluation import Driver
 from dmash_core.methods import METHODS, replace
 from dmash_core.networks.layers import GRU
 from dmash_core.networks.sequence import HEADS, Statistics, Transformer
-from dmash_core.recurrent import GAMMAS, RecurrentAgent, VariBAD, sample_sequences, squashed_log_prob, values
 from dmash_core.replay import History, Layout, Replay
-from dmash_core.runs import read_run
-from dmash_core.training import Trainer, TrainSettings, block_contexts, make_agent
+from dmash_core.training.policies import block_contexts, make_agent
+from dmash_core.training.raw_runs import read_run
+from dmash_core.training.settings import TrainSettings
+from dmash_core.training.trainer import Trainer
 
 ARMS = ["amago", "amago-transformer"]
 LAYOUT = Layout(n_obs=3, n_act=2, window=6, horizon=10)
@@ -26,7 +29,7 @@ LAYOUT = Layout(n_obs=3, n_act=2, window=6, horizon=10)
 
 @pytest.fixture(autouse=True)
 def few_sequences(monkeypatch):
-    monkeypatch.setattr(recurrent, "SEQUENCES", 5)
+    monkeypatch.setattr(amago, "SEQUENCES", 5)
 
 
 def make(arm="amago", seeds=(0,), layout=LAYOUT, **options):
@@ -91,7 +94,7 @@ def test_sequences_against_a_loop(layout):
 @pytest.mark.parametrize("arm", ARMS)
 def test_what_is_trained_on_is_what_was_acted_on(arm, monkeypatch):
     """Driver's timesteps through warm-up and episode are those cut from the replay, and so are its states."""
-    monkeypatch.setattr(recurrent, "SEQUENCES", 40)
+    monkeypatch.setattr(amago, "SEQUENCES", 40)
     agent = make_agent("DI", replace(METHODS[arm], width=32), [0])
     driver, layout = Driver(agent, "DI", block_contexts("DI", [0])["train"]), agent.layout
     seen, states = [], []
@@ -232,7 +235,7 @@ def test_popart_cancels():
     statistics, it is the first deviation times the output, and normalised errors are raw errors over the deviation."""
     generator = torch.Generator().manual_seed(0)
     output = torch.randn(50, generator=generator, dtype=torch.float64)
-    mean, square, w, b = 0.0, recurrent.VALUE_SCALE**2, 1.0, 0.0
+    mean, square, w, b = 0.0, amago.VALUE_SCALE**2, 1.0, 0.0
     sigma = math.sqrt(square - mean**2)
     for beta in (1.0, 0.5, 0.1, 0.01):
         target = 30 * torch.randn(50, generator=generator, dtype=torch.float64) + 200
@@ -241,9 +244,9 @@ def test_popart_cancels():
         square = (1 - beta) * square + beta * target.square().mean().item()
         sigma = math.sqrt(square - mean**2)
         w, b = w * old_sigma / sigma, (old_sigma * b + old_mean - mean) / sigma
-        assert torch.allclose(sigma * (w * output + b) + mean, recurrent.VALUE_SCALE * output, rtol=1e-12)
+        assert torch.allclose(sigma * (w * output + b) + mean, amago.VALUE_SCALE * output, rtol=1e-12)
         normalised_error = w * output + b - (target - mean) / sigma
-        assert torch.allclose(normalised_error, (recurrent.VALUE_SCALE * output - target) / sigma, rtol=1e-9)
+        assert torch.allclose(normalised_error, (amago.VALUE_SCALE * output - target) / sigma, rtol=1e-9)
 
 
 # ---------------------------------------------------------------- losses
@@ -298,7 +301,7 @@ def plain_losses(agent, batch, n):
 @pytest.mark.parametrize("arm", ARMS)
 def test_losses_and_gradients_against_a_plain_twin(arm, monkeypatch):
     """In float64, for each seed of a block; rows are cut into chunks of 7, which do not divide them."""
-    monkeypatch.setattr(recurrent, "VALUE_ROWS", 7)
+    monkeypatch.setattr(amago, "VALUE_ROWS", 7)
     agent, batch = make(arm, seeds=(0, 1)), sample((0, 1))
     agent.modules.double(), agent.targets.double()
     batch = replace_fields(batch, **{k: v.double() for k, v in vars(batch).items() if v.is_floating_point()})
@@ -332,7 +335,7 @@ def test_each_loss_moves_exactly_what_it_may(arm):
         assert not partial  # no layer is cut off
     shared = {"timestep", "norm", "sequence"}
     assert reached == {"actor": shared | {"actor"}, "critic": shared | {"critic"}}
-    agent.modules["input"].updates += recurrent.RATE_WARM_UP  # or a step of some is below rounding
+    agent.modules["input"].updates += amago.RATE_WARM_UP  # or a step of some is below rounding
     before = {k: v.clone() for k, v in agent.state().items()}
     agent.update(batch, None)
     still = {k for k, v in agent.state().items() if k in before and torch.equal(v, before[k])}
@@ -496,10 +499,10 @@ def test_rate_warms_up_and_each_seed_is_clipped_alone(monkeypatch):
     agent._descend(loss * wanted / size)
     norms = torch.stack([p.grad.flatten(1).norm(dim=1) for p in agent.parameters]).norm(dim=0)
     assert norms.tolist() == pytest.approx([1.0, 0.01], rel=1e-4)
-    assert agent.optimizers["all"].param_groups[0]["lr"] == pytest.approx(0.1 * recurrent.LEARNING_RATE)
+    assert agent.optimizers["all"].param_groups[0]["lr"] == pytest.approx(0.1 * amago.LEARNING_RATE)
     agent.modules["input"].updates += 1000
     agent._descend(sum((p.flatten(1).sum(dim=1) for p in agent.parameters), torch.zeros(2)))
-    assert agent.optimizers["all"].param_groups[0]["lr"] == recurrent.LEARNING_RATE
+    assert agent.optimizers["all"].param_groups[0]["lr"] == amago.LEARNING_RATE
 
 
 def test_exploration_schedule():
@@ -532,7 +535,7 @@ def test_a_seed_alone_is_the_same_seed_in_a_block(arm):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_training_on_one_batch_lowers_the_critic_loss(arm, monkeypatch):
-    monkeypatch.setattr(recurrent, "LEARNING_RATE", 1e-3)
+    monkeypatch.setattr(amago, "LEARNING_RATE", 1e-3)
     agent, batch = make(arm), sample()
     losses = [agent.update(batch, None)["critic_loss"].item() for _ in range(150)]
     assert losses[-1] < 0.5 * losses[0]

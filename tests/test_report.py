@@ -11,8 +11,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from test_explorer import CHROMIUM
 
-from dmash_core import report
 from dmash_core.errors import UserError
+from reproduction import report
 from reproduction.evidence import Claim, Finding, Verdict, seeds
 from reproduction.evidence.claim import as_data
 

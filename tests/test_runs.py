@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dmash_core import runs
 from dmash_core.errors import UserError
+from dmash_core.training import raw_runs
 
 
 def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
@@ -20,7 +20,7 @@ def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
     rows = [
         {"step": step, "metric": "return", "split": split, "context": c, "rollout": r, "value": rng.uniform(0, 100)}
         for step in range(0, steps + 1, every)
-        for split in runs.SPLITS
+        for split in raw_runs.SPLITS
         for c in range(contexts)
         for r in range(rollouts)
     ]
@@ -29,7 +29,7 @@ def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
     meta = {
         "env": env, "arm": arm, "seed": seed, "steps": steps,
         "config": {"eval_every": every, "eval_rollouts": rollouts, "eval_rollouts_between": rollouts},
-        "contexts": {split: [[float(i), -1.0] for i in range(contexts)] for split in runs.SPLITS},
+        "contexts": {split: [[float(i), -1.0] for i in range(contexts)] for split in raw_runs.SPLITS},
         "env_steps": steps, "wall_time_s": 1.5, "started": "2026-01-01T00:00:00Z", "finished": "2026-01-01T00:00:01Z",
         "machine": {}, "versions": {}, "git_commit": None, "git_dirty": None,
     }  # fmt: skip
@@ -38,17 +38,17 @@ def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
 
 def put(root, **kwargs):
     frame, meta = make(**kwargs)
-    path = runs.run_path(root, meta["env"], meta["arm"], meta["seed"])
-    runs.write_run(path, frame, meta)
+    path = raw_runs.run_path(root, meta["env"], meta["arm"], meta["seed"])
+    raw_runs.write_run(path, frame, meta)
     return path
 
 
 def test_round_trip(tmp_path):
     path = put(tmp_path, arm="dma-star-sh+masking=0.2", seed=7)
-    run = runs.read_run(path)
+    run = raw_runs.read_run(path)
     frame, meta = make(arm="dma-star-sh+masking=0.2", seed=7)
     assert {key: run.meta[key] for key in meta} == meta
-    assert list(run.frame.columns) == runs.SCHEMA.names
+    assert list(run.frame.columns) == raw_runs.SCHEMA.names
     for column in frame:
         got = run.frame[column].astype(object).where(run.frame[column].notna(), None).tolist()
         assert got == frame[column].astype(object).where(frame[column].notna(), None).tolist(), column
@@ -62,11 +62,11 @@ def test_nan_diagnostic_stays_nan_and_is_not_null(tmp_path):
 
 def test_digest_ignores_circumstances_and_sees_everything_else(tmp_path):
     frame, meta = make()
-    path = runs.run_path(tmp_path, "DI", "dr", 0)
+    path = raw_runs.run_path(tmp_path, "DI", "dr", 0)
 
     def digest(frame, **changes):
-        runs.write_run(path, frame, {**meta, **changes})
-        return runs.read_run(path).meta["digest"]
+        raw_runs.write_run(path, frame, {**meta, **changes})
+        return raw_runs.read_run(path).meta["digest"]
 
     first = digest(frame)
     circumstances = {"wall_time_s": 9.0, "git_commit": "abc", "machine": {"cpu": "x"}, "started": "", "versions": {}}
@@ -80,8 +80,8 @@ def test_digest_ignores_circumstances_and_sees_everything_else(tmp_path):
 def test_numpy_values_in_the_metadata(tmp_path):
     frame, meta = make()
     meta["contexts"] = {split: np.asarray(values) for split, values in meta["contexts"].items()}
-    runs.write_run(runs.run_path(tmp_path, "DI", "dr", 0), frame, {**meta, "env_steps": np.int64(3)})
-    assert runs.scan(tmp_path)[0][0].meta["contexts"]["train"] == [[0.0, -1.0], [1.0, -1.0]]
+    raw_runs.write_run(raw_runs.run_path(tmp_path, "DI", "dr", 0), frame, {**meta, "env_steps": np.int64(3)})
+    assert raw_runs.scan(tmp_path)[0][0].meta["contexts"]["train"] == [[0.0, -1.0], [1.0, -1.0]]
 
 
 @pytest.mark.parametrize(
@@ -110,18 +110,18 @@ def test_numpy_values_in_the_metadata(tmp_path):
 )
 def test_an_invalid_run_is_refused_when_written_and_when_read(tmp_path, change, reason, monkeypatch):
     frame, meta = make()
-    path = runs.run_path(tmp_path, "DI", "dr", 0)
+    path = raw_runs.run_path(tmp_path, "DI", "dr", 0)
     change(frame, meta)
-    with pytest.raises(runs.BadRun, match=reason):
-        runs.write_run(path, frame, meta)
+    with pytest.raises(raw_runs.BadRun, match=reason):
+        raw_runs.write_run(path, frame, meta)
     assert not path.exists()
     if "extra" in frame:
         return
     with monkeypatch.context() as patch:  # a writer that checks nothing
-        patch.setattr(runs, "_problem", lambda *_: None)
-        runs.write_run(path, frame, meta)
-    with pytest.raises(runs.BadRun, match=reason) as error:
-        runs.read_run(path)
+        patch.setattr(raw_runs, "_problem", lambda *_: None)
+        raw_runs.write_run(path, frame, meta)
+    with pytest.raises(raw_runs.BadRun, match=reason) as error:
+        raw_runs.read_run(path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 
 
@@ -130,20 +130,20 @@ def test_evaluations_before_the_last_may_have_fewer_rollouts(tmp_path):
     meta["config"]["eval_rollouts_between"] = 1
     early = (frame["metric"] == "return") & (frame["step"] < 10)
     frame = frame[~early | (frame["rollout"] == 0)]
-    path = runs.run_path(tmp_path, "DI", "dr", 0)
-    runs.write_run(path, frame, meta)
-    returns = runs.load_returns([runs.read_run(path)])
+    path = raw_runs.run_path(tmp_path, "DI", "dr", 0)
+    raw_runs.write_run(path, frame, meta)
+    returns = raw_runs.load_returns([raw_runs.read_run(path)])
     assert returns.groupby("step").size().tolist() == [6, 6, 18]
     cut = frame[frame["step"] < 10]
-    runs.write_run(path, cut, meta | {"steps": 5, "diverged": {"step": 7, "reason": "not finite"}})
-    with pytest.raises(runs.BadRun, match="no evaluation at step 10"):
-        runs.write_run(path, cut, meta)
+    raw_runs.write_run(path, cut, meta | {"steps": 5, "diverged": {"step": 7, "reason": "not finite"}})
+    with pytest.raises(raw_runs.BadRun, match="no evaluation at step 10"):
+        raw_runs.write_run(path, cut, meta)
 
 
 def test_runs_of_the_earlier_agent_are_named(tmp_path):
     path = put(tmp_path)
     rewrite(path, pq.read_table(path), schema_version=1)
-    good, (bad,) = runs.scan(tmp_path)
+    good, (bad,) = raw_runs.scan(tmp_path)
     assert not good and "a run of an earlier agent" in bad.reason
 
 
@@ -157,8 +157,8 @@ def test_damaged_files_are_named(tmp_path):
     whole, table = path.read_bytes(), pq.ParquetFile(path).read()
 
     def reason():
-        with pytest.raises(runs.BadRun) as error:
-            runs.read_run(path)
+        with pytest.raises(raw_runs.BadRun) as error:
+            raw_runs.read_run(path)
         return error.value.reason
 
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
@@ -184,12 +184,12 @@ def test_damaged_files_are_named(tmp_path):
 
 def test_any_flipped_byte_is_noticed_or_harmless(tmp_path):
     path = put(tmp_path)
-    whole, rows, noticed = path.read_bytes(), runs.read_run(path).frame, 0
+    whole, rows, noticed = path.read_bytes(), raw_runs.read_run(path).frame, 0
     for position in range(0, len(whole), 7):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         try:
-            pd.testing.assert_frame_equal(runs.read_run(path).frame, rows)
-        except runs.BadRun:
+            pd.testing.assert_frame_equal(raw_runs.read_run(path).frame, rows)
+        except raw_runs.BadRun:
             noticed += 1
     assert noticed > len(whole) / 7 / 2  # the rest lies in unused page statistics, versions, wall time
 
@@ -199,7 +199,7 @@ def test_a_moved_file_is_bad(tmp_path):
     moved = tmp_path / "DI" / "concat" / path.name
     moved.parent.mkdir()
     path.rename(moved)
-    good, bad = runs.scan(tmp_path)
+    good, bad = raw_runs.scan(tmp_path)
     assert good == [] and "disagrees with its path" in bad[0].reason
 
 
@@ -209,15 +209,15 @@ def test_scan_is_sorted_and_leaves_temporary_files_alone(tmp_path):
     (tmp_path / ".progress" / "DI").mkdir(parents=True)
     (tmp_path / ".progress" / "DI" / "x.parquet").write_text("half")
     (paths[0].parent / "seed-9.parquet").write_text("half")
-    good, bad = runs.scan(tmp_path)
+    good, bad = raw_runs.scan(tmp_path)
     assert [run.path for run in good] == sorted(paths)
     assert [error.path.name for error in bad] == ["seed-9.parquet"]
-    returns = runs.load_returns(good)
+    returns = raw_runs.load_returns(good)
     assert list(returns) == ["env", "arm", "seed", "step", "split", "context", "rollout", "value"]
     assert len(returns) == 4 * 3 * 3 * 2 * 3 and returns["value"].notna().all()
     cells = returns.groupby(["arm", "seed"]).size().index.tolist()
     assert cells == [("concat", 0), ("concat", 1), ("dr", 0), ("dr", 1)]
-    assert runs.scan(tmp_path / "nowhere") == ([], []) and len(runs.load_returns([])) == 0
+    assert raw_runs.scan(tmp_path / "nowhere") == ([], []) and len(raw_runs.load_returns([])) == 0
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
@@ -242,10 +242,12 @@ def test_a_full_disk_leaves_the_old_run_and_no_temporary_file(tmp_path):
 def test_provenance_names_this_repository(monkeypatch, tmp_path):
     import torch
 
-    found = runs.provenance()
+    found = raw_runs.provenance()
     assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert found["machine"]["torch_threads"] == torch.get_num_threads() and found["machine"]["cpu"]
     assert None not in (found["versions"]["pyarrow"], found["versions"]["numpy"])
     json.dumps(found)
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))  # as if the package lay outside git
-    assert runs.provenance()["git_commit"] is None and runs.provenance()["git_dirty"] is None
+    monkeypatch.setattr(
+        raw_runs, "__file__", str(tmp_path / "training" / "raw_runs.py")
+    )  # as if the package lay outside git
+    assert raw_runs.provenance()["git_commit"] is None and raw_runs.provenance()["git_dirty"] is None

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from rliable import metrics
 
-from dmash_core import statistics
+from reproduction import statistics
 
 
 def test_normalise():

@@ -11,12 +11,16 @@ import time
 import faults
 import pytest
 
-from dmash_core import cli, sweep
 from dmash_core.benchmark.suite import SUITE
 from dmash_core.errors import UserError
 from dmash_core.methods import MAIN_ARMS
-from dmash_core.runs import run_path
-from dmash_core.sweep import Claim, Folder, Sweep, load_profile
+from dmash_core.training.raw_runs import run_path
+from reproduction import cli
+from reproduction.sweep import lease
+from reproduction.sweep.folder import Folder
+from reproduction.sweep.grid import load_profile
+from reproduction.sweep.lease import Claim
+from reproduction.sweep.sweep import Sweep
 
 
 @pytest.fixture(scope="module")
@@ -171,14 +175,14 @@ def test_claims_expire(tmp_path):
     # another machine: only its signs of life tell
     claim.path.write_text(json.dumps(owner | {"where": "elsewhere"}))
     assert Claim.held(tmp_path)
-    os.utime(claim.path, (time.time() - sweep.EXPIRE - 1,) * 2)
+    os.utime(claim.path, (time.time() - lease.EXPIRE - 1,) * 2)
     assert not Claim.held(tmp_path)
     claim.beat()
     assert Claim.held(tmp_path) and not claim.lost()
     # killed before it wrote who it is: its age decides
     claim.path.write_text("")
     assert Claim.held(tmp_path)
-    os.utime(claim.path, (time.time() - sweep.EXPIRE - 1,) * 2)
+    os.utime(claim.path, (time.time() - lease.EXPIRE - 1,) * 2)
     assert Claim.take(tmp_path).number == 3 and claim.lost()
 
 

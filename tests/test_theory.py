@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dmash_core import regret, theory, twins
 from dmash_core.benchmark.double_integrator import DT
 from dmash_core.benchmark.suite import make_batch
-from dmash_core.theory import TASKS, Codes, Concatenating, Law, Modulated
+from dmash_core.diagnostics.variance import Codes, Law, information_counterexample, start_moments, synthetic_codes
+from reproduction.theory import expressivity, regret, twins
+from reproduction.theory.expressivity import TASKS, Concatenating, Modulated
 
 ROUNDING = 1e-14  # relative to the largest number in the computation
 
@@ -35,12 +36,12 @@ def worst(net, s, z, y):
 @pytest.mark.parametrize("scale", [1.0, 1e3])
 def test_a1_modulated_network_is_the_product(scale):
     s, z = points(1, 1, scale)
-    assert worst(theory.product_network(), s, z, s * z) <= ROUNDING * scale**2
+    assert worst(expressivity.product_network(), s, z, s * z) <= ROUNDING * scale**2
 
 
 def test_a1_modulated_network_fails_with_a_wrong_hypernetwork():
     s, z = points(1, 1, 1.0)
-    wrong = theory.affine_family(np.zeros((2, 2)), [np.eye(2)], theory._halves(1)[1], [1.0, 1.0])  # z |s|
+    wrong = expressivity.affine_family(np.zeros((2, 2)), [np.eye(2)], expressivity._halves(1)[1], [1.0, 1.0])  # z |s|
     assert worst(wrong, s, z, s * z) > 1
 
 
@@ -69,9 +70,9 @@ def test_a1_fitted_modulated_network_is_better_with_fewer_parameters():
     task, seeds = TASKS["product"], range(3)
     concat = Concatenating(1, 1, 1, [16, 16], seeds)
     modulated = Modulated(1, 1, 1, [4, 4], [8], None, seeds)
-    assert theory.parameters_per_seed(modulated) < theory.parameters_per_seed(concat)
-    before = theory.error(concat, task, 3)[0]
-    errors = [theory.fit(net, task, 3, steps=600) for net in (concat, modulated)]
+    assert expressivity.parameters_per_seed(modulated) < expressivity.parameters_per_seed(concat)
+    before = expressivity.error(concat, task, 3)[0]
+    errors = [expressivity.fit(net, task, 3, steps=600) for net in (concat, modulated)]
     assert bool((errors[0] < before / 5).all())  # the fit works; the comparison is not against an untrained network
     assert errors[1].median() < errors[0].median()
 
@@ -129,7 +130,7 @@ def largest_error(net, r, seeds=1):
 def test_a1_fits_and_a_constructed_network_lie_above_the_floor():
     for hidden in ([2], [4], [8], [16], [4, 4], [8, 8]):
         net = Concatenating(1, 1, 1, hidden, range(3))
-        theory.fit(net, TASKS["product"], 3, steps=300)
+        expressivity.fit(net, TASKS["product"], 3, steps=300)
         assert bool((largest_error(net, 1.0, 3) > twins.approximation_floor(hidden)).all()), hidden
     assert twins.approximation_floor([3]) == 1 / 32 and twins.approximation_floor([3, 1], 2.0) == 4 / 128
     for pieces, r in ((2, 1.0), (8, 1.0), (8, 3.0), (64, 1.0)):
@@ -138,7 +139,7 @@ def test_a1_fits_and_a_constructed_network_lie_above_the_floor():
         found, floor = float(largest_error(net, r)), twins.approximation_floor([width], r)
         assert floor < found <= (r / pieces) ** 2 * (1 + 1e-9) <= 8 * floor * (1 + 1e-9)
     # control: the modulated network is below every floor, so a floor for both classes would be false
-    assert float(largest_error(theory.product_network(), 1.0)) < 1e-15 < twins.approximation_floor([1000, 1000])
+    assert float(largest_error(expressivity.product_network(), 1.0)) < 1e-15 < twins.approximation_floor([1000, 1000])
 
 
 def test_a1_floor_on_simnorm_codes():
@@ -161,20 +162,20 @@ def test_a1_floor_on_simnorm_codes():
         assert bool((0.96 <= 8 * eps * (width + 1) ** 2).all())
     # control: a modulated network is within 1e-12 there, so that the floor is false for that class
     with torch.no_grad():
-        exact = float((theory.product_network()(s, z[..., :1]) - s * z[..., :1]).abs().max())
+        exact = float((expressivity.product_network()(s, z[..., :1]) - s * z[..., :1]).abs().max())
     assert 0.96 > 8 * exact * 1e6**2 and exact < 1e-14
 
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_a2_gain(n):
     s, z = points(n, 1, 10.0)
-    assert worst(theory.gain_network(n), s, z, s * z) <= ROUNDING * 100
+    assert worst(expressivity.gain_network(n), s, z, s * z) <= ROUNDING * 100
 
 
 def test_a2_permutations_and_other_finite_families():
     rng = np.random.default_rng(0)
-    for operators in (theory.PERMUTATIONS, rng.standard_normal((4, 3, 3))):
-        net, (s, _) = theory.family_network(operators), points(3, 0, 10.0)
+    for operators in (expressivity.PERMUTATIONS, rng.standard_normal((4, 3, 3))):
+        net, (s, _) = expressivity.family_network(operators), points(3, 0, 10.0)
         for code, operator in zip(np.eye(len(operators)), operators, strict=True):
             z = torch.as_tensor(code).expand(1, s.shape[1], -1)
             y = s @ torch.as_tensor(operator).T
@@ -185,7 +186,7 @@ def test_a2_permutations_and_other_finite_families():
 def test_a2_one_hot_families_are_concatenating_networks():
     """A.2's separation is false for permutations: on bounded states a concatenating network has them too."""
     rng = np.random.default_rng(0)
-    for operators in (theory.PERMUTATIONS, rng.standard_normal((4, 3, 3))):
+    for operators in (expressivity.PERMUTATIONS, rng.standard_normal((4, 3, 3))):
         net, (s, _) = twins.one_hot_network(operators, 10.0), points(3, 0, 10.0)
         assert net.net.layers[0].weight.shape[-1] == len(operators) * (3 + 1)
         for code, operator in zip(np.eye(len(operators)), operators, strict=True):
@@ -196,11 +197,11 @@ def test_a2_one_hot_families_are_concatenating_networks():
 
 def test_a3_bends_where_a_slope_varies_and_only_there():
     """w^T T(z) x(s) along a diagonal bends by the slope's change times the code's, for a trunk that is affine there."""
-    x = theory._halves(1)[1]
+    x = expressivity._halves(1)[1]
     s, z = (torch.full((1, 1), v, dtype=torch.float64) for v in (0.5, 0.2))
     step = torch.full((1,), 0.1, dtype=torch.float64)
     for slope, bend in ((np.diag([1.0, -1.0]), 0.1 * 0.1 / 2), (np.array([[0.0, 0.0], [0.0, 1.0]]), 0.0)):
-        net = theory.affine_family(np.eye(2), [slope], x, [1.0, 1.0])  # the second slope's readout is 0 for s > 0
+        net = expressivity.affine_family(np.eye(2), [slope], x, [1.0, 1.0])  # the second slope's readout is 0 for s > 0
         found = second_difference(lambda s, z, net=net: net(s[None], z[None])[0, :, 0], s, step, z, step)
         assert float(found) == pytest.approx(bend, abs=1e-14)
 
@@ -213,17 +214,17 @@ def test_a3_affine_family_of_operators_on_a_trunk():
     x = np.maximum(s[0].numpy() @ trunk[0][0].T + trunk[0][1], 0) @ trunk[1][0].T + trunk[1][1]
     operator = constant + np.einsum("bj,jkl->bkl", z[0].numpy(), slopes)
     y = np.einsum("k,bkl,bl->b", w, operator, x) + 0.5
-    net = theory.affine_family(constant, slopes, trunk, w, 0.5)
+    net = expressivity.affine_family(constant, slopes, trunk, w, 0.5)
     assert worst(net, s, z, torch.as_tensor(y)[None, :, None]) <= ROUNDING * np.abs(y).max() * 10
-    wrong = theory.affine_family(constant, slopes[[1, 0, 2]], trunk, w, 0.5)
+    wrong = expressivity.affine_family(constant, slopes[[1, 0, 2]], trunk, w, 0.5)
     assert worst(wrong, s, z, torch.as_tensor(y)[None, :, None]) > 0.1
 
 
 @pytest.mark.parametrize("k", [2, 3, 4, 32])
 def test_a5_bottleneck_of_width_two_and_more(k):
     s, z = points(1, 1, 100.0)
-    assert worst(theory.bottleneck_product(k), s, z, s * z) <= ROUNDING * 1e4
-    assert worst(theory.bottleneck_product(k), s, z, 1.01 * s * z) > 1
+    assert worst(expressivity.bottleneck_product(k), s, z, s * z) <= ROUNDING * 1e4
+    assert worst(expressivity.bottleneck_product(k), s, z, 1.01 * s * z) > 1
 
 
 def bottleneck(x, omega, k):
@@ -279,7 +280,7 @@ def test_a5_trained_adapter_at_the_methods_sizes(d, k):
 @pytest.mark.parametrize("bound", [1.0, 3.0])
 def test_a5_width_one_is_exact_up_to_its_bound_and_wrong_beyond(bound):
     s, z = points(1, 1, 1.0)
-    net = theory.bottleneck_one(bound)
+    net = expressivity.bottleneck_one(bound)
     assert worst(net, 50 * s, bound * z, 50 * s * bound * z) <= ROUNDING * 50 * bound * 4
     one = torch.ones(1, 1, 1, dtype=torch.float64)
     for excess in (0.1, 1.0, 10.0):
@@ -291,9 +292,9 @@ def test_a5_width_one_fails_beyond_for_every_hypernetwork():
     """The floor depends on trunk and head alone; random and fitted hypernetworks stay above it, and it grows."""
     seeds = range(4)
     net = Modulated(1, 1, 1, [8, 8], [8], 1, seeds)
-    theory.fit(net, TASKS["product"], 4, steps=200)
+    expressivity.fit(net, TASKS["product"], 4, steps=200)
     z = torch.linspace(-20, 20, 81, dtype=torch.float64)
-    floor = theory.width_one_floor(net, z)
+    floor = expressivity.width_one_floor(net, z)
     assert bool((floor[:, [0, -1]] > 10).all())
     with torch.no_grad():
         ends = [(net(*(t.expand(4, -1, 1) for t in (sign + 0 * z[None, :, None], z[None, :, None])))[..., 0] - sign * z)
@@ -303,7 +304,7 @@ def test_a5_width_one_fails_beyond_for_every_hypernetwork():
 
 @pytest.mark.parametrize("bound", [1.0, 8.0])
 def test_binary_contexts_four_neurons_are_exact_with_bounded_states(bound):
-    net = theory.binary_network(bound)
+    net = expressivity.binary_network(bound)
     assert net.net.layers[0].weight.shape[-1] == 4
     s, z = points(1, 1, 1.0)
     assert worst(net, bound * s, torch.sign(z + 1e-9), bound * s * torch.sign(z + 1e-9)) <= ROUNDING * bound
@@ -320,7 +321,7 @@ def test_binary_two_neurons_are_exact_and_one_is_not():
     assert worst(twins.binary_two(4.0), 2 * s, sign, 2 * s * sign) > 1
     # one neuron rises in s for both contexts or falls for both: it is wrong by B somewhere
     one = Concatenating(1, 1, 1, [1], range(8))
-    theory.fit(one, theory.Task(1, 1, 1, theory._signs, lambda s, z: s * z), 8, steps=300)
+    expressivity.fit(one, expressivity.Task(1, 1, 1, expressivity._signs, lambda s, z: s * z), 8, steps=300)
     ends = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
     with torch.no_grad():
         f = one(ends[None, :, :1].expand(8, -1, 1), ends[None, :, 1:].expand(8, -1, 1))
@@ -353,7 +354,7 @@ def test_binary_contexts_do_not_separate_the_classes():
 def test_fits_are_repeatable_and_stop_at_the_wanted_error():
     task = TASKS["product"]
     nets = [Modulated(1, 1, 1, [8, 8], [8], 2, range(3)) for _ in range(2)]
-    first, second = (theory.fit(net, task, 3, steps=400, stop=0.05) for net in nets)
+    first, second = (expressivity.fit(net, task, 3, steps=400, stop=0.05) for net in nets)
     assert torch.equal(first, second)
     assert bool((first < 0.06).all()) and bool((first > 0.01).all())
 
@@ -363,10 +364,10 @@ def test_a6_noise_on_an_exact_network_gives_the_error_of_the_noise():
         forward = staticmethod(TASKS["policy"].target)
 
     task = TASKS["policy"]
-    assert theory.noisy_error(Exact(), task, 2, 0.1, 0.0).tolist() == [0.0, 0.0]
+    assert expressivity.noisy_error(Exact(), task, 2, 0.1, 0.0).tolist() == [0.0, 0.0]
     s, z, y = task.sample(torch.Generator().manual_seed(0), 1, 200_000)
     rms = float((y / z).square().mean().sqrt())
-    measured = theory.noisy_error(Exact(), task, 1, 0.1, 0.3, points=100_000)
+    measured = expressivity.noisy_error(Exact(), task, 1, 0.1, 0.3, points=100_000)
     assert float(measured) == pytest.approx(0.3 * rms, rel=0.02)
 
 
@@ -392,11 +393,13 @@ class Exact(torch.nn.Module):
 def test_a6_experiment_on_exact_networks_has_a_known_answer(monkeypatch):
     """Both classes get the same noise: exact networks are wrong by the noise times the controller's size. Seeds count
     where their clean error reached the level, or missed it by 10 % at most."""
-    monkeypatch.setattr(theory, "Concatenating", Exact)
-    monkeypatch.setattr(theory, "Modulated", Exact)
-    monkeypatch.setattr(theory, "NOISE_SETTINGS", {"interval": ("policy", 0.1)})
-    monkeypatch.setattr(theory, "fit", lambda net, task, n, steps, stop: torch.tensor([0.5, 1.09, 1.2]).double() * stop)
-    errors, sizes = theory.noise_experiment(range(3), [0.0, 0.25, 0.5], 1, 0.04, widths=(4,), trunks=(2,))
+    monkeypatch.setattr(expressivity, "Concatenating", Exact)
+    monkeypatch.setattr(expressivity, "Modulated", Exact)
+    monkeypatch.setattr(expressivity, "NOISE_SETTINGS", {"interval": ("policy", 0.1)})
+    monkeypatch.setattr(
+        expressivity, "fit", lambda net, task, n, steps, stop: torch.tensor([0.5, 1.09, 1.2]).double() * stop
+    )
+    errors, sizes = expressivity.noise_experiment(range(3), [0.0, 0.25, 0.5], 1, 0.04, widths=(4,), trunks=(2,))
     clean = pytest.approx(1.09 * 0.04)
     assert [tuple(r[k] for k in ("class", "reached", "clean")) for r in sizes] == [
         ("concatenating", 2, clean),
@@ -532,7 +535,7 @@ def test_a15_identity_on_discrete_laws(seed):
 
 def test_a15_identity_on_samples():
     rng = np.random.default_rng(0)
-    codes = theory.synthetic_codes(p=0.3, dim=4)
+    codes = synthetic_codes(p=0.3, dim=4)
     label = rng.choice(10, size=5000, p=codes.prob)
     z = codes.centre[label] + codes.noise[0] * rng.standard_normal((5000, 4))
     law = Law.of_samples(z, label, codes.mode, codes.mass)
@@ -551,7 +554,7 @@ def test_a15_one_mode_alone_has_no_between_mode_term():
 
 def test_a15_general_on_gaussian_codes():
     """Continuous codes: the terms of the Gaussian law in closed form, against samples. Compression keeps the third."""
-    codes, rng, n = theory.synthetic_codes(p=0.3, dim=3, noise=0.25, spread=0.4), np.random.default_rng(0), 400_000
+    codes, rng, n = synthetic_codes(p=0.3, dim=3, noise=0.25, spread=0.4), np.random.default_rng(0), 400_000
     label = rng.choice(10, size=n, p=codes.prob)
     z = codes.centre[label] + codes.noise[label, None] * rng.standard_normal((n, 3))
     by_mode = np.stack([codes.prob[codes.mode == s] @ codes.centre[codes.mode == s] for s in (1.0, -1.0)])
@@ -572,7 +575,7 @@ def test_a15_general_on_gaussian_codes():
 def test_a17_general_on_gaussian_codes():
     """g = sin(B Z) + noise of Gaussian codes: G = sin(B z) is |B|-Lipschitz, and the bound holds. It is tight for G =
     B z, so that half the Lipschitz constant gives no bound."""
-    codes, rng, n = theory.synthetic_codes(p=0.3, dim=3), np.random.default_rng(0), 100_000
+    codes, rng, n = synthetic_codes(p=0.3, dim=3), np.random.default_rng(0), 100_000
     label = rng.choice(10, size=n, p=codes.prob)
     z = codes.centre[label] + codes.noise[label, None] * rng.standard_normal((n, 3))
     b, noise = np.linalg.qr(rng.standard_normal((3, 3)))[0], 0.2 * rng.standard_normal((n, 3))
@@ -649,20 +652,20 @@ def test_a17_bound_in_three_terms(seed):
     law, theta = random_law(seed), np.array([0.3, -0.2, 0.1, 0.2])
     r, terms = law.gradient(theta, 0.3), law.terms()
     assert r["bound"] == pytest.approx(r["unexplained"] + r["L"] ** 2 * sum(terms.values()), rel=1e-12)
-    tight = theory.synthetic_codes(spread=0.0, noise=0.0, masses=1)  # two codes: the between-mode term is needed
+    tight = synthetic_codes(spread=0.0, noise=0.0, masses=1)  # two codes: the between-mode term is needed
     r = Law(tight.centre, np.eye(2) / 2, tight.mode, tight.mass).gradient(np.array([0.2, 0.0, 0.1]), 0.3)
     assert r["variance"] > r["unexplained"]
 
 
 def test_a17_bound_is_tight_for_two_codes():
-    codes = theory.synthetic_codes(spread=0.0, noise=0.0, masses=1)
+    codes = synthetic_codes(spread=0.0, noise=0.0, masses=1)
     r = Law(codes.centre, np.eye(2) / 2, codes.mode, codes.mass).gradient(np.array([0.2, 0.0, 0.1]), 0.3)
     assert r["bound"] == pytest.approx(r["variance"], rel=1e-12)
     assert r["explained"] > 0.1
 
 
 def test_a17_formulas_agree_with_sampled_gradients():
-    law = theory.synthetic_codes(p=0.4).law(200, np.random.default_rng(0))
+    law = synthetic_codes(p=0.4).law(200, np.random.default_rng(0))
     theta = np.array([0.4, 0.1, 0.1])
     r, g = law.gradient(theta, 0.3), law.sample_gradients(theta, 0.3, 400_000, np.random.default_rng(1))
     assert np.trace(np.cov(g.T)) == pytest.approx(r["variance"], rel=0.03)
@@ -672,7 +675,7 @@ def test_a17_conditional_mean_agrees_with_a_difference_quotient():
     """E[g | z] is the gradient of the expected reward, here by differences of its closed form."""
     law, theta, std = random_law(1, n=1), np.array([0.3, -0.2, 0.1, 0.2]), 0.3
     kappa, prob = law.mode / law.mass, law.weight[0]
-    m2 = theory.start_moments()[0]
+    m2 = start_moments()[0]
 
     def reward(theta):
         gain = np.append(law.z[0], 1) @ theta
@@ -693,7 +696,7 @@ def test_a17_one_step_is_the_benchmarks_step():
     assert acceleration == pytest.approx(contexts[:, 1:] * action / contexts[:, :1], rel=1e-12)
     starts = np.concatenate([make_batch("DI", np.ones((2000, 2))).reset(seed=1)[0][:, :2]])
     radius = np.square(starts).sum(axis=1)
-    assert [np.mean(radius**j) for j in (1, 2, 3)] == pytest.approx(theory.start_moments(), rel=0.02)
+    assert [np.mean(radius**j) for j in (1, 2, 3)] == pytest.approx(start_moments(), rel=0.02)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -761,14 +764,14 @@ def test_neither_half_of_the_condition_can_be_dropped():
 
 
 def test_information_may_rise_under_compression():
-    before, after = theory.information_counterexample()
+    before, after = information_counterexample()
     assert before == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)), rel=1e-12)
     assert after == pytest.approx(np.log(2), rel=1e-12)
     assert round(before, 3) == 0.562 and round(after, 3) == 0.693
 
 
 def test_information_falls_where_the_mode_can_be_decoded():
-    codes = theory.synthetic_codes(separation=20.0)
+    codes = synthetic_codes(separation=20.0)
     law = codes.law(500, np.random.default_rng(0))
     assert law.information() > law.compressed().information() == pytest.approx(np.log(2), rel=1e-6)
 

@@ -16,15 +16,18 @@ import torch
 from scipy.spatial import KDTree
 from stops import run_until
 
-from dmash_core import checkpoint, recurrent, training
-from dmash_core.agent import SACSettings
+from dmash_core.agents import amago
+from dmash_core.agents.sac import SACSettings
 from dmash_core.benchmark import suite
 from dmash_core.benchmark.contexts import ContextDimension
 from dmash_core.benchmark.vector import BatchedEnv
-from dmash_core.errors import Interrupted, UserError
+from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.methods import MAIN_ARMS, METHODS, replace
-from dmash_core.runs import read_run
-from dmash_core.training import Diverged, Trainer, TrainSettings, load_policy, same_config
+from dmash_core.training import checkpoint, machine, policies, trainer
+from dmash_core.training.policies import load_policy
+from dmash_core.training.raw_runs import read_run
+from dmash_core.training.settings import TrainSettings, same_config
+from dmash_core.training.trainer import Trainer
 
 SMALL = dict(random_steps=100, per_context=2, eval_every=150, eval_rollouts=1)
 NARROW = dict(width=32, hypernetwork_width=8, bottleneck=4)
@@ -193,10 +196,10 @@ def test_acting_in_training_reads_a_fresh_subset_with_fresh_masks_each_step(arm,
 
 def test_acting_follows_its_reading():
     """The action is that of the policy on the code of the masked subset, which is not that of evaluation mode."""
-    agent = training.make_agent("DI", METHODS["dma-star-sh"], [0])
-    driver = training.Driver(agent, "DI", np.array([[[1.0, 1.0], [0.5, -1.0]]]))
+    agent = policies.make_agent("DI", METHODS["dma-star-sh"], [0])
+    driver = trainer.Driver(agent, "DI", np.array([[[1.0, 1.0], [0.5, -1.0]]]))
     driver.warm_up([(0, i) for i in range(2)])
-    reading = training.draw_reading([torch.Generator().manual_seed(0)], (2,), agent.layout, agent.method)
+    reading = trainer.draw_reading([torch.Generator().manual_seed(0)], (2,), agent.layout, agent.method)
     now = driver.history.now
     rows = torch.stack([driver.history.rows[0, b, now - 24 : now][reading.positions[0, b]] for b in range(2)])
     z = agent.modules["encoder"](agent.layout.encoder_input(rows)[None], reading.keep)
@@ -283,7 +286,7 @@ def test_wall_time_is_counted_once(tmp_path):
 def test_evaluation_of_the_final_networks_repeats_the_last_one(tmp_path):
     (path,) = train(tmp_path, "dma-star-sh")
     agent, meta = load_policy(path.with_suffix(".safetensors"))
-    evaluator = training.Evaluator(agent, "DI", training.block_contexts("DI", [0]), [0], 1)
+    evaluator = trainer.Evaluator(agent, "DI", policies.block_contexts("DI", [0]), [0], 1)
     frame = read_run(path).frame
     last = frame[(frame["metric"] == "return") & (frame["step"] == 300)]
     assert np.array_equal(evaluator(300).ravel(), last["value"].to_numpy())
@@ -322,7 +325,7 @@ def test_interruption_inside_an_evaluation(tmp_path):
     assert digests(train(tmp_path / "cut")) == whole
 
 
-COMMAND = [sys.executable, "-m", "dmash_core.cli", "train", "--env", "DI", "--arm", "dma", "--steps", "900"]
+COMMAND = [sys.executable, "-m", "reproduction.cli", "train", "--env", "DI", "--arm", "dma", "--steps", "900"]
 COMMAND += [
     "--width",
     "32",
@@ -511,7 +514,7 @@ def test_impossible_devices(tmp_path, options, said):
 def test_tf32_is_off_unless_asked_for():
     """PyTorch's defaults would let recurrent layers on a GPU round to TF32."""
     for tf32, name in ((True, "tf32"), (False, "ieee")):
-        training.configure_cuda(tf32)
+        machine.configure_cuda(tf32)
         assert torch.backends.cuda.matmul.fp32_precision == name
         assert not torch.backends.cudnn.enabled
 
@@ -556,10 +559,10 @@ def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     )
     monkeypatch.setitem(suite.SUITE, "Reach", change(spec, build=PointReach))
     monkeypatch.setattr(
-        training, "block_contexts", lambda env, seeds: {s: np.ones((len(seeds), 20, 1)) for s in training.SPLITS}
+        policies, "block_contexts", lambda env, seeds: {s: np.ones((len(seeds), 20, 1)) for s in trainer.SPLITS}
     )
-    monkeypatch.setattr(recurrent, "SEQUENCES", 6)
-    monkeypatch.setattr(recurrent, "LEARNING_RATE", 1e-3)
+    monkeypatch.setattr(amago, "SEQUENCES", 6)
+    monkeypatch.setattr(amago, "LEARNING_RATE", 1e-3)
     method = replace(METHODS[arm], **(NARROW | dict(width=64)))
     options = dict(random_steps=100, per_context=6, eval_every=600, eval_rollouts=1, sac=SACSettings(actor_lr=1e-3))
     chosen = TrainSettings("Reach", arm, method, **options)

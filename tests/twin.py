@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dmash_core.agent import Agent
+from dmash_core.agents.sac import Agent
 from dmash_core.networks.layers import LayerNorm
 from dmash_core.replay import Batch
 

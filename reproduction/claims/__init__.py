@@ -7,9 +7,9 @@ from importlib import import_module
 
 from dmash_core.benchmark.suite import SUITE
 from dmash_core.errors import unknown
-from dmash_core.figures import arm_order
-from dmash_core.sweep import Cell
 from reproduction.evidence import CLAIMS, Claim, needed
+from reproduction.figures.style import arm_order
+from reproduction.sweep.grid import Cell
 
 for _family in ("theory", "tables", "figures", "ablations", "questions"):  # in the order of the site
     import_module(f"reproduction.claims.{_family}")

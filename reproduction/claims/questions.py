@@ -148,7 +148,7 @@ def r6():
     where="public reviews",
     kind="question",
     published=published_ids("A7-1..6"),
-    checked_by=("dmash_core/bench.py", "benchmarks/"),
+    checked_by=("reproduction/bench.py", "benchmarks/"),
     cost="dmash bench, about 5 minutes on a quiet machine",
 )
 def r7():

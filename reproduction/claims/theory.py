@@ -6,12 +6,9 @@ from functools import cache
 
 import numpy as np
 
-from dmash_core import theory
 from dmash_core.benchmark.suite import SUITE, get_spec
-from dmash_core.figures import SLUGS
 from dmash_core.methods import get_method
-from dmash_core.regret import worst_case_regret
-from dmash_core.training import make_agent
+from dmash_core.training.policies import make_agent
 from reproduction.evidence import (
     ALPHA,
     CONTRADICTED,
@@ -32,6 +29,9 @@ from reproduction.evidence import (
     unjudged,
     welch,
 )
+from reproduction.figures.style import SLUGS
+from reproduction.theory import expressivity
+from reproduction.theory.regret import worst_case_regret
 
 THEORY = {"kind": "theorem", "cost": "Coq and one minute"}
 PAGES = ("tests/test_theory.py", "notebooks/expressivity.ipynb")
@@ -220,7 +220,7 @@ def noise(seeds: int = 10, level: float = 0.04, steps: int = 1500) -> list[Findi
 
 @cache
 def _noise(seeds: int, level: float, steps: int) -> tuple[list[dict], list[dict]]:
-    return theory.noise_experiment(range(seeds), tuple(sorted(set(NOISES.values()))), steps, level)
+    return expressivity.noise_experiment(range(seeds), tuple(sorted(set(NOISES.values()))), steps, level)
 
 
 @claim(
@@ -229,7 +229,11 @@ def _noise(seeds: int, level: float, steps: int) -> tuple[list[dict], list[dict]
     "boundary and needs more parameters.",
     where="Remark A.6 (argued there, not measured)",
     kind="theorem",
-    checked_by=("proofs/Switching.v", "dmash_core/theory.py (noise_experiment)", "notebooks/noise_robustness.ipynb"),
+    checked_by=(
+        "proofs/Switching.v",
+        "reproduction/theory/expressivity.py (noise_experiment)",
+        "notebooks/noise_robustness.ipynb",
+    ),
     note="What is true and proved: both classes switch exactly for all codes beyond a margin delta, so noise beyond it "
     "does nothing to either. Within it every exact switch has a slope of at least |s| / delta; a modulated network "
     "reaches that slope for all states at once, a concatenating one exceeds it by at least B / (4 prod (k_i + 1)^2), "
@@ -309,7 +313,7 @@ def _parameters(env: str, arm: str) -> int:
     where="Remark A.7",
     kind="efficiency",
     published=published_ids("A7-1..6"),
-    checked_by=("dmash_core/bench.py", "benchmarks/"),
+    checked_by=("reproduction/bench.py", "benchmarks/"),
     note="The paper does not say which parameters it counts. Here it is all trained modules.",
     cost="dmash bench, about 5 minutes on a quiet machine",
     headline=True,
@@ -351,7 +355,7 @@ def _regret(env: str) -> float:
     "overlapping ones it need not.",
     where="Definition A.8",
     kind="theorem",
-    checked_by=("proofs/Memoryless.v", "dmash_core/regret.py"),
+    checked_by=("proofs/Memoryless.v", "reproduction/theory/regret.py"),
     note="Proved for x' = x + S a, S = +-1: no continuous memoryless policy, so no ReLU network, brings every start "
     "below itself in both contexts; at its first step every policy pays 4 p (1 - p) |f|^2 on average and |f|^2 in the "
     "worst context. From one start alone a memoryless policy can solve both. The measured family is "

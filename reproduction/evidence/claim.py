@@ -21,11 +21,12 @@ from pathlib import Path
 import yaml
 
 from dmash_core.errors import UserError
-from dmash_core.sweep import Cell, Folder
 from reproduction.evidence.checks import check_plan, run_tests
 from reproduction.evidence.comparisons import Comparison, Computed, Finding, Proof, Twin, Unjudged, published_values
 from reproduction.evidence.rules import LOOKS, NOT_CHECKED, UNDECIDED, VERDICTS, combine
 from reproduction.evidence.runs import Evidence
+from reproduction.sweep.folder import Folder
+from reproduction.sweep.grid import Cell
 
 KINDS = ("theorem", "table", "figure", "efficiency", "question")
 CLAIMS: dict[str, "Claim"] = {}

@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,6 @@ from scipy import stats
 
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
-from dmash_core.figures import ARMS, PUBLISHED, SLUGS, arm_style, groups
 from reproduction.evidence.rules import (
     ALPHA,
     CONTRADICTED,
@@ -44,8 +42,10 @@ from reproduction.evidence.rules import (
     welch,
 )  # fmt: skip
 from reproduction.evidence.runs import MEASURES, Evidence, Measure, arm_names, failed
+from reproduction.figures.style import ARMS, SLUGS, arm_style
+from reproduction.figures.tables import groups
+from reproduction.paths import PUBLISHED, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MOST_SHOWN = 20
 """Seeds of a comparison that is shown and not judged."""
 GROUPS = {name: tuple(envs) for name, envs in groups(SUITE).items()}
@@ -98,6 +98,11 @@ class Finding:
         if not self.points or sum(map(len, self.points.values())) > 40:
             return ""
         return "; ".join(f"{name}: {', '.join(f'{v:.3g}' for v in values)}" for name, values in self.points.items())
+
+
+def _known(value: float) -> float | None:
+    """None for what has no value, such as a mean over the other environments where there is one environment."""
+    return value if np.isfinite(value) else None
 
 
 # ---------------------------------------------------------------- published values
@@ -353,7 +358,7 @@ class Comparison:
         found = Estimate(*(np.asarray(part)[pick] for part in (found.value, found.error, found.freedom)))
         last = np.asarray(self.estimate(lasts).value)
         common |= {
-            "value": float(found.value) * top, "last": float(last.min() if self.leave_one_out else last) * top,
+            "value": _known(float(found.value) * top), "last": _known(float(last.min()) * top),
             "seeds": min(map(len, numbers.values())), "steps": {env: self.length(env) for env in envs},
             "points": self._points(numbers, envs, top), "failed": self._failed(numbers),
         }  # fmt: skip

@@ -16,15 +16,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dmash_core import embeddings, statistics
 from dmash_core.benchmark.contexts import distance_outside
 from dmash_core.benchmark.suite import get_spec
+from dmash_core.diagnostics import embeddings
 from dmash_core.errors import UserError
 from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
-from dmash_core.figures import arm_style
 from dmash_core.methods import Method
-from dmash_core.runs import Run, first_difference, scan
-from dmash_core.training import TrainSettings, block_contexts, load_policy
+from dmash_core.training.policies import block_contexts, load_policy
+from dmash_core.training.raw_runs import Run, first_difference, scan
+from dmash_core.training.settings import TrainSettings
+from reproduction import statistics
+from reproduction.figures.style import arm_style
 
 SCHEMA = 2
 """Raw runs of earlier versions come from another agent and are in no statistic."""

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from dmash_core.errors import UserError
-from dmash_core.figures import aer_markdown, aer_table
 from reproduction.evidence.calibration import BOUND, COLUMNS, REPLICATES
 from reproduction.evidence.claim import Claim, Verdict
 from reproduction.evidence.comparisons import ROOT, Finding
 from reproduction.evidence.rules import NOT_CHECKED, VERDICTS
 from reproduction.evidence.runs import Evidence
 from reproduction.evidence.wordings import RULES, ledger, order, said
+from reproduction.figures.tables import aer_markdown, aer_table
 
 BEGIN, END = "<!-- claims: written by dmash claims --readme -->", "<!-- claims: end -->"
 CALIBRATION = ROOT / "docs" / "calibration.csv"

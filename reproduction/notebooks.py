@@ -7,9 +7,8 @@ from pathlib import Path
 import yaml
 
 from dmash_core.errors import UserError, unknown
+from reproduction.paths import NOTEBOOKS, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ROOT / "notebooks"
 # Where a notebook reads raw runs and writes figures: relative to the root, wherever the notebook was started.
 # (figures/ itself is drawn by `dmash figures` alone.)
 PROFILES = {

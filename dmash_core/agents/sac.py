@@ -20,10 +20,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dmash_core.agents.learner import Learner, stream
 from dmash_core.errors import UserError
 from dmash_core.methods import Method
 from dmash_core.networks.encoder import Encoder
@@ -74,44 +74,6 @@ class Code(NamedTuple):
     def detach(self) -> "Code":
         """The same code as a constant, of an arm that infers one."""
         return Code(self.vector.detach(), self.omega and type(self.omega)(*(t.detach() for t in self.omega)))
-
-
-def stream(seed: int, *purpose: int) -> int:
-    """A 63-bit seed for one purpose of one run, independent of those of other purposes and runs."""
-    return int(np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0] >> 1)
-
-
-class Learner:
-    """Modules, their target copies and optimisers, every tensor of which has a leading seed axis; saved and loaded."""
-
-    modules: nn.ModuleDict
-    targets: nn.ModuleDict
-    optimizers: dict[str, torch.optim.Optimizer]
-    device: torch.device
-
-    def state(self) -> dict[str, Tensor]:
-        """All tensors of the agents: parameters, target copies and the optimisers' moments."""
-        tensors = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
-        tensors |= {f"targets.{k}": v for k, v in self.targets.state_dict().items()}
-        for name, optimizer in self.optimizers.items():
-            for i, entry in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in entry.items()}
-        return tensors
-
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Set everything that ``state`` returned; KeyError or RuntimeError where names or shapes do not fit."""
-        self.modules.load_state_dict(_below(tensors, "modules."))
-        self.targets.load_state_dict(_below(tensors, "targets."))
-        for name, optimizer in self.optimizers.items():
-            state = {}
-            for key, value in _below(tensors, f"optimizer.{name}.").items():
-                index, field = key.split(".")
-                state.setdefault(int(index), {})[field] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-    def policy_state(self, index: int) -> dict[str, Tensor]:
-        """One seed's networks without target copies and optimisers, each with a seed axis of one."""
-        return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
 
 
 class Agent(Learner):
@@ -423,10 +385,6 @@ class Agent(Learner):
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         super().load_state(tensors)
         self.log_alpha.copy_(tensors["log_alpha"])
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _by_group(omega: Adapter) -> Callable[[Tensor], Tensor]:

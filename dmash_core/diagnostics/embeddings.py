@@ -14,13 +14,14 @@ from scipy.spatial import KDTree
 from scipy.special import digamma
 from torch import Tensor
 
-from dmash_core.agent import Agent, stream
+from dmash_core.agents.learner import stream
+from dmash_core.agents.sac import Agent
+from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.benchmark.suite import get_spec
+from dmash_core.diagnostics.variance import Law
 from dmash_core.evaluation import EVALUATION_STREAM, Driver
 from dmash_core.networks.encoder import random_positions
 from dmash_core.replay import Batch, Replay
-from dmash_core.runs import SPLITS
-from dmash_core.theory import Law
 
 WINDOWS = 256  # distinct windows of each context, fewer where rollouts x T is smaller
 DIAGNOSTICS_STREAM = 4  # of a run's random streams (see evaluation.py)

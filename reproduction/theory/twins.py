@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dmash_core.theory import Concatenating, Law, Modulated, ReLUNet, _halves, start_moments
+from dmash_core.diagnostics.variance import Law, start_moments
+from reproduction.theory.expressivity import Concatenating, Modulated, ReLUNet, _halves
 
 # ------------------------------------------------------------------ A.1, A.2: approximation, one-hot contexts
 

@@ -19,16 +19,19 @@ import gymnasium
 import numpy as np
 import torch
 
-from dmash_core.agent import Agent
+from dmash_core.agents.sac import Agent
 from dmash_core.benchmark.mujoco import MujocoEnv
 from dmash_core.benchmark.suite import context_sets, get_spec, make_batch
 from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.methods import Method
-from dmash_core.runs import provenance, read_run, run_path
-from dmash_core.sweep import Cell, Sweep
-from dmash_core.training import Trainer, TrainSettings, available_cores, configure_cpu, no_denormals
+from dmash_core.training.machine import available_cores, configure_cpu, no_denormals
+from dmash_core.training.raw_runs import provenance, read_run, run_path
+from dmash_core.training.settings import TrainSettings
+from dmash_core.training.trainer import Trainer
+from reproduction.paths import TESTS
+from reproduction.sweep.grid import Cell
+from reproduction.sweep.sweep import Sweep
 
-TESTS = Path(__file__).parent.parent / "tests"
 TARGET = 300.0  # updates a second
 COLUMNS = ("ms_per_update", "ms_per_step", "ms_acting", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 

@@ -4,17 +4,9 @@ All that a run is made of is in its checkpoint (networks, optimisers, replay, hi
 states), so a run that was cut and continued by the same command ends in the same raw run, bit for bit.
 """
 
-import ctypes
-import dataclasses
 import datetime
-import json
-import os
-import signal
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,175 +15,20 @@ import torch
 from gymnasium.error import InvalidAction
 from tqdm import tqdm
 
-from dmash_core.agent import Agent, SACSettings, stream
-from dmash_core.benchmark.suite import context_sets, get_spec
-from dmash_core.benchmark.vector import BatchedEnv
-from dmash_core.checkpoint import CheckpointFolder, read_tensors, write_tensors
-from dmash_core.embeddings import diagnose, shadow_gradients
-from dmash_core.errors import Diverged, Interrupted, UserError, unknown
+from dmash_core.agents.amago import Sequences, sample_sequences
+from dmash_core.agents.learner import stream
+from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.suite import get_spec
+from dmash_core.diagnostics.embeddings import diagnose, shadow_gradients
+from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.evaluation import Driver, Evaluator
-from dmash_core.graphs import use_graphs
-from dmash_core.methods import Method, get_method, label
-from dmash_core.recurrent import RecurrentAgent, Sequences, VariBAD, sample_sequences
-from dmash_core.replay import Batch, Layout, Reading, Replay, draw_reading
-from dmash_core.runs import SPLITS, BadRun, first_difference, provenance, read_run, run_path, write_run
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """Everything that decides a raw run, its seed and length aside."""
-
-    env: str
-    arm: str
-    method: Method
-    sac: SACSettings = field(default_factory=SACSettings)
-    random_steps: int = 5_000
-    """Vector steps of uniformly random actions before learning starts, which are not counted; whole episodes."""
-    per_context: int = 12
-    """Transitions of each of the 20 training contexts in a batch."""
-    replay_capacity: int = 100_000
-    """Transitions kept per context."""
-    eval_every: int = 5_000
-    """Steps between evaluations; the first is at step 0."""
-    eval_rollouts: int = 10
-    """Rollouts per context at the last evaluation."""
-    eval_rollouts_between: int | None = None
-    """Rollouts per context at the evaluations before it; by default 2 on MuJoCo and eval_rollouts elsewhere."""
-    horizon: int | None = None
-    """Steps of an episode; by default the environment's, and any other number is for trials only."""
-
-    def __post_init__(self):
-        get_method(self.arm)
-        horizon = get_spec(self.env).horizon if self.horizon is None else self.horizon
-        if horizon < 1:
-            raise UserError(f"horizon must be at least 1, not {horizon}")
-        if self.random_steps < horizon or self.random_steps % horizon:
-            raise UserError(
-                f"random_steps must be a positive multiple of the {horizon} steps of an episode of {self.env}, "
-                f"not {self.random_steps}"
-            )
-        for name in ("per_context", "eval_every", "eval_rollouts", "eval_rollouts_between"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.replay_capacity < horizon:
-            raise UserError(f"replay_capacity must hold an episode of {horizon} steps, not {self.replay_capacity}")
-
-    @property
-    def label(self) -> str:
-        """The arm's slug, with the method's options that differ from its preset."""
-        return label(self.arm, self.method)
-
-    @property
-    def rollouts_between(self) -> int:
-        """Rollouts per context at the evaluations before the last."""
-        if self.eval_rollouts_between is not None:
-            return self.eval_rollouts_between
-        return self.eval_rollouts if get_spec(self.env).source == "own" else min(2, self.eval_rollouts)
-
-    def config(self) -> dict:
-        """The resolved configuration as plain JSON values, with what depends on the environment filled in."""
-        config = json.loads(json.dumps(dataclasses.asdict(self)))
-        config["method"]["window"] = self.method.window or get_spec(self.env).window
-        config["eval_rollouts_between"] = self.rollouts_between
-        return config
-
-
-def block_contexts(env: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-    """The three context sets of a block of seeds, (N, 20, d) each."""
-    sets = [context_sets(env, seed) for seed in seeds]
-    return {split: np.stack([s[split] for s in sets]) for split in SPLITS}
-
-
-def make_agent(
-    env: str,
-    method: Method,
-    seeds: Sequence[int],
-    sac: SACSettings | None = None,
-    device: str = "cpu",
-    horizon: int | None = None,
-) -> Agent | RecurrentAgent:
-    """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
-    spec = get_spec(env)
-    whole = method.posterior == "sequence"
-    window, standardise = method.window or spec.window, method.input_norm == "windownorm"
-    layout = Layout(spec.obs_dim, spec.act_dim, window, horizon or spec.horizon, whole, standardise)
-    if method.recurrence != "none":
-        return RecurrentAgent(method, layout, seeds, device)
-    ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
-    build = VariBAD if whole else Agent
-    return build(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def configure_cpu(threads: int) -> str:
-    """Set the number of threads, the simulators' too, and, where it is exact enough, oneDNN's faster float32 product;
-    returns its name.
-
-    On AMD processors with AVX-512 the "bf16" path still multiplies in float32 and is up to 1.35 times as fast; where
-    it really rounds to bfloat16 (Intel AMX) the check finds an error ten thousand times as large and keeps plain
-    float32.
-    """
-    torch.set_num_threads(threads)
-    BatchedEnv.threads = threads
-    _keep_memory()
-    setting = torch.backends.mkldnn.matmul
-    generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(1, 256, 256, generator=generator) for _ in range(2))
-    exact = torch.bmm(a.double(), b.double())
-    setting.fp32_precision = "bf16"
-    if (torch.bmm(a, b) - exact).abs().max() > 1e-5 * exact.abs().max():
-        setting.fp32_precision = "ieee"
-    return setting.fp32_precision
-
-
-def _keep_memory() -> None:
-    """Let glibc keep what is freed, up to 1 GiB, instead of giving tensors of more than 128 kB back to the kernel.
-
-    An update frees and takes thousands of pages, and the kernel has to clear each anew: a quarter of DMA*-SH's time.
-    """
-    with suppress(OSError, AttributeError):  # not glibc
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, value in ((-3, 2**25), (-1, 2**30), (-2, 2**26)):  # thresholds for mmap and trim, top pad
-            mallopt(option, value)
-
-
-@contextmanager
-def no_denormals():
-    """Numbers below 1e-38 count as zero, in this thread and for so long.
-
-    Adam's moments of weights behind a ReLU that has died decay to such numbers and stay there, 2.7 million of them in
-    DA; Intel processors take many times as long over each. They are 30 orders of magnitude below what moves a weight.
-    For updates only: SciPy's trees do not end without them, and physics is to be what it is elsewhere.
-    """
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-def check_device(device: str, tf32: bool = False) -> None:
-    """UserError where there is no such device, or none that knows TF32."""
-    if device not in ("cpu", "cuda"):
-        raise unknown("device", device, ("cpu", "cuda"))
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device 'cuda' needs a CUDA machine and PyTorch with CUDA; use --device cpu")
-    if tf32 and device == "cpu":
-        raise UserError("tf32 is a format of CUDA devices and needs --device cuda")
-
-
-def configure_cuda(tf32: bool) -> None:
-    """Float32 products in full precision, unless ``tf32``: with 10 bits of mantissa, on the tensor cores.
-
-    Recurrent layers run on PyTorch's kernels: cuDNN's would round to TF32 by a switch of their own, and would want each
-    seed's weights copied together at every call.
-    """
-    torch.backends.cuda.matmul.fp32_precision = "tf32" if tf32 else "ieee"
-    torch.backends.cudnn.enabled = False
+from dmash_core.replay import Batch, Reading, Replay, draw_reading
+from dmash_core.training.checkpoint import CheckpointFolder, write_tensors
+from dmash_core.training.graphs import use_graphs
+from dmash_core.training.machine import check_device, check_writable, configure_cuda, no_denormals, signals
+from dmash_core.training.policies import block_contexts, make_agent
+from dmash_core.training.raw_runs import BadRun, provenance, read_run, run_path, write_run
+from dmash_core.training.settings import TrainSettings, fulfils, same_config
 
 
 class Trainer:
@@ -585,69 +422,5 @@ def _of_seeds(tensors: dict[str, torch.Tensor], meta: dict, chosen: list[int]) -
     return kept, meta | parts
 
 
-def load_policy(path: str | Path) -> tuple[Agent, dict]:
-    """The networks of a finished run (``seed-*.safetensors``) as an agent of one seed, and the file's metadata."""
-    tensors, meta = read_tensors(Path(path), digest=True)
-    try:
-        config = meta["config"]
-        method, sac = Method(**config["method"]), SACSettings(**config["sac"])
-        agent = make_agent(config["env"], method, [meta["seed"]], sac, horizon=config.get("horizon"))
-        agent.modules.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path} does not hold the networks of a finished run: {error}") from error
-    return agent, meta
-
-
-def fulfils(meta: dict, settings: TrainSettings, steps: int, path: Path) -> bool:
-    """Whether the raw run with this metadata is long enough, or diverged; UserError where its settings are others."""
-    same_config(meta["config"], settings.config(), path)
-    return meta["steps"] >= steps or "diverged" in meta
-
-
-def same_config(found: dict, wanted: dict, where: Path) -> None:
-    """UserError that names the first setting in which a run on disk differs from what is asked for.
-
-    A setting that the run's commit did not know yet had what is its default now.
-    """
-    defaults = {"method": dataclasses.asdict(Method()), "sac": dataclasses.asdict(SACSettings())}
-    defaults |= {f.name: f.default for f in dataclasses.fields(TrainSettings) if f.name not in defaults}
-    if differs := first_difference(found, wanted, defaults):
-        name, had, value = differs
-        raise UserError(
-            f"{where} was made with {name} = {had}, but {value} is asked for: choose another --out, or delete it"
-        )
-
-
-def check_writable(folder: Path) -> None:
-    """UserError now rather than after hours of training."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
-
-
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-class signals:
-    """SIGINT and SIGTERM call a handler instead of ending the process; a second one ends it at once."""
-
-    def __init__(self, handler: Callable):
-        self.handler = handler
-
-    def __enter__(self):
-        def once(number, frame):
-            signal.signal(number, signal.SIG_DFL)
-            self.handler(number, frame)
-
-        try:
-            self.before = {n: signal.signal(n, once) for n in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread (a notebook's worker, Ray): whoever runs us handles signals
-            self.before = {}
-
-    def __exit__(self, *_):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

@@ -273,7 +273,7 @@ def load_returns(runs: list[Run]) -> pd.DataFrame:
 
 def _git(*arguments: str) -> str | None:
     try:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -282,12 +282,12 @@ def _git(*arguments: str) -> str | None:
 def provenance() -> dict:
     """What made a run: keys versions, git_commit, git_dirty (None outside git), machine. For the metadata of a run.
 
-    `git_dirty` is about the package's folder only: raw runs that a sweep has just written do not make the code dirty.
+    `git_dirty` is about the folder of dmash_core alone: raw runs that a sweep has just written do not make it true.
     """
     import torch
 
     # A package installed into a virtual environment inside somebody's repository is not part of that repository.
-    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
+    tracked = _git("ls-files", "--error-unmatch", str(Path(__file__).absolute())) is not None
     cpu = platform.processor()
     if (info := Path("/proc/cpuinfo")).exists():
         models = [line for line in info.read_text().splitlines() if line.startswith("model name")]

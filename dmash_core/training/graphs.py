@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmash_core.agent import Agent, Learner
+from dmash_core.agents.learner import Learner
+from dmash_core.agents.sac import Agent
 
 WARM_UP = 3  # eager runs before a capture, in which libraries allocate what they keep
 

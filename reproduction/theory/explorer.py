@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dmash_core.figures import STYLE
-from dmash_core.theory import Codes, Law, synthetic_codes
+from dmash_core.diagnostics.variance import Codes, Law, synthetic_codes
+from reproduction.figures.style import STYLE
 
 STD = 0.3  # of the policy's Gaussian
 TERMS = {"within-context": "#56B4E9", "within-mode": "#E69F00", "between-mode": "#0072B2"}
@@ -52,8 +52,8 @@ def learned_samples(path: str | Path, rollouts: int = 16, windows: int = 8) -> S
     After the warm-up of an evaluation, `windows` codes an episode are taken from `rollouts` episodes of every context.
     Raises UserError where the file does not hold the networks of a finished run.
     """
-    from dmash_core.embeddings import rollout_codes
-    from dmash_core.training import block_contexts, load_policy
+    from dmash_core.diagnostics.embeddings import rollout_codes
+    from dmash_core.training.policies import block_contexts, load_policy
 
     agent, meta = load_policy(path)
     contexts = block_contexts("DI", [meta["seed"]])["train"][0]
@@ -230,7 +230,7 @@ def app(runs_dir: str | Path = "runs"):
 
     import ipywidgets as widgets
 
-    from dmash_core.figures import ARMS
+    from reproduction.figures.style import ARMS
 
     paths = {ARMS[arm].name: Path(runs_dir) / "DI" / arm / "seed-0.safetensors" for arm in LEARNED}
     there = [name for name, path in paths.items() if path.exists()]

@@ -26,10 +26,12 @@ def parse_seeds(words: tuple[str, ...]) -> list[int]:
 
 
 def _train(argv: list[str]) -> None:
-    from dmash_core.agent import SACSettings
+    from dmash_core.agents.sac import SACSettings
     from dmash_core.benchmark.suite import get_spec
     from dmash_core.methods import Method, get_method
-    from dmash_core.training import Trainer, TrainSettings, available_cores, configure_cpu
+    from dmash_core.training.machine import available_cores, configure_cpu
+    from dmash_core.training.settings import TrainSettings
+    from dmash_core.training.trainer import Trainer
 
     # The arm decides the defaults of the method's options, so it is looked up before the rest is parsed.
     arm = next((b for a, b in zip(argv, argv[1:], strict=False) if a == "--arm"), None)
@@ -88,11 +90,12 @@ def _train(argv: list[str]) -> None:
 
 
 def _evaluate(argv: list[str]) -> None:
+    from dmash_core.benchmark.contexts import SETS as SPLITS
     from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
-    from dmash_core.maps import evaluate_map, map_path, write_map
-    from dmash_core.runs import SPLITS
-    from dmash_core.statistics import mean_interval
-    from dmash_core.training import block_contexts, configure_cpu, load_policy
+    from dmash_core.training.machine import configure_cpu
+    from dmash_core.training.policies import block_contexts, load_policy
+    from reproduction.context_maps import evaluate_map, map_path, write_map
+    from reproduction.statistics import mean_interval
 
     def evaluate(
         checkpoint: Annotated[Path, tyro.conf.Positional],
@@ -143,8 +146,7 @@ def _evaluate(argv: list[str]) -> None:
 
 
 def _figures(argv: list[str]) -> None:
-    from dmash_core.figures import build_all
-    from dmash_core.maps import draw_maps
+    from reproduction.figures.build import build_all, draw_maps
 
     def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
         """Draw every figure and table again from the raw runs; the same runs give the same bytes.
@@ -160,7 +162,7 @@ def _figures(argv: list[str]) -> None:
 
 
 def _notebooks(argv: list[str]) -> None:
-    from dmash_core.notebooks import execute, execute_all
+    from reproduction.notebooks import execute, execute_all
 
     def notebooks(
         names: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
@@ -196,7 +198,7 @@ def _notebooks(argv: list[str]) -> None:
 
 
 def _report(argv: list[str]) -> None:
-    from dmash_core.report import build
+    from reproduction.report import build
 
     def report(
         out: Path = Path("build/report"),
@@ -218,7 +220,9 @@ def _report(argv: list[str]) -> None:
 def _smoke(argv: list[str]) -> None:
     from dmash_core.benchmark.suite import SUITE
     from dmash_core.methods import MAIN_ARMS, METHODS
-    from dmash_core.training import Trainer, TrainSettings, configure_cpu
+    from dmash_core.training.machine import configure_cpu
+    from dmash_core.training.settings import TrainSettings
+    from dmash_core.training.trainer import Trainer
 
     def smoke(out: Path = Path("build/smoke/runs")):
         """Two short episodes of the main arms on every environment, of all arms on DI and Cartpole, the second of them
@@ -238,10 +242,10 @@ def _smoke(argv: list[str]) -> None:
 
 
 def _bench(argv: list[str]) -> None:
-    from dmash_core.bench import measure, measure_environments, measure_gpu, measure_workers
     from dmash_core.benchmark.suite import get_spec
     from dmash_core.methods import MAIN_ARMS, get_method
-    from dmash_core.training import check_device, check_writable
+    from dmash_core.training.machine import check_device, check_writable
+    from reproduction.bench import measure, measure_environments, measure_gpu, measure_workers
 
     def bench(
         arms: tuple[str, ...] = MAIN_ARMS,
@@ -293,8 +297,11 @@ def _bench(argv: list[str]) -> None:
 
 
 def _sweep(argv: list[str]) -> None:
-    from dmash_core.sweep import GRID, Folder, Sweep, load_profile, ray_workers
-    from dmash_core.training import available_cores
+    from dmash_core.training.machine import available_cores
+    from reproduction.sweep.folder import Folder
+    from reproduction.sweep.grid import GRID, load_profile
+    from reproduction.sweep.sweep import Sweep
+    from reproduction.sweep.workers import ray_workers
 
     def sweep(
         profile: str = "paper",
@@ -361,7 +368,8 @@ def _sweep(argv: list[str]) -> None:
 
 
 def _runs(argv: list[str]) -> None:
-    from dmash_core.runs import SPLITS, scan
+    from dmash_core.benchmark.contexts import SETS as SPLITS
+    from dmash_core.training.raw_runs import scan
 
     def verify(runs: Path = Path("runs")):
         """Check every raw run; name each bad file with the reason, exit status 1 if there is any.
@@ -406,11 +414,11 @@ def _runs(argv: list[str]) -> None:
 
 
 def _claims(argv: list[str]) -> None:
-    from dmash_core.sweep import Sweep
     from reproduction.claims import CLAIMS, get_claim
     from reproduction.evidence import NOT_CHECKED, ROOT, VERDICTS, Evidence, check, missing_cells, run_tests
     from reproduction.evidence.claim import as_data, write_json
     from reproduction.evidence.wordings import RULES, ledger, order, record
+    from reproduction.sweep.sweep import Sweep
 
     def data(claim, verdict) -> dict:
         rows = ledger()

@@ -18,10 +18,11 @@ from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 
 from dmash_core.errors import UserError
-from dmash_core.figures import finding_figure, save
 from reproduction.evidence.comparisons import Finding
+from reproduction.figures.plots import finding_figure
+from reproduction.figures.style import save
+from reproduction.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 SITE = Path(__file__).with_name("site")  # templates, style and script
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?", "not checked": "–"}
 SHOWN = "·"  # beside a comparison that is not judged

@@ -1,0 +1,47 @@
+"""What every agent has: modules with a leading seed axis, their target copies and optimisers, saved and loaded."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def stream(seed: int, *purpose: int) -> int:
+    """A 63-bit seed for one purpose of one run, independent of those of other purposes and runs."""
+    return int(np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Learner:
+    """Modules, their target copies and optimisers, every tensor of which has a leading seed axis; saved and loaded."""
+
+    modules: nn.ModuleDict
+    targets: nn.ModuleDict
+    optimizers: dict[str, torch.optim.Optimizer]
+    device: torch.device
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors of the agents: parameters, target copies and the optimisers' moments."""
+        tensors = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
+        tensors |= {f"targets.{k}": v for k, v in self.targets.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            for i, entry in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in entry.items()}
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Set everything that ``state`` returned; KeyError or RuntimeError where names or shapes do not fit."""
+        self.modules.load_state_dict(_below(tensors, "modules."))
+        self.targets.load_state_dict(_below(tensors, "targets."))
+        for name, optimizer in self.optimizers.items():
+            state = {}
+            for key, value in _below(tensors, f"optimizer.{name}.").items():
+                index, field = key.split(".")
+                state.setdefault(int(index), {})[field] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def policy_state(self, index: int) -> dict[str, Tensor]:
+        """One seed's networks without target copies and optimisers, each with a seed axis of one."""
+        return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

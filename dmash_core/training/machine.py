@@ -1,0 +1,117 @@
+"""The machine that trains: threads, devices, number formats, signals, folders."""
+
+import ctypes
+import os
+import signal
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from dmash_core.benchmark.vector import BatchedEnv
+from dmash_core.errors import UserError, unknown
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def configure_cpu(threads: int) -> str:
+    """Set the number of threads, the simulators' too, and, where it is exact enough, oneDNN's faster float32 product;
+    returns its name.
+
+    On AMD processors with AVX-512 the "bf16" path still multiplies in float32 and is up to 1.35 times as fast; where
+    it really rounds to bfloat16 (Intel AMX) the check finds an error ten thousand times as large and keeps plain
+    float32.
+    """
+    torch.set_num_threads(threads)
+    BatchedEnv.threads = threads
+    _keep_memory()
+    setting = torch.backends.mkldnn.matmul
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(1, 256, 256, generator=generator) for _ in range(2))
+    exact = torch.bmm(a.double(), b.double())
+    setting.fp32_precision = "bf16"
+    if (torch.bmm(a, b) - exact).abs().max() > 1e-5 * exact.abs().max():
+        setting.fp32_precision = "ieee"
+    return setting.fp32_precision
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what is freed, up to 1 GiB, instead of giving tensors of more than 128 kB back to the kernel.
+
+    An update frees and takes thousands of pages, and the kernel has to clear each anew: a quarter of DMA*-SH's time.
+    """
+    with suppress(OSError, AttributeError):  # not glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((-3, 2**25), (-1, 2**30), (-2, 2**26)):  # thresholds for mmap and trim, top pad
+            mallopt(option, value)
+
+
+@contextmanager
+def no_denormals():
+    """Numbers below 1e-38 count as zero, in this thread and for so long.
+
+    Adam's moments of weights behind a ReLU that has died decay to such numbers and stay there, 2.7 million of them in
+    DA; Intel processors take many times as long over each. They are 30 orders of magnitude below what moves a weight.
+    For updates only: SciPy's trees do not end without them, and physics is to be what it is elsewhere.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def check_device(device: str, tf32: bool = False) -> None:
+    """UserError where there is no such device, or none that knows TF32."""
+    if device not in ("cpu", "cuda"):
+        raise unknown("device", device, ("cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device 'cuda' needs a CUDA machine and PyTorch with CUDA; use --device cpu")
+    if tf32 and device == "cpu":
+        raise UserError("tf32 is a format of CUDA devices and needs --device cuda")
+
+
+def configure_cuda(tf32: bool) -> None:
+    """Float32 products in full precision, unless ``tf32``: with 10 bits of mantissa, on the tensor cores.
+
+    Recurrent layers run on PyTorch's kernels: cuDNN's would round to TF32 by a switch of their own, and would want each
+    seed's weights copied together at every call.
+    """
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if tf32 else "ieee"
+    torch.backends.cudnn.enabled = False
+
+
+def check_writable(folder: Path) -> None:
+    """UserError now rather than after hours of training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+class signals:
+    """SIGINT and SIGTERM call a handler instead of ending the process; a second one ends it at once."""
+
+    def __init__(self, handler: Callable):
+        self.handler = handler
+
+    def __enter__(self):
+        def once(number, frame):
+            signal.signal(number, signal.SIG_DFL)
+            self.handler(number, frame)
+
+        try:
+            self.before = {n: signal.signal(n, once) for n in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread (a notebook's worker, Ray): whoever runs us handles signals
+            self.before = {}
+
+    def __exit__(self, *_):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,56 @@
+"""Agents for environments of the suite: untrained ones, and those of finished runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dmash_core.agents.amago import RecurrentAgent
+from dmash_core.agents.sac import Agent, SACSettings
+from dmash_core.agents.varibad import VariBAD
+from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.suite import context_sets, get_spec
+from dmash_core.errors import UserError
+from dmash_core.methods import Method
+from dmash_core.replay import Layout
+from dmash_core.training.checkpoint import read_tensors
+
+
+def block_contexts(env: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """The three context sets of a block of seeds, (N, 20, d) each."""
+    sets = [context_sets(env, seed) for seed in seeds]
+    return {split: np.stack([s[split] for s in sets]) for split in SPLITS}
+
+
+def make_agent(
+    env: str,
+    method: Method,
+    seeds: Sequence[int],
+    sac: SACSettings | None = None,
+    device: str = "cpu",
+    horizon: int | None = None,
+) -> Agent | RecurrentAgent:
+    """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
+    spec = get_spec(env)
+    whole = method.posterior == "sequence"
+    window, standardise = method.window or spec.window, method.input_norm == "windownorm"
+    layout = Layout(spec.obs_dim, spec.act_dim, window, horizon or spec.horizon, whole, standardise)
+    if method.recurrence != "none":
+        return RecurrentAgent(method, layout, seeds, device)
+    ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
+    build = VariBAD if whole else Agent
+    return build(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
+
+
+def load_policy(path: str | Path) -> tuple[Agent, dict]:
+    """The networks of a finished run (``seed-*.safetensors``) as an agent of one seed, and the file's metadata."""
+    tensors, meta = read_tensors(Path(path), digest=True)
+    try:
+        config = meta["config"]
+        method, sac = Method(**config["method"]), SACSettings(**config["sac"])
+        agent = make_agent(config["env"], method, [meta["seed"]], sac, horizon=config.get("horizon"))
+        agent.modules.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold the networks of a finished run: {error}") from error
+    return agent, meta

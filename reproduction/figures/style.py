@@ -1,0 +1,112 @@
+"""One style for every picture: a colour, a line and a marker for each arm, and how a picture is saved."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dmash_core.errors import UserError
+
+STYLE = Path(__file__).with_name("style.mplstyle")
+_DASH, _DOT, _DASHDOT = (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2))
+
+
+@dataclass(frozen=True)
+class ArmStyle:
+    """How one arm looks in every figure: the paper's name, colour, line style, marker."""
+
+    name: str
+    color: str
+    line: object = "-"
+    marker: str = "o"
+
+    @property
+    def look(self) -> dict:
+        """The arguments of a line that is drawn in this style."""
+        return {"color": self.color, "linestyle": self.line, "marker": self.marker}
+
+
+ARMS = {
+    "dr": ArmStyle("DR", "#000000", _DOT, "x"),
+    "concat": ArmStyle("Concat", "#E69F00", _DASH, "s"),
+    "da": ArmStyle("DA", "#CC79A7", _DASHDOT, "D"),
+    "amago": ArmStyle("Amago (our compact version)", "#8C7A00", _DOT, "P"),
+    "dma": ArmStyle("DMA", "#009E73", _DASH, "v"),
+    "dma-pearl": ArmStyle("DMA-Pearl", "#56B4E9", _DASHDOT, "^"),
+    "dma-star": ArmStyle("DMA*", "#0072B2", "-", "<"),
+    "dma-star-sh": ArmStyle("DMA*-SH", "#D55E00", "-", "o"),
+    "dma-sh": ArmStyle("DMA-SH", "#E69F00", _DASHDOT, "p"),
+    "dma-star-h": ArmStyle("DMA*-H", "#009E73", "-", "h"),
+    "dma-star-h-rl-only": ArmStyle("DMA*-H, RL only", "#56B4E9", _DASH, "H"),
+    "dma-star-sh-critic": ArmStyle("DMA*-SH, critic not detached", "#CC79A7", "-", "1"),
+    "dma-star-sh-actor": ArmStyle("DMA*-SH, actor not detached", "#8C7A00", "-", "2"),
+    "dma-star-sh-both": ArmStyle("DMA*-SH, neither detached", "#000000", "-", "3"),
+    "dma-star-sh-policy": ArmStyle("DMA*-SH, actor's own adapter not detached", "#0072B2", "-", "4"),
+    "pearl": ArmStyle("PEARL", "#0072B2", _DASHDOT, "d"),
+    "varibad": ArmStyle("VariBAD", "#CC79A7", _DOT, "8"),
+    "amago-transformer": ArmStyle("Amago, Transformer (our compact version)", "#8C7A00", _DASH, "X"),
+    "dma-star-sh-inverse": ArmStyle("DMA*-SH, inverse dynamics", "#0072B2", _DASHDOT, "<"),
+    "dma-star-sh-reward": ArmStyle("DMA*-SH, reward prediction", "#009E73", _DASHDOT, ">"),
+    "da-inferred": ArmStyle("DA with an inferred code", "#CC79A7", _DASHDOT, "s"),
+    "dma-star-causal": ArmStyle("DMA*, window before target", "#0072B2", _DOT, "<"),
+    "dma-star-sh-causal": ArmStyle("DMA*-SH, window before target", "#D55E00", _DASH, "o"),
+    "dma-star-sh-whole": ArmStyle("DMA*-SH, whole hypernetwork", "#D55E00", _DASHDOT, "o"),
+    "dma-star-sh-only-dynamics": ArmStyle("DMA*-SH, dynamics only", "#0072B2", _DOT, "v"),
+    "dma-star-sh-only-actor": ArmStyle("DMA*-SH, actor only", "#009E73", _DOT, "v"),
+    "dma-star-sh-only-critic": ArmStyle("DMA*-SH, critics only", "#CC79A7", _DOT, "v"),
+    "dma-star-sh-only-dynamics-actor": ArmStyle("DMA*-SH, dynamics and actor only", "#56B4E9", _DOT, "v"),
+    "dma-star-sh-only-dynamics-critic": ArmStyle("DMA*-SH, dynamics and critics only", "#8C7A00", _DOT, "v"),
+}
+_ORDER = list(ARMS)
+ARCHITECTURE = ("dma-star", "dma-star-sh", *_ORDER[_ORDER.index("dma-sh") : _ORDER.index("pearl")])  # Figure 15
+# The name of an arm in the paper -> its slug.
+SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
+
+
+def arm_style(label: str) -> ArmStyle:
+    """The style of an arm's label. `dma-star-sh+masking=0.2` looks like `dma-star-sh`, but dotted and named with its
+    options; an arm that ARMS does not know is grey under its own label."""
+    slug, *options = label.split("+")
+    style = ARMS.get(slug, ArmStyle(slug, "#777777", _DASH, "*"))
+    return ArmStyle(f"{style.name} ({', '.join(options)})", style.color, _DOT, style.marker) if options else style
+
+
+def arm_order(label: str) -> tuple:
+    """Sorts labels of arms as the paper orders them, unknown ones last."""
+    slug = label.split("+")[0]
+    return (_ORDER.index(slug) if slug in _ORDER else len(_ORDER), label)
+
+
+def styled(function):
+    """Run `function` under the project's style alone, whatever the user's own matplotlib settings are."""
+
+    @functools.wraps(function)
+    def inner(*args, **kwargs):
+        with matplotlib.style.context(STYLE, after_reset=True):
+            return function(*args, **kwargs)
+
+    return inner
+
+
+def _kilo(steps: float) -> str:
+    """A number of steps in few characters: 100k, 2.5k, 40."""
+    return f"{steps / 1000:g}k" if steps >= 1000 else f"{steps:g}"
+
+
+@styled
+def save(fig: Figure, table: pd.DataFrame, name: str, out_dir: str | Path) -> list[Path]:
+    """Write `fig` as {name}.pdf and .png and `table` as {name}.csv; the paths written. UserError where that fails."""
+    out_dir = Path(out_dir)
+    paths = [out_dir / f"{name}.{suffix}" for suffix in ("pdf", "png", "csv")]
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        # No dates and no version of matplotlib: they would change the bytes and not the picture.
+        fig.savefig(paths[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        fig.savefig(paths[1], metadata={"Software": None})
+        table.to_csv(paths[2], index=False, float_format="%.6g", lineterminator="\n")
+    except OSError as error:
+        raise UserError(f"cannot write the figure {name} into {out_dir}: {error.strerror or error}") from error
+    return paths

@@ -1,0 +1,121 @@
+"""Cells of the grid of training runs, and the profiles of sweep.yaml."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dmash_core.errors import UserError, unknown
+from reproduction.paths import GRID
+
+BLOCK = {
+    "envs": "[DI, ODE]",
+    "arms": "[dr, concat]",
+    "seeds": "[0, 1]",
+    "steps": "50000",
+    "settings": "{eval_every: 1000}",
+    "method": "{masking: 0.2}",
+}
+"""The words of a block of a profile, with an example of each."""
+
+
+# ---------------------------------------------------------------- cells
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of the grid. `settings` and `method` hold what differs from the defaults and the preset."""
+
+    env: str
+    arm: str
+    label: str
+    seed: int
+    steps: int
+    settings: dict = field(default_factory=dict)
+    method: dict = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What names its raw run."""
+        return self.env, self.label, self.seed
+
+    def __str__(self):
+        return f"{self.env} {self.label} seed {self.seed}"
+
+    def place(self, out: Path, kind: str) -> Path:
+        """Its path under `out/.progress/KIND`, without a suffix."""
+        return out / ".progress" / kind / self.env / self.label / f"seed-{self.seed}"
+
+    def train_settings(self):
+        """The TrainSettings of its run; UserError for what does not exist."""
+        from dmash_core.agents.sac import SACSettings
+        from dmash_core.methods import Method, get_method
+        from dmash_core.training.settings import TrainSettings
+
+        sac = self.settings.get("sac", {})
+        free = {f.name for f in dataclasses.fields(TrainSettings)} - {"env", "arm", "method"}
+        for kind, words, known in (
+            ("option of the method", self.method, [f.name for f in dataclasses.fields(Method)]),
+            ("setting", self.settings, sorted(free)),
+            ("setting of sac", sac, [f.name for f in dataclasses.fields(SACSettings)]),
+        ):
+            if wrong := [word for word in words if word not in known]:
+                raise unknown(f"{kind} of {self.env} {self.arm}", wrong[0], known)
+        try:
+            method = dataclasses.replace(get_method(self.arm), **self.method)
+            return TrainSettings(self.env, self.arm, method, **(self.settings | {"sac": SACSettings(**sac)}))
+        except TypeError as error:  # a word where a number has to be
+            raise UserError(f"{self.env} {self.arm}: {error}") from None
+
+
+def _check_block(block, where: str) -> None:
+    """UserError for a block of a profile that is not one."""
+    if not isinstance(block, dict):
+        raise UserError(f"a block of {where} is a mapping such as {{envs: [DI], arms: [dr], seeds: [0]}}, not {block}")
+    if wrong := [word for word in block if word not in BLOCK]:
+        raise unknown(f"word in {where}", str(wrong[0]), BLOCK)
+    for word, kind in (("envs", str), ("arms", str), ("seeds", int)):
+        values = block.get(word)
+        if not (isinstance(values, list) and values and all(type(value) is kind for value in values)):
+            raise UserError(f"{word} of a block of {where} has to be a list such as {BLOCK[word]}, not {values}")
+    if type(steps := block.get("steps", 1)) is not int or steps < 1:
+        raise UserError(f"steps of a block of {where} has to be a whole number from 1 on, not {steps}")
+    for word in ("settings", "method"):
+        if not isinstance(value := block.get(word, {}), dict):
+            raise UserError(f"{word} of a block of {where} has to be a mapping such as {BLOCK[word]}, not {value}")
+
+
+def load_profile(name: str, path: Path = GRID) -> list[Cell]:
+    """The cells of a profile in their order; a cell that is named twice has its first place and the most steps.
+
+    A profile that is the word "claims" instead of a list holds what the claims need.
+    """
+    import yaml
+
+    from dmash_core.benchmark.suite import get_spec
+
+    try:
+        profiles = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read the grid {path}: {error}") from None
+    if not isinstance(profiles, dict):
+        raise UserError(f"the grid {path} is not a mapping of profile names to lists of blocks")
+    if name not in profiles:
+        raise unknown("profile", name, profiles)
+    if profiles[name] == "claims":
+        from reproduction.claims import training_cells
+
+        return training_cells()
+    cells: dict[tuple, Cell] = {}
+    for block in profiles[name] or ():
+        _check_block(block, f"profile {name} of {path}")
+        extra = {k: block[k] for k in ("settings", "method") if k in block}
+        # Seeds outermost: every comparison has its first seed before any has its second.
+        for seed in block["seeds"]:
+            for env in block["envs"]:
+                for arm in block["arms"]:
+                    steps = block.get("steps") or get_spec(env).gradient_steps
+                    cell = Cell(env, arm, arm, seed, steps, **extra)
+                    cell = dataclasses.replace(cell, label=cell.train_settings().label)
+                    before = cells.get(cell.key, cell)
+                    cells[cell.key] = before if before.steps > steps else cell
+    return list(cells.values())
