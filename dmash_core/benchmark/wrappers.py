@@ -22,7 +22,13 @@ from dmash_core.errors import UserError, unknown
 SELECTORS = ("round-robin", "random", "uniform")
 
 
-def _space_of(env) -> ContextSpace:
+def _context_space(wrapper, env) -> ContextSpace:
+    """The space of contexts of `env`; UserError for an environment that this wrapper is not for."""
+    kind = type(wrapper).__name__
+    if isinstance(env, VectorEnv) and not isinstance(wrapper, VectorEnv):
+        raise UserError(f"{kind} wraps one environment: for a batch take Vector{kind}")
+    if isinstance(wrapper, VectorEnv) and not isinstance(env, VectorEnv):
+        raise UserError(f"{kind} wraps a batch: for one environment take {kind.removeprefix('Vector')}")
     if not isinstance(space := getattr(env.unwrapped, "context_space", None), ContextSpace):
         raise UserError(f"{env} has no contexts: these wrappers are for environments of the benchmark, AIB/...")
     return space
@@ -60,9 +66,9 @@ class _Observed:
 
 class _ContextObserved(_Observed):
     def __init__(self, env, features: Sequence[str] | None = None, hidden: Sequence[str] = (), as_dict: bool = False):
+        space, inner = _context_space(self, env), _single(env)
         RecordConstructorArgs.__init__(self, features=features, hidden=hidden, as_dict=as_dict)
         super().__init__(env)
-        space, inner = _space_of(self.env), _single(self.env)
         features = space.names if features is None else tuple(features)
         for name in (*features, *hidden):
             if name not in space.names:
@@ -111,10 +117,10 @@ class _Sampled:
         selector: str | Callable[[np.random.Generator], Any] = "round-robin",
         set_seed: int = 0,
     ):
+        self._dimensions = _context_space(self, env).dimensions
         RecordConstructorArgs.__init__(self, context_set=context_set, selector=selector, set_seed=set_seed)
         super().__init__(env)
-        space = _space_of(self.env)
-        self._dimensions, self._selector, self._draws = space.dimensions, selector, np.random.default_rng()
+        self._selector, self._draws = selector, np.random.default_rng()
         if not callable(selector) and selector not in SELECTORS:
             raise unknown("selector", str(selector), [*SELECTORS, "a function of a random generator"])
         if isinstance(context_set, str):
@@ -180,9 +186,9 @@ class VectorContextSampler(_Sampled, VectorWrapper, RecordConstructorArgs):
 
 class _Windowed(_Observed):
     def __init__(self, env, length: int | None = None):
+        self._names = _context_space(self, env).names
         RecordConstructorArgs.__init__(self, length=length)
         super().__init__(env)
-        _space_of(self.env)
         inner, spec = _single(self.env), self.env.unwrapped.spec
         if not isinstance(inner, Box):
             raise UserError("TransitionWindow wraps an environment whose observation is one array: put it further in")
@@ -199,7 +205,7 @@ class _Windowed(_Observed):
         self._set_space(Dict({"obs": inner, "window": Box(-np.inf, np.inf, shape, np.float32)}, sort_keys=False))
 
     def _started(self, observation, info, seed):
-        context = np.stack([info["context"][name] for name in _space_of(self.env).names], axis=-1)
+        context = np.stack([info["context"][name] for name in self._names], axis=-1)
         action = np.zeros((*observation.shape[:-1], self._n_act))
         still = np.concatenate([observation, action, np.zeros_like(observation)], axis=-1)
         still = np.repeat(still[..., None, :], self._length, axis=-2).astype(np.float32)
