@@ -610,10 +610,8 @@ def test_time_limits_are_those_of_gymnasium_s_own_environments():
     ],
 )
 def test_environments_are_registered(script):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"{script}; env.reset(seed=0); import sys; print('torch' in sys.modules)"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    script += "; env.reset(seed=0); import sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr  # nor does it need torch
 
 

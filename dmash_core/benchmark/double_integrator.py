@@ -1,6 +1,7 @@
 """The double integrator (DI, DI-Friction, DI-Perm): a point mass in the plane that is to come to rest at the origin."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -57,18 +58,24 @@ class DoubleIntegrator(BatchedEnv):
     def picture(self, index):
         """The plane with the goal, and the body: its area is its mass, its line where it is in half a second at its
         velocity, orange where the actuators are inverted or swapped."""
-        picture, middle = drawing.canvas(), (drawing.WIDTH / 2 - 0.5, drawing.HEIGHT / 2 - 0.5)
-
-        def pixel(p):
-            return middle[0] + _SCALE * p[0], middle[1] - _SCALE * p[1]
-
-        for at in (-1, 0, 1):
-            drawing.segment(picture, pixel((at, -1)), pixel((at, 1)), drawing.GRID)
-            drawing.segment(picture, pixel((-1, at)), pixel((1, at)), drawing.GRID)
-        drawing.ring(picture, *middle, 0.1 * _SCALE, drawing.GOAL)
+        picture = _plane().copy()
         p, v = self._p[index], self._v[index]
         changed = self._inversion[index, 0] < 0 or self._swap[index, 0]
         color = drawing.CHANGED if changed else drawing.PLAIN
-        drawing.segment(picture, pixel(p), pixel(p + v / 2), color)
-        drawing.disc(picture, *pixel(p), 7 * np.sqrt(self._mass[index, 0]), color)
+        drawing.segment(picture, _pixel(p), _pixel(p + v / 2), color)
+        drawing.disc(picture, *_pixel(p), 7 * np.sqrt(self._mass[index, 0]), color)
         return picture
+
+
+def _pixel(p: Sequence[float]) -> tuple[float, float]:
+    return drawing.WIDTH / 2 - 0.5 + _SCALE * p[0], drawing.HEIGHT / 2 - 0.5 - _SCALE * p[1]
+
+
+@cache
+def _plane() -> np.ndarray:
+    picture = drawing.canvas()
+    for at in (-1, 0, 1):
+        drawing.segment(picture, _pixel((at, -1)), _pixel((at, 1)), drawing.GRID)
+        drawing.segment(picture, _pixel((-1, at)), _pixel((1, at)), drawing.GRID)
+    drawing.ring(picture, *_pixel((0, 0)), 0.1 * _SCALE, drawing.GOAL)
+    return picture

@@ -1,6 +1,7 @@
 """ODE and ODE-k: a scalar differential equation whose right-hand side is a polynomial of a complex action."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -11,6 +12,7 @@ from dmash_core.benchmark.vector import BatchedEnv
 
 DT = 0.01
 X_MAX = 20.0
+_AXIS = 70  # where a picture has the line of x, in pixels from its top
 _EDGES = np.array([0.05, 0.1, 0.2, 0.5, 2.0])  # reward _LEVELS[i] while |x| is below _EDGES[i], the last beyond all
 _LEVELS = np.array([1, 1 / 2, 1 / 3, 1 / 4, 0.05, 0])
 
@@ -55,21 +57,26 @@ class ODE(BatchedEnv):
     def picture(self, index):
         """The line of x, stretched about 0 where the rewards are: the greener the higher the reward, and the state as a
         disc. Below it a bar for each coefficient, up where it is positive, from -10 to 10."""
-        picture, axis, middle = drawing.canvas(), 70, drawing.WIDTH / 2 - 0.5
-
-        def column(x):
-            return middle + 150 * np.arcsinh(x / 0.2) / np.arcsinh(X_MAX / 0.2)
-
-        for edge, level in zip(_EDGES[::-1], _LEVELS[-2::-1], strict=True):
-            shade = np.rint(255 - (0.2 + 0.8 * level) * (255 - np.asarray(drawing.GOAL)))
-            drawing.bar(picture, column(-edge), column(edge), axis - 25, axis + 25, tuple(shade))
-        drawing.segment(picture, (column(-X_MAX), axis), (column(X_MAX), axis), drawing.INK)
-        drawing.disc(picture, column(self._x[index]), axis, 8, drawing.PLAIN)
+        picture = _line().copy()
+        drawing.disc(picture, _column(self._x[index]), _AXIS, 8, drawing.PLAIN)
         zero, width = 180, 240 / len(self.contexts.T)
         drawing.segment(picture, (40, zero), (280, zero), drawing.GRID)
         for j, c in enumerate(self.contexts[index]):
-            height = int(np.rint(4 * np.clip(c, -10, 10)))
-            top, bottom = sorted((zero, zero - height))
-            left = 40 + (j + 0.1) * width
-            drawing.bar(picture, left, left + 0.8 * width, top, bottom, drawing.PLAIN if c > 0 else drawing.CHANGED)
+            top, bottom = sorted((zero, zero - 4 * np.clip(c, -10, 10)))
+            left, color = 40 + (j + 0.1) * width, drawing.PLAIN if c > 0 else drawing.CHANGED
+            drawing.bar(picture, left, left + 0.8 * width, top, bottom, color)
         return picture
+
+
+def _column(x: float) -> float:
+    return drawing.WIDTH / 2 - 0.5 + 150 * np.arcsinh(x / 0.2) / np.arcsinh(X_MAX / 0.2)
+
+
+@cache
+def _line() -> np.ndarray:
+    picture = drawing.canvas()
+    for edge, level in zip(_EDGES[::-1], _LEVELS[-2::-1], strict=True):
+        shade = 255 - (0.2 + 0.8 * level) * (255 - np.array(drawing.GOAL))
+        drawing.bar(picture, _column(-edge), _column(edge), _AXIS - 25, _AXIS + 25, shade)
+    drawing.segment(picture, (_column(-X_MAX), _AXIS), (_column(X_MAX), _AXIS), drawing.INK)
+    return picture

@@ -58,7 +58,6 @@ def _forget(package: str) -> None:
 
 
 def _import_simulators() -> None:
-    _wish()
     if "mujoco" not in sys.modules:
         with _switched_off():
             mujoco = import_module("mujoco")
