@@ -1,13 +1,13 @@
 """Executing the notebooks with papermill: parameters are checked first, and the kernel is this interpreter."""
 
+import ast
 import os
 import time
 from pathlib import Path
 
-import yaml
-
 from dmash_core.errors import UserError, unknown
 from reproduction.paths import NOTEBOOKS, ROOT
+from reproduction.yaml12 import load, whole
 
 # Where a notebook reads raw runs and writes figures: relative to the root, wherever the notebook was started.
 # (figures/ itself is drawn by `dmash figures` alone.)
@@ -45,11 +45,32 @@ def _checked(path: Path, parameters: dict) -> dict:
     for name, value in parameters.items():
         if name not in valid:
             raise unknown(f"parameter of {path.name}", name, valid)
-        try:
-            values[name] = yaml.safe_load(value) if isinstance(value, str) else value
-        except yaml.YAMLError as error:
-            raise UserError(f"the value {value!r} of {name} is not YAML") from error
+        values[name] = _read(value, name, valid[name]["default"], path) if isinstance(value, str) else value
     return values
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list such as [DI]"}
+
+
+def _read(text: str, name: str, default: str, path: Path):
+    """What `text` says in YAML, of the kind that the parameter's default has; UserError where it is of another.
+
+    A folder is no YAML: it may be called 2024, or have a # in its name.
+    """
+    if name.endswith("_dir"):
+        return text
+    try:
+        value = load(text)
+    except ValueError as error:
+        raise UserError(f"the value {text!r} of {name} is not YAML") from error
+    try:
+        kind = type(ast.literal_eval(default))
+    except (ValueError, SyntaxError):  # an expression
+        kind = type(None)
+    value = float(value) if kind is float and type(value) is int else value if kind is float else whole(value)
+    if kind in _KINDS and type(value) is not kind:
+        raise UserError(f"the parameter {name} of {path.name} has to be {_KINDS[kind]}, not {value!r}")
+    return value
 
 
 def execute(
