@@ -2,7 +2,10 @@
 
 import ast
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dmash_core.errors import UserError, unknown
@@ -94,14 +97,13 @@ def execute(
     # Without it the kernel talks to us in the clear over local TCP, and warns about that on every start.
     encrypted = Config(KernelManager={"transport_encryption": "auto"})
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not a user's of the same name
-    # The kernel inherits ours, and make's agg would draw every plt.show() into nothing.
-    backend, os.environ["MPLBACKEND"] = os.environ.get("MPLBACKEND"), "module://matplotlib_inline.backend_inline"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(
-            path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
-            config=encrypted,
-        )  # fmt: skip
+        with _kernel_environment():
+            papermill.execute_notebook(
+                path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
+                config=encrypted,
+            )  # fmt: skip
     except PapermillExecutionError as error:
         first = next(iter(error.source.strip().splitlines()), "")
         what = f"{error.ename}: {' '.join(str(error.evalue).split())}"
@@ -113,11 +115,24 @@ def execute(
         raise UserError(f"{path.name} failed: its kernel died (out of memory?); see {out}") from error
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        del os.environ["MPLBACKEND"]
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
     return out
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """What a kernel started now inherits: nothing of a user's IPython profile or start-up file, and a backend that
+    shows figures, where make's agg would draw every plt.show() into nothing."""
+    with tempfile.TemporaryDirectory(prefix="dmash-ipython-") as folder:
+        set_ = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": folder, "PYTHONSTARTUP": None}
+        before = {name: os.environ.pop(name, None) for name in set_}
+        os.environ.update({name: value for name, value in set_.items() if value is not None})
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def execute_all(

@@ -174,3 +174,39 @@ def test_toy_benchmark_without_any_runs(tmp_path):
     places = {"runs_dir": str(tmp_path / "runs"), "figures_dir": str(tmp_path / "figures")}
     said = outputs(notebooks.execute("toy_benchmark", places, tmp_path / "out"))
     assert said.startswith("0 runs") and said.count("| 0 | missing | missing | missing | missing |") == 24
+
+
+HOSTILE = "font.size: 20\naxes.facecolor: 0.5\nfigure.facecolor: yellow\nsavefig.bbox: tight\ntext.usetex: True\n"
+    "font.size: 20\naxes.facecolor: 0.5\nfigure.facecolor: yellow\nsavefig.bbox: tight\nlines.dashed_pattern: 9, 9\n"
+)
+
+
+def test_pictures_do_not_know_a_user_s_settings(tmp_path, monkeypatch):
+    """matplotlib's, IPython's and Python's own: the same notebook draws the same bytes."""
+    source = (
+        "import matplotlib.pyplot as plt, pandas as pd, builtins\n"
+        "from reproduction import figures\n"
+        "plt.style.use(['default', figures.STYLE])\n"
+        "fig, ax = plt.subplots()\nax.plot([1, 2], '--')\n"
+        "figures.save(fig, pd.DataFrame({'a': [1.0]}), 'picture', runs_dir)\n"
+        "print(getattr(builtins, 'hostile', 'nothing'))"
+    )
+    assert all(
+        "plt.style.use" not in (text := path.read_text()) or 'plt.style.use([\\"default\\", ' in text
+        for path in COMMITTED
+    )
+    path = write(tmp_path / "n.ipynb", source, parameters="profile = 'recorded'\nruns_dir = None")
+    drawn = []
+    for folder in ("plain", "hostile"):
+        out = notebooks.execute(path, {"runs_dir": str(tmp_path / folder)}, tmp_path / "out")
+        assert outputs(out) == "nothing\n"
+        drawn.append([file.read_bytes() for file in sorted((tmp_path / folder).iterdir())])
+        (tmp_path / "matplotlibrc").write_text(HOSTILE)
+        monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
+        startup = tmp_path / "ipython" / "profile_default" / "startup" / "00.py"
+        startup.parent.mkdir(parents=True, exist_ok=True)
+        startup.write_text("import builtins; builtins.hostile = 'a profile'")
+        monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+        monkeypatch.setenv("PYTHONSTARTUP", str(startup))
+    assert len(drawn[0]) == 3 and drawn[0] == drawn[1]
+    assert os.environ["IPYTHONDIR"] == str(tmp_path / "ipython") and os.environ["PYTHONSTARTUP"] == str(startup)

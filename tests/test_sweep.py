@@ -145,7 +145,7 @@ def test_mistakes_in_the_grid(tmp_path, block, word):
 
 def test_numbers_in_a_grid_are_those_of_yaml_1_2(tmp_path):
     settings = "{eval_every: 1e3, random_steps: 2_000, sac: {critic_lr: 1e-3, gamma: 0, actor_every: 2.0}}"
-    block = f"{{envs: [DI], arms: [dma-pearl], seeds: [010, 011, 1e1], steps: 1e4, settings: {settings}, method: {{beta: 1}}}}"
+    block = f"envs: [DI], arms: [dma-pearl], seeds: [010, 011, 1e1], steps: 1e4, settings: {settings}"
     (tmp_path / "grid.yaml").write_text(f"p: [{{{block}, method: {{beta: 1}}}}]")
     cells = load_profile("p", tmp_path / "grid.yaml")
     assert [(cell.seed, cell.steps) for cell in cells] == [(10, 10_000), (11, 10_000)]  # 1e1 is seed 10 again
