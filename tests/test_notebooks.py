@@ -177,8 +177,6 @@ def test_toy_benchmark_without_any_runs(tmp_path):
 
 
 HOSTILE = "font.size: 20\naxes.facecolor: 0.5\nfigure.facecolor: yellow\nsavefig.bbox: tight\ntext.usetex: True\n"
-    "font.size: 20\naxes.facecolor: 0.5\nfigure.facecolor: yellow\nsavefig.bbox: tight\nlines.dashed_pattern: 9, 9\n"
-)
 
 
 def test_pictures_do_not_know_a_user_s_settings(tmp_path, monkeypatch):
