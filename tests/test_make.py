@@ -90,7 +90,7 @@ def test_a_python_in_a_path_with_a_space(house):
     [
         ((3, 10), 2, "is older than Python 3.11"),
         ((3, 11), 3, ""),
-        ((3, 13), 3, "pins what was tested with Python 3.11"),
+        ((3, 13), 3, "pins what was tested with Python 3.11; ./python gets the same versions"),
     ],
 )
 def test_setup_says_what_is_pinned_for_which_python(house, version, rc, said):
