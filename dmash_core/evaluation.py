@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import torch
 
-from dmash_core.agents.sac import Agent, Code
+from dmash_core.agents.amago import RecurrentAgent
+from dmash_core.agents.conditioning import Conditioning
+from dmash_core.agents.sac import Agent
 from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.benchmark.scoring import EVALUATION_STREAM
 from dmash_core.benchmark.suite import make_batch
@@ -58,7 +60,7 @@ PROTOCOL = EvalSettings()
 NOISES = ("code_noise", "obs_noise", "action_noise")
 
 
-class Driver:
+class Rollout:
     """Steps a batch of environments with an agent and keeps the histories: N seeds x B environments.
 
     Environments lie in seed-major order; B is a multiple of the number of contexts G in ``contexts`` (N, G, d), each
@@ -66,7 +68,12 @@ class Driver:
     """
 
     def __init__(
-        self, agent: Agent, env_name: str, contexts: np.ndarray, repeats: int = 1, settings: EvalSettings = PROTOCOL
+        self,
+        agent: Agent | RecurrentAgent,
+        env_name: str,
+        contexts: np.ndarray,
+        repeats: int = 1,
+        settings: EvalSettings = PROTOCOL,
     ):
         self.agent, self.settings = agent, settings
         self.n, self.batch = contexts.shape[0], contexts.shape[1] * repeats
@@ -108,40 +115,40 @@ class Driver:
         of it is scored."""
         self.reset(seed)
         self.history.start_warm_up(self.obs)
-        if self.agent.method.recurrence != "none":
+        if isinstance(self.agent, RecurrentAgent):
             self.memory = self.agent.modules["sequence"].start(self.batch)
         for _ in range(self.warm_up_steps):
             if self.step(self.mean_action())[1]:
                 self.reset()
         self.reset()
 
-    def code(self) -> Code:
-        """What the agent is told of the context at this step, noise included."""
+    def conditioning(self) -> Conditioning:
+        """What the agent acts on at this step, noise on the code included."""
         windows, contexts, noisy = self.history.window(), self.contexts, self.settings.code_noise > 0
         if noisy and self.agent.method.context == "true":
             contexts = self._noisy(contexts.repeat_interleave(self.batch // contexts.shape[1], dim=1), "code_noise")
-        code = self.agent.code(windows, contexts)
+        conditioning = self.agent.conditioning(windows, contexts)
         if noisy and self.agent.method.context == "inferred":
-            code = self.agent.code_of(self._noisy(code.vector, "code_noise"))
-        return code
+            conditioning = self.agent.condition_on(self._noisy(conditioning.vector, "code_noise"))
+        return conditioning
 
     @torch.no_grad()
-    def mean_action(self, code: Code | None = None) -> torch.Tensor:
-        """Actions (N, B, d_a) of the mean policy, told ``code``, by default that of this step."""
-        if code is None and not self.settings.code_noise:
+    def mean_action(self, conditioning: Conditioning | None = None) -> torch.Tensor:
+        """Actions (N, B, d_a) of the mean policy, by default with the conditioning of this step."""
+        if conditioning is None and not self.settings.code_noise:
             return self.act()
-        return torch.tanh(self.agent.policy(self.obs, self.code() if code is None else code)[0])
+        return torch.tanh(self.agent.policy(self.obs, conditioning or self.conditioning())[0])
 
     def act(self, noise: torch.Tensor | None = None, reading: Reading | None = None) -> torch.Tensor:
         """The mean policy's actions (N, B, d_a), or samples with ``noise`` standard normal; changes nothing.
 
         The encoder is in evaluation mode unless a ``reading`` of the windows (N, B, K) is given.
         """
-        if self.agent.method.recurrence == "none":
-            positions, keep, code_noise = reading or (None, None, None)
-            return self.agent.act(self.obs, self.history.window(positions), self.contexts, noise, keep, code_noise)
-        action, self._advanced = self.agent.act(self.obs, self.history, self.memory, noise)
-        return action
+        if isinstance(self.agent, RecurrentAgent):
+            action, self._advanced = self.agent.act(self.obs, self.history, self.memory, noise)
+            return action
+        positions, keep, code_noise = reading or (None, None, None)
+        return self.agent.act(self.obs, self.history.window(positions), self.contexts, noise, keep, code_noise)
 
     def step(self, action: torch.Tensor, meanwhile: Callable[[], None] = lambda: None) -> tuple[np.ndarray, bool]:
         """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended.
@@ -160,6 +167,26 @@ class Driver:
         self.obs = obs
         self.env_steps += 1
         return reward.reshape(self.n, self.batch), bool(truncated[0])
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict]:
+        """All that a rollout goes on from, under noise apart: tensors by name, and values for JSON."""
+        env = self.env.state_dict()
+        tensors, values = self.history.state()
+        tensors |= {"obs": self.obs} | {f"env.{k}": torch.from_numpy(v) for k, v in env["physics"].items()}
+        if self.memory is not None:
+            tensors["memory"] = self.memory
+        return tensors, values | {k: env[k] for k in ("elapsed", "streams")} | {"env_steps": self.env_steps}
+
+    def load_state(self, tensors: dict[str, torch.Tensor], values: dict) -> None:
+        """Go on from what ``state`` returned; the contexts have to be the same."""
+        self.history.load_state(tensors, values)
+        self.obs, self.env_steps = tensors["obs"].to(self.agent.device), values["env_steps"]
+        if "memory" in tensors:
+            self.memory = tensors["memory"].to(self.agent.device)
+        physics = {k.removeprefix("env."): v.numpy() for k, v in tensors.items() if k.startswith("env.")}
+        contexts = self.env.state_dict()["contexts"]
+        parts = {"contexts": contexts, "physics": physics} | {k: values[k] for k in ("elapsed", "streams")}
+        self.env.load_state_dict(parts)
 
     @contextmanager
     def _blame(self):
@@ -192,26 +219,26 @@ class Driver:
         return total
 
 
-def rollout(
-    agent: Agent, env_name: str, contexts: np.ndarray, seed: int = 0, settings: EvalSettings = PROTOCOL
+def record_rollout(
+    agent: Agent | RecurrentAgent, env_name: str, contexts: np.ndarray, seed: int = 0, settings: EvalSettings = PROTOCOL
 ) -> dict[str, np.ndarray]:
     """One episode of the mean policy in each of B contexts (B, d), after the warm-up, by an agent of one seed.
 
     Returns time-major arrays: ``obs`` (T, B, d_s) before each step, ``action`` (T, B, d_a), ``reward`` (T, B); and
     where the arm infers one the embedding ``z`` (T, B, 8).
     """
-    driver = Driver(agent, env_name, contexts[None], settings=settings)
-    driver.warm_up([(seed, EVALUATION_STREAM, i) for i in range(driver.batch)])
+    running = Rollout(agent, env_name, contexts[None], settings=settings)
+    running.warm_up([(seed, EVALUATION_STREAM, i) for i in range(running.batch)])
     seen: dict[str, list] = {"obs": [], "action": [], "reward": []}
     ended = False
     while not ended:
-        code = driver.code() if agent.method.context == "inferred" else None
-        action = driver.mean_action(code)
-        seen["obs"].append(driver.obs[0].numpy())
+        conditioning = running.conditioning() if agent.method.context == "inferred" else None
+        action = running.mean_action(conditioning)
+        seen["obs"].append(running.obs[0].numpy())
         seen["action"].append(action[0].numpy())
-        if code is not None:
-            seen.setdefault("z", []).append(code.vector[0].numpy())
-        reward, ended = driver.step(action)
+        if conditioning is not None:
+            seen.setdefault("z", []).append(conditioning.vector[0].numpy())
+        reward, ended = running.step(action)
         seen["reward"].append(reward[0])
     return {name: np.stack(values) for name, values in seen.items()}
 
@@ -221,7 +248,7 @@ class Evaluator:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent | RecurrentAgent,
         env_name: str,
         contexts: dict[str, np.ndarray],
         seeds: Sequence[int],
@@ -231,7 +258,7 @@ class Evaluator:
         """``contexts[split]`` is (N, C, d); every split has the same number C of contexts."""
         self.seeds, self.rollouts = list(seeds), rollouts
         rows = np.concatenate([contexts[s] for s in SPLITS], axis=1)
-        self.driver = Driver(agent, env_name, rows, rollouts, settings)
+        self.rollout = Rollout(agent, env_name, rows, rollouts, settings)
 
     def __call__(self, step: int, should_stop: Callable[[], bool] = lambda: False) -> np.ndarray:
         """Undiscounted returns float64 (N, 3, C, rollouts), in the order of SPLITS.
@@ -239,5 +266,5 @@ class Evaluator:
         The initial states and all noise depend on the run's seed and on ``step`` alone, so an evaluation leaves
         training as it was. Raises Interrupted as soon as ``should_stop`` says so.
         """
-        seeds = [(s, EVALUATION_STREAM, step, i) for s in self.seeds for i in range(self.driver.batch)]
-        return self.driver.episode(seeds, should_stop).reshape(self.driver.n, len(SPLITS), -1, self.rollouts)
+        seeds = [(s, EVALUATION_STREAM, step, i) for s in self.seeds for i in range(self.rollout.batch)]
+        return self.rollout.episode(seeds, should_stop).reshape(self.rollout.n, len(SPLITS), -1, self.rollouts)

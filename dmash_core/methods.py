@@ -1,7 +1,7 @@
 """The arms: presets of one frozen dataclass. Nothing is copied to make a variant; an option changes one field."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from dmash_core.errors import UserError, unknown
 from dmash_core.networks.layers import INPUT_NORMS, OUTPUT_NORMS
@@ -16,19 +16,19 @@ class Method:
 
     context: Literal["none", "true", "inferred"] = "inferred"
     """What is known: nothing, the true context c, or an embedding z inferred from a window of transitions."""
-    entry: Literal["none", "concat", "adapter"] = "concat"
+    conditioning: Literal["none", "concat", "adapter"] = "concat"
     """How it enters the actor and the critics (and, if inferred, the dynamics model)."""
     hypernetwork: Literal["none", "shared", "private"] = "none"
     """With adapters: one trained by the objective, or a private one in each network, trained by that network's loss."""
     hypernetwork_form: Literal["chunked", "whole"] = "chunked"
     """Chunked: one small network makes omega in passes of 2 width entries each, as in the paper's published parameter
-    counts; whole: one network with an output for each entry, the default of the paper's release."""
+    counts; whole: one network with an output for each conditioning, the default of the paper's release."""
     adapters: Literal["all", "dynamics", "actor", "critic", "dynamics-actor", "dynamics-critic", "actor-critic"] = "all"
     """Which networks have adapters; the others concatenate."""
     objective: Literal["dynamics", "inverse", "reward", "none"] = "dynamics"
     """What trains the encoder and a shared hypernetwork: predicting s' - s from (s, a), a from (s, s' - s), or r from
-    (s, a); or nothing but the undetached losses."""
-    undetached: Literal["none", "critic", "actor", "both", "policy"] = "none"
+    (s, a); or nothing but the encoder_gradients_from losses."""
+    encoder_gradients_from: Literal["none", "critic", "actor", "both", "policy"] = "none"
     """Losses that also flow through z and omega into the encoder and the shared hypernetwork; the actor's through the
     actor and through the critics that judge it, but for "policy": through the actor only."""
     posterior: Literal["point", "gaussian", "sequence"] = "point"
@@ -52,8 +52,6 @@ class Method:
     """End the window of a replayed transition one step before it, so that z never sees the encoder's own target."""
     bootstrap_at_time_limit: bool = False
     """Bootstrap the critic's target past the time limit; the paper's release does not."""
-    recurrence: Literal["none", "gru", "transformer"] = "none"
-    """An in-context agent over sequences of K transitions instead of SAC: our compact version of Amago-2."""
     embedding: int = 8
     """Dimensions of z."""
     width: int = 256
@@ -68,11 +66,9 @@ class Method:
             raise UserError(f"masking is a probability and must lie in [0, 1], not {self.masking}")
         if not 0.0 <= self.beta < float("inf"):
             raise UserError(f"beta must be finite and not negative, not {self.beta}")
-        if self.window is not None and not 1 <= self.window <= 1000:
-            raise UserError(f"window must be between 1 and 1000 transitions, not {self.window}")
+        _check_size("window", self.window, 1000)
         for name in ("embedding", "width", "bottleneck", "hypernetwork_width"):
-            if not 1 <= getattr(self, name) <= 4096:
-                raise UserError(f"{name} must be between 1 and 4096, not {getattr(self, name)}")
+            _check_size(name, getattr(self, name), 4096)
         for name, norms in (("input_norm", INPUT_NORMS), ("output_norm", OUTPUT_NORMS)):
             if getattr(self, name) not in norms:
                 raise unknown(name, getattr(self, name), norms)
@@ -86,9 +82,9 @@ class Method:
         """Pairs (whether it is so, what is wrong with it) of options that do not go together."""
         inferred, shared = self.context == "inferred", self.hypernetwork == "shared"
         yield (
-            (self.entry == "adapter") == (self.hypernetwork == "none")
-            or (self.entry == "none") != (self.context == "none"),
-            "context, entry and hypernetwork do not fit: adapters need a hypernetwork, and a context needs an entry",
+            (self.conditioning == "adapter") == (self.hypernetwork == "none")
+            or (self.conditioning == "none") != (self.context == "none"),
+            "context, conditioning and hypernetwork do not fit: adapters need a hypernetwork, a context either of both",
         )
         yield (
             self.hypernetwork == "none" and self.hypernetwork_form != "chunked",
@@ -102,8 +98,8 @@ class Method:
             "(hypernetwork_form='whole' takes any)",
         )
         yield (
-            self.adapters != "all" and self.entry != "adapter",
-            "adapters names the networks that have one and needs entry='adapter'",
+            self.adapters != "all" and self.conditioning != "adapter",
+            "adapters names the networks that have one and needs conditioning='adapter'",
         )
         yield (
             shared and not (inferred and self.adapts("dynamics")),
@@ -111,29 +107,29 @@ class Method:
             "dynamics model",
         )
         yield (
-            not inferred and (self.posterior, self.objective, self.undetached) != ("point", "dynamics", "none"),
-            "posterior, objective and undetached are about an inferred context and need context='inferred'",
+            not inferred
+            and (self.posterior, self.objective, self.encoder_gradients_from) != ("point", "dynamics", "none"),
+            "posterior, objective and encoder_gradients_from are about an inferred context and need context='inferred'",
         )
         yield (
-            self.objective == "none" and (self.undetached not in ("critic", "both") or shared),
-            "without an objective the encoder has to be trained by the critic's loss: undetached must be critic or "
-            "both, and the hypernetwork not shared",
+            self.objective == "none" and (self.encoder_gradients_from not in ("critic", "both") or shared),
+            "without an objective the encoder has to be trained by the critic's loss: encoder_gradients_from must be "
+            "critic or both, and the hypernetwork not shared",
         )
         yield (
-            self.undetached != "none" and (self.adapters != "all" or self.hypernetwork == "private"),
-            "undetached losses are defined for concatenation and for a shared hypernetwork in all networks",
-        )
-        yield (
-            self.recurrence != "none" and (self.context != "none" or not self.bootstrap_at_time_limit),
-            "a recurrent arm is told nothing and bootstraps at the time limit: start from the arm amago",
-        )
-        yield (
-            self.recurrence == "transformer" and self.width % 16 != 0,
-            f"the Transformer's eight heads need a width that is a multiple of 16, not {self.width}",
+            self.encoder_gradients_from != "none" and (self.adapters != "all" or self.hypernetwork == "private"),
+            "encoder_gradients_from losses are defined for concatenation and for a shared hypernetwork in all networks",
         )
         yield (
             self.posterior == "sequence"
-            and (self.entry, self.objective, self.undetached, self.masking, self.input_norm, self.output_norm)
+            and (
+                self.conditioning,
+                self.objective,
+                self.encoder_gradients_from,
+                self.masking,
+                self.input_norm,
+                self.output_norm,
+            )
             != ("concat", "dynamics", "none", 0.0, "none", "none"),
             "the posterior 'sequence' (arm varibad) is for concatenation, the dynamics objective and detached losses, "
             "without masks and norms",
@@ -160,53 +156,83 @@ class Method:
 
     def adapts(self, network: str) -> bool:
         """Whether a network ("dynamics", "actor" or "critic") has an adapter."""
-        return self.entry == "adapter" and (self.adapters == "all" or network in self.adapters.split("-"))
+        return self.conditioning == "adapter" and (self.adapters == "all" or network in self.adapters.split("-"))
 
     @property
     def sends_omega(self) -> bool:
         """Whether actor or critics use the shared hypernetwork's adapter weights."""
         return self.hypernetwork == "shared" and (self.adapts("actor") or self.adapts("critic"))
 
-    def trained_by(self, loss: str) -> bool:
+    def encoder_trained_by(self, loss: str) -> bool:
         """Whether the encoder and a shared hypernetwork are trained by a loss ("dynamics", "actor" or "critic")."""
         if self.context != "inferred":
             return False
         if loss == "dynamics":
             return self.objective != "none"
-        return self.undetached in {"critic": ("critic", "both"), "actor": ("actor", "both", "policy")}[loss]
+        return self.encoder_gradients_from in {"critic": ("critic", "both"), "actor": ("actor", "both", "policy")}[loss]
+
+
+@dataclass(frozen=True)
+class InContextMethod:
+    """A memory instead of a context: our compact version of Amago-2, which is told nothing (agents/amago.py).
+
+    Its losses bootstrap at the time limit, and nothing of it is SAC's.
+    """
+
+    recurrence: Literal["gru", "transformer"] = "gru"
+    """What reads the timesteps so far."""
+    window: int | None = None
+    """K transitions in a training sequence and in the Transformer's memory; by default the environment's window."""
+    width: int = 256
+    """Units of the recurrent state and of the networks' output layers."""
+
+    context: ClassVar = "none"
+
+    def __post_init__(self):
+        if self.recurrence not in ("gru", "transformer"):
+            raise unknown("recurrence", self.recurrence, ("gru", "transformer"))
+        _check_size("window", self.window, 1000)
+        _check_size("width", self.width, 4096)
+        if self.recurrence == "transformer" and self.width % 16:
+            raise UserError(f"the Transformer's eight heads need a width that is a multiple of 16, not {self.width}")
+
+
+def _check_size(name: str, value: int | None, most: int) -> None:
+    if value is not None and not 1 <= value <= most:
+        raise UserError(f"{name} must be between 1 and {most}, not {value}")
 
 
 _DMA_STAR = Method(masking=0.2, input_norm="avgl1", output_norm="simnorm")
-_SH = replace(_DMA_STAR, entry="adapter", hypernetwork="shared", masking=0.4)
+_SH = replace(_DMA_STAR, conditioning="adapter", hypernetwork="shared", masking=0.4)
 _H = replace(_SH, hypernetwork="private")
 
-METHODS: dict[str, Method] = {
-    "dr": Method(context="none", entry="none"),
-    "concat": Method(context="true", entry="concat"),
-    "da": Method(context="true", entry="adapter", hypernetwork="private"),
+METHODS: dict[str, Method | InContextMethod] = {
+    "dr": Method(context="none", conditioning="none"),
+    "concat": Method(context="true", conditioning="concat"),
+    "da": Method(context="true", conditioning="adapter", hypernetwork="private"),
     "dma": Method(),
     "dma-pearl": Method(posterior="gaussian", output_norm="layernorm"),
     "dma-star": _DMA_STAR,
     "dma-star-sh": _SH,
     "dma-star-sh-whole": replace(_SH, hypernetwork_form="whole"),  # our claim C1: does the form matter?
     # Figure 15: the architecture
-    "dma-sh": Method(entry="adapter", hypernetwork="shared"),
+    "dma-sh": Method(conditioning="adapter", hypernetwork="shared"),
     "dma-star-h": _H,
     "dma-star-h-rl-only": replace(_H, adapters="actor-critic"),
-    "dma-star-sh-critic": replace(_SH, undetached="critic"),
-    "dma-star-sh-actor": replace(_SH, undetached="actor"),
-    "dma-star-sh-both": replace(_SH, undetached="both"),
+    "dma-star-sh-critic": replace(_SH, encoder_gradients_from="critic"),
+    "dma-star-sh-actor": replace(_SH, encoder_gradients_from="actor"),
+    "dma-star-sh-both": replace(_SH, encoder_gradients_from="both"),
     # not in the paper: is it the actor's gradient that harms, or the way that it takes through the critics?
-    "dma-star-sh-policy": replace(_SH, undetached="policy"),
+    "dma-star-sh-policy": replace(_SH, encoder_gradients_from="policy"),
     # Figures 16 to 18
-    "amago": Method(context="none", entry="none", recurrence="gru", bootstrap_at_time_limit=True),
-    "amago-transformer": Method(context="none", entry="none", recurrence="transformer", bootstrap_at_time_limit=True),
+    "amago": InContextMethod(),
+    "amago-transformer": InContextMethod(recurrence="transformer"),
     "varibad": Method(posterior="sequence", embedding=10, beta=1.0),
-    "pearl": Method(objective="none", undetached="critic", posterior="gaussian", kl="add"),
+    "pearl": Method(objective="none", encoder_gradients_from="critic", posterior="gaussian", kl="add"),
     # What the paper leaves open: other objectives, the inferred code in a Decision Adapter, no look at the target
     "dma-star-sh-inverse": replace(_SH, objective="inverse"),
     "dma-star-sh-reward": replace(_SH, objective="reward"),
-    "da-inferred": Method(entry="adapter", hypernetwork="private", adapters="actor-critic"),
+    "da-inferred": Method(conditioning="adapter", hypernetwork="private", adapters="actor-critic"),
     "dma-star-causal": replace(_DMA_STAR, window_before_target=True),
     "dma-star-sh-causal": replace(_SH, window_before_target=True),
     # Reviewers' question R6: adapters in some of the networks. Where the dynamics model has none, nothing but its own
@@ -221,14 +247,32 @@ MAIN_ARMS = ("dr", "concat", "da", "amago", "dma", "dma-pearl", "dma-star", "dma
 """The arms of the paper's main tables."""
 
 
-def get_method(arm: str) -> Method:
+def get_method(arm: str) -> Method | InContextMethod:
     """The preset of an arm, by its slug; UserError for an unknown one."""
     if arm not in METHODS:
         raise unknown("arm", arm, METHODS)
     return METHODS[arm]
 
 
-def label(arm: str, method: Method) -> str:
+def method_from(options: dict) -> Method | InContextMethod:
+    """The method with these options, as the configuration of a run holds them; TypeError for unknown ones."""
+    return (InContextMethod if "recurrence" in options else Method)(**options)
+
+
+def with_current_names(config: dict) -> dict:
+    """The configuration of a run of before 2026-11-28, with the names that its method's options have now."""
+    if "method" not in config:
+        return config
+    options = dict(config["method"])
+    for old, new in (("entry", "conditioning"), ("undetached", "encoder_gradients_from")):
+        if old in options:
+            options[new] = options.pop(old)
+    if options.get("recurrence") == "none":  # every method had the field
+        del options["recurrence"]
+    return config | {"method": options}
+
+
+def label(arm: str, method: Method | InContextMethod) -> str:
     """The name under which a run is kept: the arm's slug, then each field that differs from its preset.
 
     >>> label("dma-star", replace(METHODS["dma-star"], masking=0.6))
@@ -241,4 +285,14 @@ def label(arm: str, method: Method) -> str:
     return arm + "".join(changed)
 
 
-__all__ = ["MAIN_ARMS", "METHODS", "Method", "get_method", "label", "replace"]
+__all__ = [
+    "InContextMethod",
+    "MAIN_ARMS",
+    "METHODS",
+    "Method",
+    "get_method",
+    "label",
+    "method_from",
+    "replace",
+    "with_current_names",
+]

@@ -145,6 +145,15 @@ class Replay:
             code_noise = torch.stack([torch.randn(size, generator=g, device=device) for g in generators])
         return Batch(obs, action, next_obs, reward, at_limit, noise, windows, keep, code_noise)
 
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """What is stored: tensors by name, and values for JSON."""
+        return {"replay": self.rows[:, :, : min(self.added, self.slots)]}, {"added": self.added}
+
+    def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
+        """Set what ``state`` returned."""
+        self.rows[:, :, : tensors["replay"].shape[2]] = tensors["replay"]
+        self.added = values["added"]
+
     def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int):
         """Which transitions (episode, t) one seed's batch has, and the noise of its actions, in a fixed order."""
         device, layout = self.rows.device, self.layout
@@ -166,7 +175,7 @@ class History:
         self._starts = torch.arange(n_seeds * batch, device=device).view(n_seeds, batch) * self.rows.shape[2]
         self.now = layout.window
         self.fresh = True
-        """Whether the environments stand at the beginning of an episode; Driver.reset says so."""
+        """Whether the environments stand at the beginning of an episode; Rollout.reset says so."""
 
     def start_warm_up(self, obs: Tensor) -> None:
         """A window of K copies of (s = first observation, a = 0, s' - s = 0), for observations (N, B, d_s)."""
@@ -203,6 +212,15 @@ class History:
         first = self._starts + (self.now - self.layout.window)
         rows = self.rows.view(-1, self.layout.row)
         return self.layout.read(rows, first, self.positions if positions is None else positions)
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """The transitions so far: tensors by name, and values for JSON."""
+        return {"history": self.rows}, {"now": self.now}
+
+    def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
+        """Set what ``state`` returned; the environments are taken not to stand at the beginning of an episode."""
+        self.rows.copy_(tensors["history"])
+        self.now, self.fresh = values["now"], False
 
     def episode(self) -> Tensor:
         """The finished episode after its first window, (N, B, K + T, row)."""

@@ -144,7 +144,7 @@ def measure_block(
         def run(times: int) -> None:
             for _ in range(times):
                 for batch in batches:
-                    logs = learner.update(batch, trainer.driver.contexts)
+                    logs = learner.update(batch, trainer.rollout.contexts)
             logs["critic_loss"].sum().item()  # a GPU is done only now
 
         run(3)
@@ -174,7 +174,7 @@ def measure_wait(
 
         episode()
         real = _seconds(episode, episodes)
-        vector = trainer.driver.env
+        vector = trainer.rollout.env
         returned = {name: _recorded(vector, name) for name in ("reset", "step")}
         episode()
         for name, results in returned.items():
@@ -240,8 +240,8 @@ def _past_random_phase(trainer: Trainer) -> Trainer:
     """The trainer where learning starts, its replay full of noise."""
     trainer.replay.rows.normal_()
     trainer.replay.added = trainer.replay.slots
-    trainer.driver.reset([(0, i) for i in range(trainer.driver.n * trainer.driver.batch)])
-    trainer.driver.history.start_warm_up(trainer.driver.obs)
+    trainer.rollout.reset([(0, i) for i in range(trainer.rollout.n * trainer.rollout.batch)])
+    trainer.rollout.history.start_warm_up(trainer.rollout.obs)
     trainer.step = 0
     return trainer
 
@@ -264,7 +264,7 @@ def measure_arm(
         def both(learner):
             with no_denormals():  # as in training
                 for batch in batches:
-                    learner.update(batch, trainer.driver.contexts)
+                    learner.update(batch, trainer.rollout.contexts)
 
         inside, update = [], agent.update
 
@@ -287,7 +287,7 @@ def measure_arm(
             agent.update = update
         evaluator = trainer._evaluator(trainer.settings.eval_rollouts)
         evaluator(0)
-        acting = [_seconds(evaluator.driver.act, 10) for _ in range(rounds)]
+        acting = [_seconds(evaluator.rollout.act, 10) for _ in range(rounds)]
         written = _seconds(trainer._checkpoint, 3) * (trainer.steps // trainer.settings.eval_every)
     return {
         "env": env,

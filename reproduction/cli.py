@@ -74,7 +74,7 @@ def _train(argv: list[str]) -> None:
         """Rollouts per context at the evaluations before it; by default 2 on MuJoCo and eval-rollouts elsewhere."""
         horizon: int | None = None
         """Steps of an episode, for trials; the environment's by default."""
-        method: tyro.conf.OmitArgPrefixes[Method] = preset
+        method: tyro.conf.OmitArgPrefixes[type(preset)] = preset
         sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
 
     args = tyro.cli(Train, prog="dmash train", args=argv)
@@ -95,7 +95,7 @@ def _evaluate(argv: list[str]) -> None:
     from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
     from dmash_core.training.machine import configure_cpu
     from dmash_core.training.policies import block_contexts, load_policy
-    from reproduction.context_maps import evaluate_map, map_path, write_map
+    from reproduction.measured import evaluate_map, table_path, write_table
     from reproduction.statistics import mean_interval
 
     def evaluate(
@@ -125,8 +125,8 @@ def _evaluate(argv: list[str]) -> None:
             raise UserError("a map that is not of the published protocol needs a place of its own: name it with --out")
         configure_cpu(1)
         if grid is not None:
-            write_map(evaluate_map(checkpoint, grid, rollouts, settings, seed), out or map_path(checkpoint))
-            print(out or map_path(checkpoint))
+            write_table(evaluate_map(checkpoint, grid, rollouts, settings, seed), out or table_path(checkpoint))
+            print(out or table_path(checkpoint))
             return
         agent, meta = load_policy(checkpoint)
         env, run_seed = meta["config"]["env"], meta["seed"]
@@ -147,7 +147,7 @@ def _evaluate(argv: list[str]) -> None:
 
 
 def _figures(argv: list[str]) -> None:
-    from reproduction.figures.build import build_all, draw_maps
+    from reproduction.figures.build import build_all
 
     def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
         """Draw every figure and table again from the raw runs; the same runs give the same bytes.
@@ -157,7 +157,6 @@ def _figures(argv: list[str]) -> None:
             out: folder of figures, PDF, PNG and the CSV that each is drawn from.
         """
         build_all(runs, out)
-        draw_maps(runs, out)
 
     tyro.cli(figures, prog="dmash figures", args=argv)
 

@@ -43,7 +43,7 @@ def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
     if not values.size:
         raise ValueError("a mean needs at least one seed")
     mean = float(values.mean())
-    if len(values) < 2:
+    if len(values) < 3:
         return mean, np.nan, np.nan
     half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
     return mean, mean - half, mean + half

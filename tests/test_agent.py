@@ -6,14 +6,15 @@ import pytest
 import torch
 from twin import Twin, log_density
 
-from dmash_core.agents.sac import Agent, Code, SACSettings, squashed_sample
-from dmash_core.methods import METHODS, replace
+from dmash_core.agents.conditioning import Conditioning
+from dmash_core.agents.sac import Agent, SACSettings, squashed_sample
+from dmash_core.methods import METHODS, Method, replace
 from dmash_core.networks.hypernetwork import HYPERNETWORKS, ChunkedHypernetwork, WholeHypernetwork
 from dmash_core.replay import Batch, Layout, Replay
 from dmash_core.training.policies import make_agent
 
 LAYOUT = Layout(n_obs=4, n_act=2, window=24, horizon=30)
-ARMS = [arm for arm in METHODS if METHODS[arm].recurrence == "none" and METHODS[arm].posterior != "sequence"]
+ARMS = [arm for arm in METHODS if isinstance(METHODS[arm], Method) and METHODS[arm].posterior != "sequence"]
 
 
 def make(arm, seeds=(0,), **options):
@@ -87,9 +88,9 @@ def routing(arm, update):
 
 def code_for(agent, batch, contexts, i):
     """The code and KL with which ``Agent.update`` makes the critic's (i = 0) and the actor's (i >= 1) updates."""
-    if agent.method.undetached != "none":
-        return agent.live_code(batch, 1 + i, agent.method.trained_by("actor" if i else "critic"))
-    return agent._constant_code(embedding(agent, batch, 1 + i), contexts), None
+    if agent.method.encoder_gradients_from != "none":
+        return agent.live_conditioning(batch, 1 + i, agent.method.encoder_trained_by("actor" if i else "critic"))
+    return agent.constant_conditioning(embedding(agent, batch, 1 + i), contexts), None
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -246,7 +247,7 @@ def test_adapters_with_zero_weights_are_no_adapters(arm):
     for name in ("actor", "critic"):
         plain.modules[name].load_state_dict(agent.modules[name].state_dict())
     batch, contexts = sample_batch(agent)
-    code, nothing = code_for(agent, batch, contexts, 0)[0], Code(None, None)
+    code, nothing = code_for(agent, batch, contexts, 0)[0], Conditioning(None, None)
     for ours, theirs in zip(agent.policy(batch.obs, code), plain.policy(batch.obs, nothing), strict=True):
         assert torch.equal(ours, theirs)
     values = agent.values(agent.modules, batch.obs, batch.action, code)
@@ -267,14 +268,14 @@ def test_da_with_one_context_is_a_plain_adapter():
     x = actor.second(torch.relu(actor.first(batch.obs)))[0]
     x = torch.relu(x + torch.relu(x @ down.T + b_down) @ up + b_up)
     mean, _ = actor.head(x[None]).chunk(2, dim=-1)
-    torch.testing.assert_close(agent.policy(batch.obs, agent._constant_code(None, contexts))[0], mean)
+    torch.testing.assert_close(agent.policy(batch.obs, agent.constant_conditioning(None, contexts))[0], mean)
 
 
 def test_scaled_contexts_run_from_zero_to_one():
     agent = Agent(
         replace(METHODS["da"], scale_context=True), LAYOUT, 2, [0], None, "cpu", torch.tensor([[0.5, -1], [1.5, 1]])
     )
-    scaled = agent.code(None, torch.tensor([[[0.5, 1.0], [1.0, -1.0], [2.0, 0.0]]])).vector
+    scaled = agent.conditioning(None, torch.tensor([[[0.5, 1.0], [1.0, -1.0], [2.0, 0.0]]])).vector
     torch.testing.assert_close(scaled, torch.tensor([[[0.0, 1.0], [0.5, 0.0], [1.5, 0.5]]]))
 
 
@@ -284,7 +285,7 @@ def test_a_gaussian_code_is_its_mean_when_acting_and_sampled_in_training():
     mean, variance = agent.modules["encoder"].posterior(batch.windows[:, 0], batch.keep[:, 0])
     z, _ = agent.embed(batch, slice(0, 1))
     torch.testing.assert_close((z - mean) / variance.sqrt(), batch.code_noise[:, 0], rtol=1e-3, atol=1e-3)
-    acting = agent.code(batch.windows[:, 0], None).vector
+    acting = agent.conditioning(batch.windows[:, 0], None).vector
     torch.testing.assert_close(acting, agent.modules["encoder"](batch.windows[:, 0]))
     torch.testing.assert_close(acting, mean)  # without masking the mean does not know whether it is training
 
@@ -426,7 +427,7 @@ def test_target_at_the_time_limit(bootstrap):
     agent = make("dr", bootstrap_at_time_limit=bootstrap)
     batch, contexts = sample_batch(agent)
     assert 0 < batch.at_limit.sum() < batch.at_limit.numel()
-    code = agent._constant_code(None, contexts)
+    code = agent.constant_conditioning(None, contexts)
     target = agent.target(batch, code, batch.noise[:, 0])
     last = batch.at_limit.bool()
     assert torch.equal(target[last], batch.reward[last]) != bootstrap

@@ -29,7 +29,7 @@ from dmash_core.benchmark import (
     mujoco,
 )
 from dmash_core.errors import UserError
-from dmash_core.evaluation import EVALUATION_STREAM, Driver, Evaluator
+from dmash_core.evaluation import EVALUATION_STREAM, Evaluator, Rollout
 from dmash_core.methods import METHODS
 from dmash_core.training import raw_runs
 from dmash_core.training.policies import block_contexts, make_agent
@@ -393,7 +393,7 @@ def test_environments_of_gymnasium_s_vector_have_different_contexts():
 def test_the_window_is_the_one_that_dma_reads():
     agent = make_agent("DI", METHODS["dma-star"], [0])
     contexts = context_sets("DI")["train"][None, :5]
-    driver = Driver(agent, "DI", contexts)
+    driver = Rollout(agent, "DI", contexts)
     env = VectorTransitionWindow(gymnasium.make_vec("AIB/DI-v0", num_envs=5))
     seed = [(0, EVALUATION_STREAM, i) for i in range(5)]
     driver.reset(seed)
@@ -449,7 +449,7 @@ def test_a_policy_is_scored_as_an_arm_is(tmp_path):
     def policy(observations, infos):
         contexts = np.stack([infos["context"][name] for name in ("c0", "c1")], axis=1)
         with torch.no_grad():
-            code = agent.code(None, torch.as_tensor(contexts, dtype=torch.float32)[None])
+            code = agent.conditioning(None, torch.as_tensor(contexts, dtype=torch.float32)[None])
             return torch.tanh(agent.policy(torch.as_tensor(observations)[None], code)[0])[0].numpy()
 
     run = evaluate(policy, "AIB/ODE-v0", arm="somebody-s", seed=3, steps=5_000, rollouts=2, out=tmp_path)

@@ -19,7 +19,7 @@ from dmash_core.diagnostics.embeddings import (
     modes,
     shadow_gradients,
 )
-from dmash_core.evaluation import Driver
+from dmash_core.evaluation import Rollout
 from dmash_core.methods import METHODS, replace
 from dmash_core.replay import Replay, random_positions
 from dmash_core.training import policies, trainer
@@ -202,22 +202,22 @@ def test_pairs_of_figure_4():
 
 
 def evaluated(arm, env="DI", seeds=(0, 1), rollouts=2):
-    """A block of untrained agents and a driver that has just finished an episode in four contexts."""
+    """A block of untrained agents and a rollout that has just finished an episode in four contexts."""
     agent = make_agent(env, replace(METHODS[arm], **NARROW), seeds)
-    driver = Driver(agent, env, np.stack([context_sets(env)["train"][::5]] * len(seeds)), rollouts)
-    driver.warm_up([(s, i) for s in seeds for i in range(driver.batch)])
+    rollout = Rollout(agent, env, np.stack([context_sets(env)["train"][::5]] * len(seeds)), rollouts)
+    rollout.warm_up([(s, i) for s in seeds for i in range(rollout.batch)])
     acted = []  # the codes that the agent acted on, time by time
     while True:
-        acted.append(agent.code(driver.history.window(), driver.contexts).vector)
-        if driver.step(driver.mean_action())[1]:
-            return agent, driver, torch.stack(acted, dim=2)  # (N, B, T, 8)
+        acted.append(agent.conditioning(rollout.history.window(), rollout.contexts).vector)
+        if rollout.step(rollout.mean_action())[1]:
+            return agent, rollout, torch.stack(acted, dim=2)  # (N, B, T, 8)
 
 
 @pytest.mark.parametrize("arm", KINDS)
 def test_evaluation_mode_codes_are_those_acted_on(arm):
     """With as many windows as there are (rollout, time) pairs each is there once: distinct, and the agent's own."""
-    _, driver, acted = evaluated(arm)
-    z = codes(driver, [0, 1], windows=10_000)[""]
+    _, rollout, acted = evaluated(arm)
+    z = codes(rollout, [0, 1], windows=10_000)[""]
     acted = acted.reshape(2, 4, 200, 8)
     assert z.shape == acted.shape
     for mine, theirs in zip(z.flatten(0, 1), acted.flatten(0, 1), strict=True):
@@ -228,10 +228,12 @@ def test_evaluation_mode_codes_are_those_acted_on(arm):
 @pytest.mark.parametrize("arm", ["pearl", "dma-star-sh"])
 def test_training_mode_codes_by_a_straightforward_twin(arm, monkeypatch):
     """Random steps, masks and noise of the same draws, window by window."""
-    agent, driver, _ = evaluated(arm, seeds=(3,))
-    monkeypatch.setattr(embeddings, "random_positions", lambda *a: drawn.append(random_positions(*a)) or drawn[-1])
+    agent, rollout, _ = evaluated(arm, seeds=(3,))
+    monkeypatch.setattr(
+        "dmash_core.replay.random_positions", lambda *a: drawn.append(random_positions(*a)) or drawn[-1]
+    )
     drawn = []
-    z = codes(driver, [3], step=7, windows=5)["_train_mode"]
+    z = codes(rollout, [3], step=7, windows=5)["_train_mode"]
     generator = torch.Generator().manual_seed(embeddings.stream(3, embeddings.DIAGNOSTICS_STREAM, 7))
     pair = torch.rand(4, 200, generator=generator).topk(5).indices
     torch.rand(4, 5, 24, generator=generator)
@@ -240,8 +242,8 @@ def test_training_mode_codes_by_a_straightforward_twin(arm, monkeypatch):
     encoder = agent.modules["encoder"]
     for c in range(4):
         for w in range(5):
-            rollout, t = divmod(pair[c, w].item(), 100)
-            window = driver.history.rows[0, 2 * c + rollout, 24 + t : 48 + t][drawn[0][c, w]]
+            episode, t = divmod(pair[c, w].item(), 100)
+            window = rollout.history.rows[0, 2 * c + episode, 24 + t : 48 + t][drawn[0][0, c, w]]
             rows, mask = agent.layout.encoder_input(window)[None, None], keep[None, None, c, w]
             if arm == "pearl":
                 mean, variance = encoder.posterior(rows, mask)
@@ -252,11 +254,11 @@ def test_training_mode_codes_by_a_straightforward_twin(arm, monkeypatch):
 
 
 def test_draws_are_distinct_and_depend_on_seed_and_step_alone():
-    _, driver, acted = evaluated("dma", rollouts=3)
-    z = codes(driver, [0, 1], step=5)[""]
+    _, rollout, acted = evaluated("dma", rollouts=3)
+    z = codes(rollout, [0, 1], step=5)[""]
     for mine, theirs in zip(z.flatten(0, 1), acted.reshape(8, 300, 8), strict=True):
         assert len(torch.unique(theirs, dim=0)) == 300 and len(torch.unique(mine, dim=0)) == len(mine) == 256
-    again, other = codes(driver, [0, 1], step=5)[""], codes(driver, [0, 1], step=6)[""]
+    again, other = codes(rollout, [0, 1], step=5)[""], codes(rollout, [0, 1], step=6)[""]
     assert torch.equal(z, again) and not torch.equal(z, other) and not torch.equal(z[0], z[1])
 
 
@@ -266,9 +268,9 @@ def test_a_block_is_diagnosed_seed_by_seed():
     sets = policies.block_contexts("DI", [4, 9])
     evaluator = trainer.Evaluator(agent, "DI", sets, [4, 9], 1)
     evaluator(50)
-    logs = diagnose(evaluator.driver, "DI", [4, 9], 50)
+    logs = diagnose(evaluator.rollout, "DI", [4, 9], 50)
     assert logs["embedding_windows"] == [100.0, 100.0]  # one rollout of 100 steps has no more
-    z = codes(evaluator.driver, [4, 9], 50)
+    z = codes(evaluator.rollout, [4, 9], 50)
     for i in range(2):
         own = z["_train_mode"][i, 20:40].double().numpy()
         wanted = measures(own, sets["eval-in"][i].astype(np.float32).astype(float), modes("DI", sets["eval-in"][i]))
@@ -300,7 +302,7 @@ def test_shadow_gradients_are_finite_differences(arm):
         z, _ = agent.embed(batch, slice(1, 2))
 
         def loss(shift, ways):
-            own = [agent.code_of(z + shift if way in ways else z) for way in ("actor", "critics")]
+            own = [agent.condition_on(z + shift if way in ways else z) for way in ("actor", "critics")]
             return agent.actor_loss(batch.obs, *own, batch.noise[:, 0])[0]
 
         for name, ways in {"actor": ["actor"], "critics": ["critics"], "both": ["actor", "critics"]}.items():

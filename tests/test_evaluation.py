@@ -11,12 +11,12 @@ from dmash_core.benchmark.contexts import distance_outside, outer_grid
 from dmash_core.benchmark.suite import get_spec, make_batch
 from dmash_core.diagnostics.embeddings import codes
 from dmash_core.errors import UserError
-from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, Driver, EvalSettings, Evaluator, rollout
+from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, EvalSettings, Evaluator, Rollout, record_rollout
 from dmash_core.methods import METHODS
 from dmash_core.training.policies import block_contexts, make_agent
 from dmash_core.training.settings import TrainSettings
 from dmash_core.training.trainer import Trainer
-from reproduction import context_maps
+from reproduction import measured
 from reproduction.figures import build, maps
 
 NARROW = dict(width=16, hypernetwork_width=8, bottleneck=4)
@@ -99,24 +99,24 @@ def test_warm_up_limits_what_the_window_holds():
     who, contexts = agent(), np.array([[0.5, 1.0], [1.5, -1.0]])
     starts, rows = [], {}
     for k in (0, 1, 9, K):
-        driver = Driver(who, "DI", contexts[None], settings=EvalSettings(warm_up=k))
-        driver.warm_up(words(0, 0, 2))
-        assert driver.env_steps == k
-        starts.append(driver.obs.numpy())
-        now = driver.history.now
-        rows[k] = driver.history.rows[0, :, now - K : now].numpy()
+        rollout = Rollout(who, "DI", contexts[None], settings=EvalSettings(warm_up=k))
+        rollout.warm_up(words(0, 0, 2))
+        assert rollout.env_steps == k
+        starts.append(rollout.obs.numpy())
+        now = rollout.history.now
+        rows[k] = rollout.history.rows[0, :, now - K : now].numpy()
         s, a, s_next, _ = (t.numpy() for t in who.layout.split(torch.as_tensor(rows[k][:, : K - k])))
         assert not a.any() and np.array_equal(s, s_next) and (s == s[:, :1]).all() and (k == K or s.any())
         assert (rows[k][:, K - k :] != 0).any(axis=2).all()
     assert all(np.array_equal(start, starts[0]) for start in starts)  # the scored episode starts alike
     assert np.array_equal(rows[9][:, K - 9 :], rows[K][:, :9]) and np.array_equal(rows[1][:, -1], rows[K][:, 0])
-    z = [rollout(who, "DI", contexts, settings=EvalSettings(warm_up=k))["z"] for k in (0, 1, 8, 9, K)]
+    z = [record_rollout(who, "DI", contexts, settings=EvalSettings(warm_up=k))["z"] for k in (0, 1, 8, 9, K)]
     still = torch.as_tensor(rows[0])[None]
     assert torch.equal(still[0, :, 0, :4], torch.as_tensor(first_observations(contexts)))
     assert not np.array_equal(z[1][0], z[0][0]) and not np.array_equal(z[3][0], z[2][0])
     assert not np.array_equal(z[4][0], z[3][0])
     with pytest.raises(UserError, match="at most this agent's window of 24 transitions, not 25"):
-        Driver(who, "DI", contexts[None], settings=EvalSettings(warm_up=25))
+        Rollout(who, "DI", contexts[None], settings=EvalSettings(warm_up=25))
 
 
 @pytest.mark.parametrize("kind", ["code_noise", "obs_noise", "action_noise"])
@@ -139,22 +139,22 @@ def test_noise_has_its_size_and_a_stream_for_each_kind_and_seed():
     who, contexts = agent("concat", seeds=(0, 1)), np.tile([[[1.0, 1.0]]], (2, 1, 1))
     start = [(s, EVALUATION_STREAM, 0, i) for s in (0, 1) for i in range(2000)]
 
-    def driver(**settings):
-        made = Driver(who, "DI", contexts, 2000, EvalSettings(**settings))
+    def rollout(**settings):
+        made = Rollout(who, "DI", contexts, 2000, EvalSettings(**settings))
         made.reset(start)
         return made
 
-    obs = driver(obs_noise=0.2).obs - driver().obs
-    code = driver(code_noise=0.2).code().vector - driver().code().vector
+    obs = rollout(obs_noise=0.2).obs - rollout().obs
+    code = rollout(code_noise=0.2).conditioning().vector - rollout().conditioning().vector
     assert code.shape == (2, 2000, 2)  # contexts are shared by 2000 environments, their noise is not
     for noise in (obs, code):
         assert noise.std(dim=1) == pytest.approx(0.2, rel=0.1) and noise.mean(dim=1) == pytest.approx(0.0, abs=0.03)
         assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
     assert abs(np.corrcoef(obs[0].ravel()[:4000], code[0].ravel())[0, 1]) < 0.05  # in the order of drawing
-    both = driver(obs_noise=0.2, code_noise=0.2)
-    both.code()
-    assert torch.equal(both.obs, driver(obs_noise=0.2).obs)  # one kind does not shift another's draws
-    loud, sent = driver(action_noise=50.0), []
+    both = rollout(obs_noise=0.2, code_noise=0.2)
+    both.conditioning()
+    assert torch.equal(both.obs, rollout(obs_noise=0.2).obs)  # one kind does not shift another's draws
+    loud, sent = rollout(action_noise=50.0), []
     step = loud.env.step
     loud.env.step = lambda actions: (sent.append(actions), step(actions))[1]
     loud.step(torch.zeros(2, 2000, 2))
@@ -163,35 +163,35 @@ def test_noise_has_its_size_and_a_stream_for_each_kind_and_seed():
 
 def test_code_noise_reaches_the_hypernetwork_and_needs_a_code():
     who = agent("dma-star-sh")
-    driver = Driver(who, "DI", np.array([[[1.0, 1.0]]]), settings=EvalSettings(code_noise=0.1))
-    driver.warm_up(words(0, 0, 1))
-    code = driver.code()
-    assert all(torch.equal(a, b) for a, b in zip(code.omega, who.code_of(code.vector).omega, strict=True))
-    clean = who.code(driver.history.window(), driver.contexts)
+    rollout = Rollout(who, "DI", np.array([[[1.0, 1.0]]]), settings=EvalSettings(code_noise=0.1))
+    rollout.warm_up(words(0, 0, 1))
+    code = rollout.conditioning()
+    assert all(torch.equal(a, b) for a, b in zip(code.omega, who.condition_on(code.vector).omega, strict=True))
+    clean = who.conditioning(rollout.history.window(), rollout.contexts)
     assert not torch.equal(code.vector, clean.vector)
-    assert torch.equal(driver.mean_action(clean), who.act(driver.obs, driver.history.window(), driver.contexts))
+    assert torch.equal(rollout.mean_action(clean), who.act(rollout.obs, rollout.history.window(), rollout.contexts))
     with pytest.raises(UserError, match="code_noise needs an arm with a code"):
-        Driver(agent("dr"), "DI", np.array([[[1.0, 1.0]]]), settings=EvalSettings(code_noise=0.1))
+        Rollout(agent("dr"), "DI", np.array([[[1.0, 1.0]]]), settings=EvalSettings(code_noise=0.1))
 
 
 @pytest.mark.parametrize("delay", [0, 1, 3])
 def test_delay_shifts_actions_exactly(delay):
     contexts, rng = np.array([[1.0, 1.0], [0.7, -1.0]]), np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (10, 2, 2)).astype(np.float32)
-    driver = Driver(agent(), "DI", contexts[None], settings=EvalSettings(delay=delay))
+    rollout = Rollout(agent(), "DI", contexts[None], settings=EvalSettings(delay=delay))
     plain = make_batch("DI", contexts)
-    driver.reset(words(0, 0, 2))
-    driver.history.start_warm_up(driver.obs)
+    rollout.reset(words(0, 0, 2))
+    rollout.history.start_warm_up(rollout.obs)
     plain.reset(seed=words(0, 0, 2))
     for _ in range(2):  # in the second episode nothing of the first is pending
         late = np.concatenate([np.zeros((delay, 2, 2), np.float32), actions])
         for t in range(10):
-            driver.step(torch.as_tensor(actions[t])[None])
+            rollout.step(torch.as_tensor(actions[t])[None])
             expected, *_ = plain.step(late[t])
-            assert np.array_equal(driver.obs[0].numpy(), expected)
-        driver.reset()
+            assert np.array_equal(rollout.obs[0].numpy(), expected)
+        rollout.reset()
         plain.reset()
-    remembered = driver.agent.layout.split(driver.history.rows[0, :, K : K + 10])[1]
+    remembered = rollout.agent.layout.split(rollout.history.rows[0, :, K : K + 10])[1]
     assert np.array_equal(remembered.numpy().swapaxes(0, 1), actions)  # what the agent chose
 
 
@@ -208,8 +208,8 @@ def test_unseen_dynamics_reach_the_physics():
     assert not np.array_equal(friction, trajectory("DI", di))
     assert np.array_equal(trajectory("DI", di), trajectory("DI", di, {"friction": 0.0, "swap": 0.0}))
     assert np.array_equal(trajectory("DI", di, {"swap": 1.0}), trajectory("DI-Perm", di))
-    driver = Driver(agent("concat"), "DI", di[None], settings=EvalSettings(unseen={"friction": 0.7}))
-    assert driver.code().vector.shape == (1, 2, 2)  # the agent is not told
+    rollout = Rollout(agent("concat"), "DI", di[None], settings=EvalSettings(unseen={"friction": 0.7}))
+    assert rollout.conditioning().vector.shape == (1, 2, 2)  # the agent is not told
     cart, push = [[0.5, 1.0], [0.5, 1.0]], np.ones((2, 1))
     poles = []
     for unseen in (None, {"pole_mass": 0.1}, {"pole_mass": 0.3}):
@@ -239,14 +239,14 @@ def test_settings_say_what_they_change():
 
 def test_codes_are_those_acted_on_also_after_a_short_warm_up():
     who, contexts = agent("dma-star"), np.array([[0.5, 1.0], [1.5, -1.0]])
-    driver = Driver(who, "DI", contexts[None], 1, EvalSettings(warm_up=3))
-    driver.warm_up(words(0, 0, 2))
+    rollout = Rollout(who, "DI", contexts[None], 1, EvalSettings(warm_up=3))
+    rollout.warm_up(words(0, 0, 2))
     acted, ended = [], False
     while not ended:
-        code = driver.code()
+        code = rollout.conditioning()
         acted.append(code.vector[0].numpy())
-        _, ended = driver.step(driver.mean_action(code))
-    found = codes(driver, [0], windows=100)[""][0].numpy()  # (C, 100, 8): all of them, in some order
+        _, ended = rollout.step(rollout.mean_action(code))
+    found = codes(rollout, [0], windows=100)[""][0].numpy()  # (C, 100, 8): all of them, in some order
     for c in range(2):
         expected = np.stack(acted)[:, c]
         order, other = np.lexsort(found[c].T.round(4)), np.lexsort(expected.T.round(4))
@@ -281,37 +281,37 @@ def checkpoint(tmp_path_factory):
 
 
 def test_rows_of_a_map_are_single_evaluations(checkpoint):
-    table = context_maps.evaluate_map(checkpoint, points=4, rollouts=3)
+    table = measured.evaluate_map(checkpoint, points=4, rollouts=3)
     assert (table["arm"].iloc[0], table["seed"].iloc[0], table["steps"].iloc[0]) == (
         "dma+width=16+bottleneck=4+hypernetwork_width=8", 4, 400)  # fmt: skip
-    who, _ = context_maps.load_policy(checkpoint)
+    who, _ = measured.load_policy(checkpoint)
     for row in (0, 5, 15):
-        driver = Driver(who, "ODE", table.loc[[row], ["c0", "c1"]].to_numpy()[None], 3)
-        returns = driver.episode(words(4, 400, 48)[3 * row : 3 * row + 3])
+        rollout = Rollout(who, "ODE", table.loc[[row], ["c0", "c1"]].to_numpy()[None], 3)
+        returns = rollout.episode(words(4, 400, 48)[3 * row : 3 * row + 3])
         assert table["mean"][row] == pytest.approx(returns.mean(), abs=1e-9)
         assert table["sd"][row] == pytest.approx(returns.std(ddof=1), abs=1e-9)
-    pd.testing.assert_frame_equal(table, context_maps.evaluate_map(checkpoint, points=4, rollouts=3, batch=7))
-    late = context_maps.evaluate_map(checkpoint, points=4, rollouts=3, settings=EvalSettings(delay=5))
+    pd.testing.assert_frame_equal(table, measured.evaluate_map(checkpoint, points=4, rollouts=3, batch=7))
+    late = measured.evaluate_map(checkpoint, points=4, rollouts=3, settings=EvalSettings(delay=5))
     assert not late["mean"].equals(table["mean"])
-    assert not context_maps.evaluate_map(checkpoint, points=4, rollouts=3, seed=5)["mean"].equals(table["mean"])
+    assert not measured.evaluate_map(checkpoint, points=4, rollouts=3, seed=5)["mean"].equals(table["mean"])
 
 
 def test_maps_that_cannot_be_used_are_named(checkpoint, tmp_path):
     folder = tmp_path / "ODE" / "dma"
-    table = context_maps.evaluate_map(checkpoint, points=2, rollouts=1).assign(arm="dma")
+    table = measured.evaluate_map(checkpoint, points=2, rollouts=1).assign(arm="dma")
     for seed in range(5):
-        context_maps.write_map(table, folder / f"seed-{seed}.map.csv")
+        measured.write_table(table, folder / f"seed-{seed}.map.csv")
     (folder / "seed-1.map.csv").write_text("")
-    context_maps.write_map(table.drop(columns="mean"), folder / "seed-2.map.csv")
-    context_maps.write_map(table.assign(arm="dr"), folder / "seed-3.map.csv")
+    measured.write_table(table.drop(columns="mean"), folder / "seed-2.map.csv")
+    measured.write_table(table.assign(arm="dr"), folder / "seed-3.map.csv")
     (folder / "seed-4.safetensors").write_bytes(b"other networks")
     (folder / "seed-0.safetensors").write_bytes(checkpoint.read_bytes())
-    good, bad = context_maps.read_maps(tmp_path)
+    good, bad = measured.read_tables(tmp_path)
     assert len(good) == 4 and good["sd"].isna().all()
     reasons = ("not a table", "lacks the column mean", "is of ODE/dr", "not of seed-4.safetensors as it is now")
     for said, reason in zip(bad, reasons, strict=True):
         assert reason in said and str(folder) in said
-    assert context_maps.read_maps(tmp_path / "nowhere")[0].empty
+    assert measured.read_tables(tmp_path / "nowhere")[0].empty
     with pytest.raises(UserError, match="there are no maps of DI to draw"):
         maps.context_map(good, "DI")
 
@@ -346,13 +346,13 @@ def test_labels_are_kept_apart_in_order():
 
 def test_the_same_maps_give_the_same_pictures(tmp_path, capsys):
     for env, arm in (("DI", "dma"), ("DI", "dma-star-sh"), ("ODE", "dr")):
-        context_maps.write_map(made_up(env, [0], arm), tmp_path / "runs" / env / arm / "seed-0.map.csv")
+        measured.write_table(made_up(env, [0], arm), tmp_path / "runs" / env / arm / "seed-0.map.csv")
     (tmp_path / "runs" / "DI" / "dma" / "seed-1.map.csv").write_text("half")
-    a, b = (build.draw_maps(tmp_path / "runs", tmp_path / name) for name in "ab")
+    a, b = (build.build_all(tmp_path / "runs", tmp_path / name) for name in "ab")
     assert [path.name for path in a] == [f"context-map-{e}.{x}" for e in ("DI", "ODE") for x in ("pdf", "png", "csv")]
     assert [path.read_bytes() for path in a] == [path.read_bytes() for path in b]
     assert "left out:" in capsys.readouterr().out
-    figure, table = maps.context_map(context_maps.read_maps(tmp_path / "runs")[0], "DI")
+    figure, table = maps.context_map(measured.read_tables(tmp_path / "runs")[0], "DI")
     assert set(table["arm"]) == {"dma", "dma-star-sh"} and "c0" not in table
     lone = made_up("DI", [0]).assign(sd=np.nan, rollouts=1)  # one episode has no spread, and no interval
     assert maps.context_map(lone, "DI")[1]["sd"].isna().all()

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dmash_core.agents.amago import sample_sequences
 from dmash_core.agents.sac import Agent
-from dmash_core.methods import METHODS, replace
+from dmash_core.methods import METHODS, InContextMethod, Method, replace
 from dmash_core.networks.hypernetwork import WholeHypernetwork
 from dmash_core.replay import Replay
 from dmash_core.training.graphs import Graphed, unchanged
@@ -20,7 +20,8 @@ ARMS = ("dr", "dma-star-sh", "dma-pearl", "pearl", "amago")
 
 def make(arm, device="cpu", width=16):
     """A small block, a function that draws it a batch of P passes on the CPU, and contexts there."""
-    method = replace(METHODS[arm], width=width, hypernetwork_width=8, bottleneck=4, window=10)
+    narrow = {"hypernetwork_width": 8, "bottleneck": 4} if isinstance(METHODS[arm], Method) else {}
+    method = replace(METHODS[arm], width=width, window=10, **narrow)
     agent = make_agent("DI", method, SEEDS, device=device)
     replay = Replay(agent.layout, len(SEEDS), 2, 200, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
@@ -29,7 +30,7 @@ def make(arm, device="cpu", width=16):
     generators = [torch.Generator().manual_seed(s) for s in SEEDS]
 
     def sample(passes):
-        if method.recurrence != "none":
+        if isinstance(method, InContextMethod):
             return sample_sequences(replay, generators)
         return replay.sample(generators, 3, passes, method)
 

@@ -13,7 +13,7 @@ from dmash_core.agents import amago
 from dmash_core.agents.amago import GAMMAS, RecurrentAgent, sample_sequences, squashed_log_prob, values
 from dmash_core.agents.varibad import VariBAD
 from dmash_core.errors import UserError
-from dmash_core.evaluation import Driver
+from dmash_core.evaluation import Rollout
 from dmash_core.methods import METHODS, replace
 from dmash_core.networks.layers import GRU
 from dmash_core.networks.sequence import HEADS, Statistics, Transformer
@@ -93,10 +93,10 @@ def test_sequences_against_a_loop(layout):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_what_is_trained_on_is_what_was_acted_on(arm, monkeypatch):
-    """Driver's timesteps through warm-up and episode are those cut from the replay, and so are its states."""
+    """Rollout's timesteps through warm-up and episode are those cut from the replay, and so are its states."""
     monkeypatch.setattr(amago, "SEQUENCES", 40)
     agent = make_agent("DI", replace(METHODS[arm], width=32), [0])
-    driver, layout = Driver(agent, "DI", block_contexts("DI", [0])["train"]), agent.layout
+    rollout, layout = Rollout(agent, "DI", block_contexts("DI", [0])["train"]), agent.layout
     seen, states = [], []
     embed, step = agent._embed_timesteps, agent.modules["sequence"].step
 
@@ -110,14 +110,14 @@ def test_what_is_trained_on_is_what_was_acted_on(arm, monkeypatch):
         return state, memory
 
     agent._embed_timesteps, agent.modules["sequence"].step = watched, stepped
-    driver.warm_up([(0, i) for i in range(20)])
+    rollout.warm_up([(0, i) for i in range(20)])
     ended = False
     while not ended:
-        _, ended = driver.step(driver.mean_action())
+        _, ended = rollout.step(rollout.mean_action())
     agent._embed_timesteps = embed
     assert len(seen) == layout.window + layout.horizon
     replay = Replay(layout, 1, 20, layout.horizon, agent.device)
-    replay.add(driver.history.episode().unflatten(1, (20,)))
+    replay.add(rollout.history.episode().unflatten(1, (20,)))
     batch = sample_sequences(replay, generators((0,)))
     context = torch.randint(20, (40,), generator=generators((0,))[0])
     # where episodes begin
@@ -441,7 +441,7 @@ def test_varibad_posterior_is_causal_and_the_last_one_enters():
         changed[:, :, t] += 1.0
         after = agent.modules["encoder"].posteriors(changed)
         assert torch.equal(after[:, :, :t], before[:, :, :t]) and not torch.allclose(after[:, :, t], before[:, :, t])
-    assert torch.equal(agent.code(windows, None).vector, before[:, :, -1])
+    assert torch.equal(agent.conditioning(windows, None).vector, before[:, :, -1])
 
 
 def test_varibad_each_update_moves_exactly_what_it_may():
@@ -450,8 +450,8 @@ def test_varibad_each_update_moves_exactly_what_it_may():
     z = agent.embed(batch, slice(1, None))[0].detach().unflatten(1, (3, -1))
     updates = {
         "dynamics": lambda: agent.update_dynamics(batch),
-        "critic": lambda: agent.update_critic(batch, agent._constant_code(z[:, 0], contexts), batch.noise[:, 0]),
-        "actor": lambda: agent.update_actor(batch, agent._constant_code(z[:, 1], contexts), batch.noise[:, 1]),
+        "critic": lambda: agent.update_critic(batch, agent.constant_conditioning(z[:, 0], contexts), batch.noise[:, 0]),
+        "actor": lambda: agent.update_actor(batch, agent.constant_conditioning(z[:, 1], contexts), batch.noise[:, 1]),
     }
     expected = {"dynamics": {"encoder", "dynamics"}, "critic": {"critic"}, "actor": {"actor"}}
     for name, update in updates.items():
@@ -557,10 +557,12 @@ def test_resumed_run_equals_undisturbed_run(arm, tmp_path):
 
 
 def test_impossible_options():
-    with pytest.raises(UserError, match="told nothing"):
-        replace(METHODS["amago"], context="true", entry="concat")
-    with pytest.raises(UserError, match="bootstraps at the time limit"):
-        replace(METHODS["amago"], bootstrap_at_time_limit=False)
+    with pytest.raises(TypeError, match="context"):  # no option of an arm that is told nothing
+        replace(METHODS["amago"], context="true")
+    with pytest.raises(UserError, match="recurrence"):
+        replace(METHODS["amago"], recurrence="lstm")
+    with pytest.raises(UserError, match="width must be between"):
+        replace(METHODS["amago"], width=0)
     with pytest.raises(UserError, match="multiple of 16"):
         replace(METHODS["amago-transformer"], width=40)
     with pytest.raises(UserError, match="without masks and norms"):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from dataclasses import replace as change
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from dmash_core.benchmark import suite
 from dmash_core.benchmark.contexts import ContextDimension
 from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.errors import Diverged, Interrupted, UserError
-from dmash_core.methods import MAIN_ARMS, METHODS, replace
+from dmash_core.methods import MAIN_ARMS, METHODS, InContextMethod, replace
 from dmash_core.training import checkpoint, machine, policies, trainer
 from dmash_core.training.policies import load_policy
 from dmash_core.training.raw_runs import read_run
@@ -33,8 +34,14 @@ SMALL = dict(random_steps=100, per_context=2, eval_every=150, eval_rollouts=1)
 NARROW = dict(width=32, hypernetwork_width=8, bottleneck=4)
 
 
+def narrow(arm, **sizes):
+    """The arm with narrow networks; of Amago there is one width alone."""
+    names = [f.name for f in fields(METHODS[arm])]
+    return replace(METHODS[arm], **{name: size for name, size in (NARROW | sizes).items() if name in names})
+
+
 def settings(arm="dma-star", env="DI", **options):
-    return TrainSettings(env, arm, replace(METHODS[arm], **NARROW), **(SMALL | options))
+    return TrainSettings(env, arm, narrow(arm), **(SMALL | options))
 
 
 def train(out, arm="dma-star", seeds=(0,), steps=300, **options):
@@ -76,25 +83,25 @@ class OneAfterTheOther(Trainer):
     """The order in which one would write a step down: act, step, store, update."""
 
     def _train_step(self):
-        driver, horizon = self.driver, self.agent.layout.horizon
-        recurrent, learning, random = self.settings.method.recurrence != "none", self.step >= 0, 16
+        rollout, horizon = self.rollout, self.agent.layout.horizon
+        recurrent, learning, random = isinstance(self.agent.method, InContextMethod), self.step >= 0, 16
         if self.step % horizon == 0:
             if learning or recurrent:
-                driver.warm_up()
+                rollout.warm_up()
             else:
                 if self.step > -random:
-                    driver.reset()
-                driver.history.carry_over()
+                    rollout.reset()
+                rollout.history.carry_over()
         if recurrent:
-            action, noise = driver.act(self._draw(torch.randn)), self._draw(torch.randn)
+            action, noise = rollout.act(self._draw(torch.randn)), self._draw(torch.randn)
             action = self.agent.explore(action, noise, self.step + random)
         elif learning:
-            action = driver.act(self._draw(torch.randn), self._reading())
+            action = rollout.act(self._draw(torch.randn), self._reading())
         else:
             action = 2.0 * self._draw(torch.rand) - 1.0
-        ended = driver.step(action)[1]
+        ended = rollout.step(action)[1]
         if ended:
-            self.replay.add(driver.history.episode().unflatten(1, (driver.batch,)))
+            self.replay.add(rollout.history.episode().unflatten(1, (rollout.batch,)))
         if learning:
             self._learn()
         self.step += 1
@@ -119,7 +126,7 @@ def test_what_overlaps_with_what(tmp_path, monkeypatch):
         method = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *a, **k: (seen.append(letter), method(*a, **k))[1])
 
-    for watched in ((trainer.agent, "update", "u"), (trainer.driver.env, "step", "s"), (trainer.replay, "add", "a")):
+    for watched in ((trainer.agent, "update", "u"), (trainer.rollout.env, "step", "s"), (trainer.replay, "add", "a")):
         watch(*watched)
     trainer.run()
     warm_up = "s" * 24
@@ -159,15 +166,15 @@ def watch_calls(monkeypatch, owner, name, counts, key):
 def test_acting_in_training_reads_a_fresh_subset_with_fresh_masks_each_step(arm, tmp_path, monkeypatch):
     """In the order and masks of its own draws; warm-ups and evaluations are in evaluation mode, without any."""
     trainer, seen = Trainer(settings(arm), [0, 1], 150, tmp_path, progress=False), []
-    driver, evaluating = trainer.driver, []
-    act = driver.act
+    rollout, evaluating = trainer.rollout, []
+    act = rollout.act
 
     def watched(noise=None, reading=None):
         seen.append((noise, reading))
         return act(noise, reading)
 
-    monkeypatch.setattr(driver, "act", watched)
-    evaluation = trainer.evaluator.driver
+    monkeypatch.setattr(rollout, "act", watched)
+    evaluation = trainer.evaluator.rollout
     eval_act = evaluation.act
     monkeypatch.setattr(evaluation, "act", lambda *given: (evaluating.append(given), eval_act(*given))[1])
     trainer.run()
@@ -197,16 +204,16 @@ def test_acting_in_training_reads_a_fresh_subset_with_fresh_masks_each_step(arm,
 def test_acting_follows_its_reading():
     """The action is that of the policy on the code of the masked subset, which is not that of evaluation mode."""
     agent = policies.make_agent("DI", METHODS["dma-star-sh"], [0])
-    driver = trainer.Driver(agent, "DI", np.array([[[1.0, 1.0], [0.5, -1.0]]]))
-    driver.warm_up([(0, i) for i in range(2)])
+    rollout = trainer.Rollout(agent, "DI", np.array([[[1.0, 1.0], [0.5, -1.0]]]))
+    rollout.warm_up([(0, i) for i in range(2)])
     reading = trainer.draw_reading([torch.Generator().manual_seed(0)], (2,), agent.layout, agent.method)
-    now = driver.history.now
-    rows = torch.stack([driver.history.rows[0, b, now - 24 : now][reading.positions[0, b]] for b in range(2)])
+    now = rollout.history.now
+    rows = torch.stack([rollout.history.rows[0, b, now - 24 : now][reading.positions[0, b]] for b in range(2)])
     z = agent.modules["encoder"](agent.layout.encoder_input(rows)[None], reading.keep)
-    expected = torch.tanh(agent.policy(driver.obs, agent.code_of(z))[0])
-    torch.testing.assert_close(driver.act(None, reading), expected)
-    assert not torch.allclose(driver.act(), expected)
-    assert torch.equal(driver.act(), driver.mean_action())
+    expected = torch.tanh(agent.policy(rollout.obs, agent.condition_on(z))[0])
+    torch.testing.assert_close(rollout.act(None, reading), expected)
+    assert not torch.allclose(rollout.act(), expected)
+    assert torch.equal(rollout.act(), rollout.mean_action())
 
 
 @pytest.mark.parametrize("arm", ["dr", "dma-star-sh"])
@@ -310,7 +317,7 @@ def test_resumed_run_equals_undisturbed_run(tmp_path):
 def test_interruption_inside_an_evaluation(tmp_path):
     whole = digests(train(tmp_path / "whole"))
     trainer = Trainer(settings(), [0], 300, tmp_path / "cut", progress=False)
-    mean_action, calls = trainer.evaluator.driver.mean_action, []
+    mean_action, calls = trainer.evaluator.rollout.mean_action, []
 
     def stop_soon():
         calls.append(0)
@@ -318,7 +325,7 @@ def test_interruption_inside_an_evaluation(tmp_path):
             trainer.stop_signal = signal.SIGINT
         return mean_action()
 
-    trainer.evaluator.driver.mean_action = stop_soon
+    trainer.evaluator.rollout.mean_action = stop_soon
     with pytest.raises(Interrupted):
         trainer.run()
     assert len(calls) == 40
@@ -445,7 +452,7 @@ def poisoned(out, seeds, what, **options):
     def poison():
         if trainer.step == 210:
             if what == "physics":
-                trainer.driver.env.qvel[bad * trainer.driver.batch + 3, 0] = 1e12
+                trainer.rollout.env.qvel[bad * trainer.rollout.batch + 3, 0] = 1e12
             elif what == "parameter":
                 next(trainer.agent.modules["critic"].parameters()).data[bad].fill_(float("nan"))
             else:
@@ -563,7 +570,7 @@ def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(amago, "SEQUENCES", 6)
     monkeypatch.setattr(amago, "LEARNING_RATE", 1e-3)
-    method = replace(METHODS[arm], **(NARROW | dict(width=64)))
+    method = narrow(arm, width=64)
     options = dict(random_steps=100, per_context=6, eval_every=600, eval_rollouts=1, sac=SACSettings(actor_lr=1e-3))
     chosen = TrainSettings("Reach", arm, method, **options)
     (path,) = Trainer(chosen, [0], 600, tmp_path, progress=False).run()

@@ -152,7 +152,7 @@ class Twin:
             params = [p for name in names if name in parts for p in parts[name].parameters()]
             return torch.optim.Adam(params, lr=lr) if params else None
 
-        live, inferring = self.method.undetached, ("encoder", "hypernetwork")
+        live, inferring = self.method.encoder_gradients_from, ("encoder", "hypernetwork")
         self.live = {"critic": live in ("critic", "both"), "actor": live in ("actor", "both", "policy")}
         if "dynamics" in parts:
             self.opt_dynamics = adam(self.sac.dynamics_lr, *inferring, "dynamics", "dynamics_hypernetwork")
@@ -174,7 +174,11 @@ class Twin:
         """Input and adapter weights of the network ``name``, whose private hypernetwork would be ``hypernetwork``."""
         if code is None:
             return x, None
-        if self.method.entry == "concat" or self.method.adapters not in ("all",) and name not in self.method.adapters:
+        if (
+            self.method.conditioning == "concat"
+            or self.method.adapters not in ("all",)
+            and name not in self.method.adapters
+        ):
             return torch.cat([x, code], dim=-1), None
         return x, hypernetwork(code) if self.method.hypernetwork == "private" else omega
 
@@ -226,8 +230,8 @@ class Twin:
             next_obs = batch.next_obs[0]
             next_action, log_prob = self.sample(next_obs, code, omega, batch.noise[0, 0])
             q = torch.min(*(self.q(self.targets, i, next_obs, next_action, code, omega) for i in (0, 1)))
-            goes_on = 1 if self.method.bootstrap_at_time_limit else 1 - batch.at_limit[0]
-            target = batch.reward[0] + self.sac.gamma * goes_on * (q - self.log_alpha.exp() * log_prob)
+            not_done = 1 if self.method.bootstrap_at_time_limit else 1 - batch.at_limit[0]
+            target = batch.reward[0] + self.sac.gamma * not_done * (q - self.log_alpha.exp() * log_prob)
         obs, action = batch.obs[0], batch.action[0]
         loss = sum(F.mse_loss(self.q(self.parts, i, obs, action, code, omega), target) for i in (0, 1))
         self.step(self.opt_critic, loss + self.method.beta * kl if self.method.objective == "none" else loss)
@@ -243,7 +247,7 @@ class Twin:
             code, omega = detached((code, omega))
         obs = batch.obs[0]
         action, log_prob = self.sample(obs, code, omega, batch.noise[0, j])
-        if self.method.undetached == "policy":
+        if self.method.encoder_gradients_from == "policy":
             code, omega = detached((code, omega))
         q = torch.min(*(self.q(self.parts, i, obs, action, code, omega) for i in (0, 1)))
         loss = (self.log_alpha.exp().detach() * log_prob - q).mean()

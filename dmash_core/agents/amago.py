@@ -35,8 +35,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu_, softplus
 
+from dmash_core.agents.conditioning import LOG_STD_MAX, LOG_STD_MIN
 from dmash_core.agents.learner import Learner, stream
-from dmash_core.agents.sac import LOG_STD_MAX, LOG_STD_MIN
 from dmash_core.methods import Method
 from dmash_core.networks.layers import LayerNorm, Linear
 from dmash_core.networks.sequence import LeakyMLP, Recurrence, Statistics, Transformer

@@ -29,11 +29,11 @@ class Learner:
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Set everything that ``state`` returned; KeyError or RuntimeError where names or shapes do not fit."""
-        self.modules.load_state_dict(_below(tensors, "modules."))
-        self.targets.load_state_dict(_below(tensors, "targets."))
+        self.modules.load_state_dict(below(tensors, "modules."))
+        self.targets.load_state_dict(below(tensors, "targets."))
         for name, optimizer in self.optimizers.items():
             state = {}
-            for key, value in _below(tensors, f"optimizer.{name}.").items():
+            for key, value in below(tensors, f"optimizer.{name}.").items():
                 index, field = key.split(".")
                 state.setdefault(int(index), {})[field] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -43,5 +43,6 @@ class Learner:
         return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

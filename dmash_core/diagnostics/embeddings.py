@@ -19,9 +19,8 @@ from dmash_core.agents.sac import Agent
 from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.diagnostics.variance import Law
-from dmash_core.evaluation import EVALUATION_STREAM, Driver
-from dmash_core.networks.encoder import random_positions
-from dmash_core.replay import Batch, Replay
+from dmash_core.evaluation import EVALUATION_STREAM, Rollout
+from dmash_core.replay import Batch, Replay, draw_reading
 
 WINDOWS = 256  # distinct windows of each context, fewer where rollouts x T is smaller
 DIAGNOSTICS_STREAM = 4  # of a run's random streams (see evaluation.py)
@@ -123,50 +122,51 @@ def measures(z: np.ndarray, contexts: np.ndarray, mode: np.ndarray) -> dict[str,
 
 
 @torch.no_grad()
-def codes(driver: Driver, seeds: Sequence[int], step: int = 0, windows: int = WINDOWS) -> dict[str, Tensor]:
-    """Codes (N, C, W, d_z) of the episodes that ``driver`` has just finished, by the keys of MODES.
+def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = WINDOWS) -> dict[str, Tensor]:
+    """Codes (N, C, W, d_z) of the episodes that ``rollout`` has just finished, by the keys of MODES.
 
     W = min(windows, rollouts x T) distinct pairs (rollout, time) of each context, drawn from ``seed`` and ``step``
     alone; their windows are those that the agent acted on.
     """
-    agent, layout, rows = driver.agent, driver.agent.layout, driver.history.rows
-    (n, c), positions = driver.contexts.shape[:2], driver.history.positions
-    pairs = driver.batch // c * layout.horizon
+    agent, layout, rows = rollout.agent, rollout.agent.layout, rollout.history.rows
+    (n, c), positions = rollout.contexts.shape[:2], rollout.history.positions
+    pairs = rollout.batch // c * layout.horizon
     windows = min(windows, pairs)
     draws = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(stream(seed, DIAGNOSTICS_STREAM, step))
         pair = torch.rand(c, pairs, generator=generator).topk(windows).indices
-        subset = random_positions(torch.rand(c, windows, layout.window, generator=generator), layout.whole)
-        keep = torch.rand(*subset.shape, 3, generator=generator) >= agent.method.masking
-        noise = torch.randn(c, windows, agent.method.embedding, generator=generator)
-        draws.append((pair, subset, keep.float(), noise))
-    pair, subset, keep, noise = (torch.stack(d).to(rows.device) for d in zip(*draws, strict=True))
+        draws.append((pair, *(t for t in draw_reading([generator], (c, windows), layout, agent.method))))
+    pairs, subsets, keeps, noises = zip(*draws, strict=True)
+    pair = torch.stack(pairs).to(rows.device)
+    subset, keep = (torch.cat(d).to(rows.device) for d in (subsets, keeps))
+    noise = None if noises[0] is None else torch.cat(noises).to(rows.device)
     # histories lie seed by seed, context by context, rollout by rollout; K rows come before the warm-up
-    history = torch.arange(n * c, device=rows.device).view(n, c, 1) * (driver.batch // c) + pair // layout.horizon
-    first = history * rows.shape[2] + driver.warm_up_steps + pair % layout.horizon
+    history = torch.arange(n * c, device=rows.device).view(n, c, 1) * (rollout.batch // c) + pair // layout.horizon
+    first = history * rows.shape[2] + rollout.warm_up_steps + pair % layout.horizon
     flat, out = rows.view(-1, layout.row), {suffix: [] for suffix in MODES}
     for i in range(c):  # one context after the other, which keeps the windows small
         acting, training = (layout.read(flat, first[:, i], chosen) for chosen in (positions, subset[:, i]))
         out[""].append(agent.modules["encoder"](acting))
-        batch = Batch(*[None] * 6, *(t.unsqueeze(1) for t in (training, keep[:, i], noise[:, i])))
+        read = (training, keep[:, i], None if noise is None else noise[:, i])
+        batch = Batch(*[None] * 6, *(t if t is None else t.unsqueeze(1) for t in read))
         out["_train_mode"].append(agent.embed(batch, slice(0, 1))[0])
     return {suffix: torch.stack(z, dim=1) for suffix, z in out.items()}
 
 
-def diagnose(driver: Driver, env: str, seeds: Sequence[int], step: int) -> dict[str, list[float]]:
+def diagnose(rollout: Rollout, env: str, seeds: Sequence[int], step: int) -> dict[str, list[float]]:
     """The measures of each set after an evaluation, as {"metric@split": one value for each seed}.
 
-    ``driver`` holds the contexts of all SPLITS, one set after the other; ``embedding_windows`` is W.
+    ``rollout`` holds the contexts of all SPLITS, one set after the other; ``embedding_windows`` is W.
     """
 
     def by_set(tensor: Tensor) -> list[np.ndarray]:
         return np.split(tensor.cpu().double().numpy(), len(SPLITS), axis=1)
 
     logs: dict[str, list[float]] = {}
-    for suffix, z in codes(driver, seeds, step).items():
+    for suffix, z in codes(rollout, seeds, step).items():
         logs["embedding_windows"] = [float(z.shape[2])] * len(seeds)
-        for split, contexts, own in zip(SPLITS, by_set(driver.contexts), by_set(z), strict=True):
+        for split, contexts, own in zip(SPLITS, by_set(rollout.contexts), by_set(z), strict=True):
             for c, z_c in zip(contexts, own, strict=True):  # of each seed
                 for name, value in measures(z_c, c, modes(env, c)).items():
                     logs.setdefault(f"{name}{suffix}@{split}", []).append(value)
@@ -180,9 +180,9 @@ def rollout_codes(
 
     Runs ``rollouts`` episodes of the mean policy in each context, after the warm-up.
     """
-    driver = Driver(agent, env, contexts[None], rollouts)
-    driver.episode([(seed, EVALUATION_STREAM, i) for i in range(driver.batch)])
-    return {suffix: z[0].double().numpy() for suffix, z in codes(driver, [seed], 0, windows).items()}
+    rollout = Rollout(agent, env, contexts[None], rollouts)
+    rollout.episode([(seed, EVALUATION_STREAM, i) for i in range(rollout.batch)])
+    return {suffix: z[0].double().numpy() for suffix, z in codes(rollout, [seed], 0, windows).items()}
 
 
 def di_cosines(agent: Agent, seed: int = 0) -> dict[str, np.ndarray]:
@@ -203,7 +203,7 @@ def shadow_gradients(agent: Agent, replay: Replay, per_context: int, seeds: Sequ
     with torch.no_grad():
         z, _ = agent.embed(batch, slice(1, 2))
     ends = [z.clone().requires_grad_() for _ in range(2)]
-    loss, _ = agent.actor_loss(batch.obs, *map(agent.code_of, ends), batch.noise[:, 0])
+    loss, _ = agent.actor_loss(batch.obs, *map(agent.condition_on, ends), batch.noise[:, 0])
     actor, critics = torch.autograd.grad(loss.sum(), ends)
     paths = {"actor": actor, "critics": critics, "both": actor + critics}
     return {f"shadow_{name}": gradient.flatten(1).norm(dim=1).tolist() for name, gradient in paths.items()}

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dmash_core.errors import UserError
+from dmash_core.methods import with_current_names
 
 
 def crc32(path: Path) -> str:
@@ -76,6 +77,8 @@ def read_tensors(path: Path, digest: bool = False) -> tuple[dict[str, torch.Tens
         raise UserError(f"{path} has no digest: it is of an earlier agent, which this code does not read")
     if digest and meta["digest"] != _digest(tensors, meta):
         raise UserError(f"{path} does not match its digest, so it was damaged or edited")
+    if "config" in meta:
+        meta["config"] = with_current_names(meta["config"])
     return tensors, meta
 
 
@@ -115,3 +118,25 @@ class CheckpointFolder:
         """Remove everything but the newest checkpoint."""
         for path in {*self.folder.glob("*")} - {*self.paths()[:1]}:
             path.unlink()
+
+
+def of_seeds(tensors: dict[str, torch.Tensor], meta: dict, chosen: list[int]) -> tuple[dict, dict]:
+    """The part of a block's checkpoint that belongs to some of its seeds, given by their places in the block."""
+
+    def own(values):  # which lie seed by seed, one or several for each
+        size = len(values) // len(meta["seeds"])
+        return [values[i] for seed in chosen for i in range(seed * size, (seed + 1) * size)]
+
+    kept = {}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition(".")
+        if part == "generator":
+            if int(name) in chosen:
+                kept[f"generator.{chosen.index(int(name))}"] = tensor
+        elif part == "returns":
+            kept[key] = tensor[:, chosen]
+        else:  # a number, such as an optimiser's count of steps, belongs to all
+            kept[key] = torch.stack(own(tensor)) if tensor.ndim else tensor
+    diagnostics = [{name: own(values) for name, values in one.items()} for one in meta["diagnostics"]]
+    parts = {"seeds": own(meta["seeds"]), "streams": own(meta["streams"]), "diagnostics": diagnostics}
+    return kept, meta | parts

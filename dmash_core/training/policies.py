@@ -12,7 +12,7 @@ from dmash_core.agents.varibad import VariBAD
 from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.errors import UserError
-from dmash_core.methods import Method
+from dmash_core.methods import InContextMethod, Method, method_from
 from dmash_core.replay import Layout
 from dmash_core.training.checkpoint import read_tensors
 
@@ -25,7 +25,7 @@ def block_contexts(env: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
 
 def make_agent(
     env: str,
-    method: Method,
+    method: Method | InContextMethod,
     seeds: Sequence[int],
     sac: SACSettings | None = None,
     device: str = "cpu",
@@ -33,22 +33,22 @@ def make_agent(
 ) -> Agent | RecurrentAgent:
     """A block of untrained agents for an environment of the suite, with episodes of ``horizon`` steps."""
     spec = get_spec(env)
+    sizes = (spec.obs_dim, spec.act_dim, method.window or spec.window, horizon or spec.horizon)
+    if isinstance(method, InContextMethod):
+        return RecurrentAgent(method, Layout(*sizes), seeds, device)
     whole = method.posterior == "sequence"
-    window, standardise = method.window or spec.window, method.input_norm == "windownorm"
-    layout = Layout(spec.obs_dim, spec.act_dim, window, horizon or spec.horizon, whole, standardise)
-    if method.recurrence != "none":
-        return RecurrentAgent(method, layout, seeds, device)
+    layout = Layout(*sizes, whole, standardise=method.input_norm == "windownorm")
     ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
     build = VariBAD if whole else Agent
     return build(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
 
 
-def load_policy(path: str | Path) -> tuple[Agent, dict]:
+def load_policy(path: str | Path) -> tuple[Agent | RecurrentAgent, dict]:
     """The networks of a finished run (``seed-*.safetensors``) as an agent of one seed, and the file's metadata."""
     tensors, meta = read_tensors(Path(path), digest=True)
     try:
         config = meta["config"]
-        method, sac = Method(**config["method"]), SACSettings(**config["sac"])
+        method, sac = method_from(config["method"]), SACSettings(**config["sac"])
         agent = make_agent(config["env"], method, [meta["seed"]], sac, horizon=config.get("horizon"))
         agent.modules.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:

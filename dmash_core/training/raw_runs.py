@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.errors import UserError
+from dmash_core.methods import with_current_names
 
 SCHEMA_VERSION = 2
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -225,6 +226,7 @@ def read_run(path: str | Path) -> Run:
         whole = False
     if not whole:
         raise BadRun(path, "its content does not match its digest, so it was damaged or edited")
+    meta["config"] = with_current_names(meta["config"])
     frame = table.to_pandas(types_mapper={pa.int16(): pd.Int16Dtype()}.get)
     if reason := _problem(path, meta, frame):
         raise BadRun(path, reason)

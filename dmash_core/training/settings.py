@@ -8,7 +8,7 @@ from pathlib import Path
 from dmash_core.agents.sac import SACSettings
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.errors import UserError
-from dmash_core.methods import Method, get_method, label
+from dmash_core.methods import InContextMethod, Method, get_method, label
 from dmash_core.training.raw_runs import first_difference
 
 
@@ -18,7 +18,7 @@ class TrainSettings:
 
     env: str
     arm: str
-    method: Method
+    method: Method | InContextMethod
     sac: SACSettings = field(default_factory=SACSettings)
     random_steps: int = 5_000
     """Vector steps of uniformly random actions before learning starts, which are not counted; whole episodes."""

@@ -9,22 +9,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 from gymnasium.error import InvalidAction
 from tqdm import tqdm
 
-from dmash_core.agents.amago import Sequences, sample_sequences
-from dmash_core.agents.learner import stream
+from dmash_core.agents.amago import RecurrentAgent, Sequences, sample_sequences
+from dmash_core.agents.learner import below, stream
 from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.diagnostics.embeddings import diagnose, shadow_gradients
 from dmash_core.errors import Diverged, Interrupted, UserError
-from dmash_core.evaluation import Driver, Evaluator
+from dmash_core.evaluation import Evaluator, Rollout
+from dmash_core.methods import InContextMethod
 from dmash_core.replay import Batch, Reading, Replay, draw_reading
-from dmash_core.training.checkpoint import CheckpointFolder, write_tensors
+from dmash_core.training.checkpoint import CheckpointFolder, of_seeds, write_tensors
 from dmash_core.training.graphs import use_graphs
+from dmash_core.training.log import RunLog
 from dmash_core.training.machine import check_device, check_writable, configure_cuda, no_denormals, signals
 from dmash_core.training.policies import block_contexts, make_agent
 from dmash_core.training.raw_runs import BadRun, provenance, read_run, run_path, write_run
@@ -70,7 +70,7 @@ class Trainer:
         use_graphs(self.agent)
         layout, device = self.agent.layout, self.agent.device
         self.replay = Replay(layout, len(self.seeds), 20, settings.replay_capacity, device)
-        self.driver = Driver(self.agent, settings.env, self.contexts["train"])
+        self.rollout = Rollout(self.agent, settings.env, self.contexts["train"])
         self.evaluator = self._evaluator(settings.rollouts_between)
         self.generators = [torch.Generator(device).manual_seed(stream(seed, 3)) for seed in self.seeds]
         self.step = -settings.random_steps  # updates made; below 0 in the random phase
@@ -81,10 +81,7 @@ class Trainer:
         self.origin = provenance()
         self.origin["machine"]["matmul"] = torch.backends.mkldnn.matmul.fp32_precision
         self.origin["machine"] |= {"device": device.type, "tf32": tf32}
-        self.returns: list[np.ndarray] = []  # one (N, 3, C, rollouts) for each evaluation, the first at step 0
-        self.sums: dict[str, torch.Tensor] = {}  # of each diagnostic since the last evaluation, (N,)
-        self.counts: dict[str, int] = {}
-        self.diagnostics: list[dict[str, list[float]]] = []  # {name or name@split: N values} of each evaluation
+        self.log = RunLog()
         self.stop_signal: int | None = None
 
     # ---------------------------------------------------------------- the loop
@@ -100,7 +97,7 @@ class Trainer:
         try:
             self._run()
         except Diverged as error:
-            if self.returns:
+            if self.log.returns:
                 self._write(error)
             if rest := [i for i, seed in enumerate(self.seeds) if error.seeds and seed not in error.seeds]:
                 tqdm.write(f"{error}; seed {', '.join(str(self.seeds[i]) for i in rest)} goes on")
@@ -112,13 +109,13 @@ class Trainer:
     def _go_on_with(self, rest: list[int], error: Diverged) -> None:
         """Train some seeds of the block to the end in one of their own, from the block's last checkpoint."""
         device, tf32 = self.agent.device.type, self.origin["machine"]["tf32"]
-        for name in ("agent", "replay", "driver", "evaluator"):  # their memory is needed
+        for name in ("agent", "replay", "rollout", "evaluator"):  # their memory is needed
             delattr(self, name)
         seeds = [self.seeds[i] for i in rest]
         other = Trainer(self.settings, seeds, self.steps, self.out, device, self.progress, tf32)
         loaded = self.checkpoints.load(say=tqdm.write)
         if loaded and not other.checkpoints.paths():
-            tensors, meta = _of_seeds(*loaded, rest)
+            tensors, meta = of_seeds(*loaded, rest)
             other.checkpoints.save(meta["step"] + self.settings.random_steps, tensors, meta)
         try:
             other.run()
@@ -136,8 +133,8 @@ class Trainer:
         with signals(self._on_signal), self._bar() as bar:
             self.began = time.perf_counter()
             if not loaded:
-                self.driver.reset([(s, 1, i) for s in self.seeds for i in range(self.driver.batch)])
-                self.driver.history.start_warm_up(self.driver.obs)
+                self.rollout.reset([(s, 1, i) for s in self.seeds for i in range(self.rollout.batch)])
+                self.rollout.history.start_warm_up(self.rollout.obs)
             try:
                 self._loop(bar)
             except InvalidAction:  # the first thing that a network with NaN does
@@ -155,7 +152,7 @@ class Trainer:
     def _loop(self, bar: tqdm) -> None:
         every, saved = self.settings.eval_every, self.step
         while True:
-            if self.step >= 0 and self.step % every == 0 and len(self.returns) <= self.step // every:
+            if self.step >= 0 and self.step % every == 0 and len(self.log.returns) <= self.step // every:
                 last = self.step >= self.steps
                 if last:
                     # Before the last evaluation: a longer run makes another one here, and goes on from this state.
@@ -173,28 +170,28 @@ class Trainer:
             bar.update()
 
     def _train_step(self) -> None:
-        settings, driver, layout = self.settings, self.driver, self.agent.layout
-        learning, recurrent = self.step >= 0, settings.method.recurrence != "none"
+        settings, rollout, layout = self.settings, self.rollout, self.agent.layout
+        learning, recurrent = self.step >= 0, isinstance(self.agent, RecurrentAgent)
         if self.step % layout.horizon == 0:
             if learning or recurrent:
-                driver.warm_up()
+                rollout.warm_up()
             else:
                 if self.step > -settings.random_steps:
-                    driver.reset()
-                driver.history.carry_over()
-        if recurrent:
-            sample, noise = driver.act(self._draw(torch.randn)), self._draw(torch.randn)
+                    rollout.reset()
+                rollout.history.carry_over()
+        if isinstance(self.agent, RecurrentAgent):
+            sample, noise = rollout.act(self._draw(torch.randn)), self._draw(torch.randn)
             action = self.agent.explore(sample, noise, self.step + settings.random_steps)
         elif learning:
-            action = driver.act(self._draw(torch.randn), self._reading())
+            action = rollout.act(self._draw(torch.randn), self._reading())
         else:
             action = 2.0 * self._draw(torch.rand) - 1.0
         ends = (self.step + 1) % layout.horizon == 0
         # Replay changes only with the last step of an episode. Until then an update neither knows this step nor is
         # known to it, so a GPU works on it while the environments step, and the data are those of one after the other.
-        driver.step(action, self._learn if learning and not ends else lambda: None)
+        rollout.step(action, self._learn if learning and not ends else lambda: None)
         if ends:
-            self.replay.add(driver.history.episode().unflatten(1, (driver.batch,)))
+            self.replay.add(rollout.history.episode().unflatten(1, (rollout.batch,)))
             if learning:
                 self._learn()
                 self._check_finite(parameters=False)
@@ -203,30 +200,28 @@ class Trainer:
     def _reading(self) -> Reading | None:
         """How the encoder, in training mode, reads the windows that this step is acted on, as in the release."""
         method = self.settings.method
-        if method.context != "inferred" or method.posterior == "sequence":
+        if isinstance(method, InContextMethod) or method.context != "inferred" or method.posterior == "sequence":
             return None
-        return draw_reading(self.generators, (self.driver.batch,), self.agent.layout, method)
+        return draw_reading(self.generators, (self.rollout.batch,), self.agent.layout, method)
 
     def _learn(self) -> None:
         """The update of this step; the first has index 0 and is one with the actor's."""
         every = self.settings.sac.actor_every
         batch = self.sample(1 + (every if self.step % every == 0 else 0))
         with no_denormals():
-            losses = self.agent.update(batch, self.driver.contexts)
-        for name, value in losses.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
-            self.counts[name] = self.counts.get(name, 0) + 1
+            losses = self.agent.update(batch, self.rollout.contexts)
+        self.log.add(losses)
 
     def sample(self, passes: int) -> Batch | Sequences:
         """One update's batch, for ``passes`` policy evaluations where the agent is a SAC."""
         method = self.settings.method
-        if method.recurrence != "none":
+        if isinstance(method, InContextMethod):
             return sample_sequences(self.replay, self.generators)
         return self.replay.sample(self.generators, self.settings.per_context, passes, method)
 
     def _draw(self, sampler: Callable) -> torch.Tensor:
         """(N, C, d_a) of random numbers, each seed's from its own generator."""
-        shape = (self.driver.batch, self.agent.layout.n_act)
+        shape = (self.rollout.batch, self.agent.layout.n_act)
         return torch.stack([sampler(shape, generator=g, device=self.agent.device) for g in self.generators])
 
     def _evaluator(self, rollouts: int) -> Evaluator:
@@ -234,21 +229,20 @@ class Trainer:
 
     def _evaluate(self, bar: tqdm) -> None:
         self._check_finite(parameters=False)
-        self.returns.append(self.evaluator(self.step, lambda: self.stop_signal is not None))
-        means = {k: (v / self.counts[k]).cpu().tolist() for k, v in sorted(self.sums.items())}
+        self.log.returns.append(self.evaluator(self.step, lambda: self.stop_signal is not None))
+        means = self.log.means()
         # of each environment: the steps counted here, warm-ups included
-        means["env_steps"] = [float(self.driver.env_steps)] * len(self.seeds)
+        means["env_steps"] = [float(self.rollout.env_steps)] * len(self.seeds)
         if "encoder" in self.agent.modules:
-            means |= diagnose(self.evaluator.driver, self.settings.env, self.seeds, self.step)
+            means |= diagnose(self.evaluator.rollout, self.settings.env, self.seeds, self.step)
             if self.replay.added:
                 means |= shadow_gradients(self.agent, self.replay, self.settings.per_context, self.seeds, self.step)
-        self.diagnostics.append(means)
-        self.sums, self.counts = {}, {}
-        aer = self.returns[-1].mean(axis=(0, 2, 3))
+        self.log.diagnostics.append(means)
+        aer = self.log.returns[-1].mean(axis=(0, 2, 3))
         bar.set_postfix_str(" ".join(f"{split} {value:.1f}" for split, value in zip(SPLITS, aer, strict=True)))
 
     def _check_finite(self, parameters: bool = True) -> None:
-        tensors = {f"the sum of {k}": v for k, v in self.sums.items()}
+        tensors = {f"the sum of {k}": v for k, v in self.log.sums.items()}
         if parameters:
             tensors |= {f"the parameter {k}": v for k, v in self.agent.modules.named_parameters()}
         for name, tensor in tensors.items():
@@ -289,31 +283,18 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         self._check_finite()
-        replay, history, env = self.replay, self.driver.history, self.driver.env.state_dict()
         tensors = {f"agent.{k}": v for k, v in self.agent.state().items()}
-        tensors |= {f"sum.{k}": v for k, v in self.sums.items()}
-        tensors |= {f"env.{k}": torch.from_numpy(v) for k, v in env["physics"].items()}
         tensors |= {f"generator.{i}": g.get_state() for i, g in enumerate(self.generators)}
-        tensors["replay"] = replay.rows[:, :, : min(replay.added, replay.slots)]
-        tensors["history"], tensors["obs"] = history.rows, self.driver.obs
-        if self.driver.memory is not None:
-            tensors["memory"] = self.driver.memory
-        if self.returns:
-            tensors["returns"] = torch.from_numpy(np.stack(self.returns))
         meta = {
             "config": self.settings.config(),
             "seeds": self.seeds,
             "step": self.step,
             "wall_time_s": self.wall_time + time.perf_counter() - self.began,
             "started": self.started,
-            "added": replay.added,
-            "now": history.now,
-            "env_steps": self.driver.env_steps,
-            "elapsed": env["elapsed"],
-            "streams": env["streams"],
-            "counts": self.counts,
-            "diagnostics": self.diagnostics,
         }
+        for part in (self.replay, self.rollout, self.log):
+            own, values = part.state()
+            tensors, meta = tensors | own, meta | values
         self.checkpoints.save(self.step + self.settings.random_steps, tensors, meta)
 
     def _restore(self, tensors: dict[str, torch.Tensor], meta: dict) -> None:
@@ -323,30 +304,13 @@ class Trainer:
                 f"the checkpoint in {self.checkpoints.folder} is at step {meta['step']}, past the {self.steps} wanted: "
                 f"ask for at least as many, or delete it"
             )
-        below = {}
-        for key, value in tensors.items():
-            part, _, name = key.partition(".")
-            below.setdefault(part, {})[name] = value
-        self.agent.load_state(below["agent"])
-        self.sums = {k: v.to(self.agent.device) for k, v in below.get("sum", {}).items()}
+        self.agent.load_state(below(tensors, "agent."))
         for i, generator in enumerate(self.generators):
-            generator.set_state(below["generator"][str(i)])
-        self.replay.rows[:, :, : tensors["replay"].shape[2]] = tensors["replay"]
-        self.replay.added = meta["added"]
-        self.driver.history.rows.copy_(tensors["history"])
-        self.driver.history.now, self.driver.history.fresh = meta["now"], False
-        self.driver.obs = tensors["obs"].to(self.agent.device)
-        self.driver.env_steps = meta["env_steps"]
-        if "memory" in tensors:
-            self.driver.memory = tensors["memory"].to(self.agent.device)
-        physics = {k: v.numpy() for k, v in below["env"].items()}
-        contexts = self.contexts["train"].reshape(len(self.seeds) * self.driver.batch, -1)
-        self.driver.env.load_state_dict(
-            {"contexts": contexts, "elapsed": meta["elapsed"], "physics": physics, "streams": meta["streams"]}
-        )
-        self.returns = list(tensors["returns"].numpy()) if "returns" in tensors else []
-        self.step, self.counts, self.diagnostics = meta["step"], meta["counts"], meta["diagnostics"]
-        self.wall_time, self.started = meta["wall_time_s"], meta["started"]
+            generator.set_state(tensors[f"generator.{i}"])
+        self.replay.load_state(tensors, meta)
+        self.rollout.load_state(tensors, meta)
+        self.log.load_state(tensors, meta, self.agent.device)
+        self.step, self.wall_time, self.started = meta["step"], meta["wall_time_s"], meta["started"]
 
     def _write(self, diverged: Diverged | None = None) -> None:
         """The raw run and the final networks of each seed; the last checkpoint stays, for training that goes on.
@@ -362,10 +326,10 @@ class Trainer:
                 "env": settings.env,
                 "arm": settings.label,
                 "seed": seed,
-                "steps": (len(self.returns) - 1) * settings.eval_every if diverged else self.steps,
+                "steps": (len(self.log.returns) - 1) * settings.eval_every if diverged else self.steps,
                 "config": settings.config(),
                 "contexts": {split: self.contexts[split][i].tolist() for split in SPLITS},
-                "env_steps": self.driver.env_steps * self.driver.batch,
+                "env_steps": self.rollout.env_steps * self.rollout.batch,
                 "wall_time_s": round(self.wall_time + time.perf_counter() - self.began, 1),
                 "block": self.seeds,
                 "damaged_checkpoints": self.checkpoints.damaged(),
@@ -379,47 +343,9 @@ class Trainer:
                 policy = {"env": settings.env, "arm": settings.label, "seed": seed, "steps": self.steps}
                 policy |= {"config": meta["config"], "git_commit": self.origin["git_commit"]}
                 write_tensors(path.with_suffix(".safetensors"), self.agent.policy_state(i), policy, digest=True)
-            write_run(path, self._frame(i), meta)
+            write_run(path, self.log.frame(i, settings.eval_every), meta)
         if not diverged:
             self.checkpoints.keep_newest()
-
-    def _frame(self, index: int) -> pd.DataFrame:
-        """The rows of one seed's raw run."""
-        every, frames = self.settings.eval_every, []
-        for e, returns in enumerate(self.returns):
-            split, context, rollout = (axis.ravel() for axis in np.indices(returns[index].shape))
-            rows = {"split": np.array(SPLITS, dtype=object)[split], "context": context, "rollout": rollout}
-            rows |= {"step": e * every, "metric": "return", "value": returns[index].ravel()}
-            frames.append(pd.DataFrame(rows))
-        rows = [
-            {"step": e * every, "metric": name, "split": split or None, "value": values[index]}
-            for e, means in enumerate(self.diagnostics[: len(self.returns)])
-            for key, values in means.items()
-            for name, _, split in [key.partition("@")]
-        ]
-        return pd.concat([*frames, pd.DataFrame(rows)], ignore_index=True)
-
-
-def _of_seeds(tensors: dict[str, torch.Tensor], meta: dict, chosen: list[int]) -> tuple[dict, dict]:
-    """The part of a block's checkpoint that belongs to some of its seeds, given by their places in the block."""
-
-    def own(values):  # which lie seed by seed, one or several for each
-        size = len(values) // len(meta["seeds"])
-        return [values[i] for seed in chosen for i in range(seed * size, (seed + 1) * size)]
-
-    kept = {}
-    for key, tensor in tensors.items():
-        part, _, name = key.partition(".")
-        if part == "generator":
-            if int(name) in chosen:
-                kept[f"generator.{chosen.index(int(name))}"] = tensor
-        elif part == "returns":
-            kept[key] = tensor[:, chosen]
-        else:  # a number, such as an optimiser's count of steps, belongs to all
-            kept[key] = torch.stack(own(tensor)) if tensor.ndim else tensor
-    diagnostics = [{name: own(values) for name, values in one.items()} for one in meta["diagnostics"]]
-    parts = {"seeds": own(meta["seeds"]), "streams": own(meta["streams"]), "diagnostics": diagnostics}
-    return kept, meta | parts
 
 
 def _now() -> str:

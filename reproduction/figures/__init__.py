@@ -6,7 +6,6 @@ from reproduction.figures.build import (
     build_all,
     by_diagnostic,
     by_picture,
-    draw_maps,
 )
 from reproduction.figures.maps import context_map
 from reproduction.figures.plots import (
@@ -51,7 +50,6 @@ __all__ = [
     "context_table",
     "diagnostic_curves",
     "diagnostic_table",
-    "draw_maps",
     "finding_figure",
     "groups",
     "interval_figure",

@@ -1,30 +1,40 @@
 """Every figure from the raw runs, in one call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from dmash_core.methods import MAIN_ARMS
 from dmash_core.training.raw_runs import Run, scan
-from reproduction.context_maps import read_maps
 from reproduction.figures.maps import context_map
+from reproduction.figures.networks import cosine_matrices, trajectories
 from reproduction.figures.plots import diagnostic_curves, interval_figure, learning_curves
 from reproduction.figures.style import ARCHITECTURE, save
 from reproduction.figures.tables import aer_markdown, aer_table, diagnostic_table
+from reproduction.measured import read_tables
 
 
-def draw_maps(root: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
-    """`context-map-ENV` as PDF, PNG and CSV for each environment that has maps under `root`; the paths, also said."""
-    maps, bad = read_maps(root)
+def _measured(root: str | Path, kind: str) -> pd.DataFrame:
+    table, bad = read_tables(root, kind)
     for reason in bad:
         print(f"left out: {reason}")
-    written = []
+    return table
+
+
+def of_networks(root: str | Path) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
+    """Name, picture and table of everything that is drawn of committed networks under `root`."""
+    maps = _measured(root, "map")
     for env in sorted(maps["env"].unique()):
-        written += save(*context_map(maps, env), f"context-map-{env}", out_dir)
-    for path in written:
-        print(f"wrote {path}")
-    return written
+        yield f"context-map-{env}", *context_map(maps, env)
+    for name, kind, draw in (
+        ("trajectories-DI", "episodes", trajectories),
+        ("cosines-DI", "cosines", cosine_matrices),
+    ):
+        table = _measured(root, kind)
+        if (table["seed"] == 0).any():
+            yield name, *draw(table)
 
 
 def by_picture(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
@@ -73,28 +83,28 @@ def by_diagnostic(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
 
 
 def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
-    """Make every figure and table from the runs under `runs_dir`, and say for each file what was done; the paths.
+    """Make every figure and table from the runs and networks under `runs_dir`, and say what was written; the paths.
 
     Runs that are not valid are named and left out. Without runs nothing is written and that is said.
     """
     runs, bad = scan(runs_dir)
     for error in bad:
         print(f"left out: {error}")
-    if not runs:
-        print(f"no runs in {runs_dir}: no figures to draw")
-        return []
     written = []
+    for name, fig, table in of_networks(runs_dir):
+        written += save(fig, table, name, out_dir)
     for name, (env, drawn) in by_picture(runs).items():
         written += save(*learning_curves(drawn, env), name, out_dir)
     for name, table in by_diagnostic(runs).items():
         metrics, _, scale, arms = _DIAGNOSTICS[name]
         fig = diagnostic_curves(table, metrics, list(table["env"].unique()), arms, scale)
         written += save(fig, table, name, out_dir)
-    table = aer_table(runs)
-    written += save(interval_figure(table), table, "aer", out_dir)
-    written.append(Path(out_dir) / "aer.md")
-    written[-1].write_text(aer_markdown(table))
+    if runs:
+        table = aer_table(runs)
+        written += save(interval_figure(table), table, "aer", out_dir)
+        written.append(Path(out_dir) / "aer.md")
+        written[-1].write_text(aer_markdown(table))
     for path in written:
         print(f"wrote {path}")
-    print(f"{len(written)} files from {len(runs)} runs")
+    print(f"{len(written)} files from {len(runs)} runs" if written else f"no runs in {runs_dir}: no figures to draw")
     return written

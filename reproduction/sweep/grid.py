@@ -49,18 +49,19 @@ class Cell:
     def train_settings(self):
         """The TrainSettings of its run; UserError for what does not exist."""
         from dmash_core.agents.sac import SACSettings
-        from dmash_core.methods import Method, get_method
+        from dmash_core.methods import get_method
         from dmash_core.training.settings import TrainSettings
 
         whose = f"{self.env} {self.arm}"
-        method = typed(self.method, Method, "option of the method", whose)
+        preset = get_method(self.arm)
+        method = typed(self.method, type(preset), "option of the method", whose)
         settings, sac = dict(self.settings), self.settings.get("sac", {})
         settings.pop("sac", None)
         settings = typed(settings, TrainSettings, "setting", whose, but=("env", "arm", "method"))
         if not isinstance(sac, dict):
             raise UserError(f"sac of {whose} has to be a mapping such as {{gamma: 0.9}}, not {sac!r}")
         sac = SACSettings(**typed(sac, SACSettings, "setting of sac", whose))
-        return TrainSettings(self.env, self.arm, dataclasses.replace(get_method(self.arm), **method), sac, **settings)
+        return TrainSettings(self.env, self.arm, dataclasses.replace(preset, **method), sac, **settings)
 
 
 def _check_block(block, where: str) -> None:

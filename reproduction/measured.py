@@ -1,0 +1,163 @@
+"""What is measured of committed networks, and written as CSV beside them.
+
+That is returns over the context plane, the cosines of Figure 4, and episodes in an upright and an inverted world.
+
+A table names its networks by checksum and is data, like a raw run: it is not made again with the figures, because the
+last bits of a rollout depend on the machine.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dmash_core.benchmark.contexts import distance_outside, outer_grid
+from dmash_core.benchmark.suite import get_spec
+from dmash_core.diagnostics.embeddings import F4_CONTEXTS, MODES, di_cosines
+from dmash_core.errors import UserError
+from dmash_core.evaluation import EVALUATION_STREAM, PROTOCOL, EvalSettings, Rollout, record_rollout
+from dmash_core.training.checkpoint import crc32
+from dmash_core.training.policies import load_policy
+from dmash_core.training.raw_runs import provenance
+
+ABOUT = ["env", "arm", "seed", "steps", "checkpoint", "commit"]
+KINDS = {
+    "map": ["distance", "rollouts", "mean", "sd"],
+    "cosines": ["encoder", "i", "j", "cosine"],
+    "episodes": ["mass", "inversion", "episode", "step", "x", "y", "reward"],
+}
+"""Tables that lie beside networks as seed-S.KIND.csv, and their columns beside ABOUT; a map has the context's too."""
+COLUMNS = [*ABOUT, *KINDS["map"]]
+GRID, ROLLOUTS, EPISODES = 39, 20, 5
+"""Of the committed tables: points a continuous dimension and episodes a context of a map; episodes in each world."""
+WORLDS = np.array([[1.0, 1.0], [1.0, -1.0]])  # (mass, inversion): upright and inverted
+
+
+def table_path(checkpoint: str | Path, kind: str = "map") -> Path:
+    """`seed-S.KIND.csv` beside `seed-S.safetensors`."""
+    return Path(checkpoint).with_suffix(f".{kind}.csv")
+
+
+def _about(checkpoint: str | Path, meta: dict) -> dict:
+    commit = provenance()["git_commit"] or "unknown"
+    about = {"env": meta["config"]["env"]} | {key: meta[key] for key in ("arm", "seed", "steps")}
+    return about | {"checkpoint": crc32(Path(checkpoint)), "commit": commit[:8]}
+
+
+def evaluate_map(
+    checkpoint: str | Path,
+    points: int,
+    rollouts: int,
+    settings: EvalSettings = PROTOCOL,
+    seed: int | None = None,
+    batch: int = 2000,
+) -> pd.DataFrame:
+    """Returns of a finished run's networks over `outer_grid`: a row for each context.
+
+    Columns: the context's dimensions by name; `distance` from the training box (`distance_outside`); mean and standard
+    deviation over `rollouts` episodes; and what was evaluated. `seed` is that of the initial states, by default the
+    run's own. At most about `batch` environments run at a time; the initial states do not depend on it.
+    """
+    agent, meta = load_policy(checkpoint)
+    spec, seed = get_spec(meta["config"]["env"]), meta["seed"] if seed is None else seed
+    contexts = outer_grid(spec.dimensions, points)
+    returns, size = [], max(1, batch // rollouts)
+    for first in range(0, len(contexts), size):
+        rollout = Rollout(agent, spec.name, contexts[None, first : first + size], rollouts, settings)
+        words = range(first * rollouts, first * rollouts + rollout.batch)
+        episode = rollout.episode([(seed, EVALUATION_STREAM, meta["steps"], i) for i in words])
+        returns.append(episode.reshape(-1, rollouts))
+    returns = np.concatenate(returns)
+    table = pd.DataFrame(contexts, columns=[dimension.name for dimension in spec.dimensions])
+    distance = distance_outside(spec.dimensions, contexts)
+    table = table.assign(distance=distance, rollouts=rollouts, **_about(checkpoint, meta))
+    return table.assign(mean=returns.mean(axis=1), sd=returns.std(axis=1, ddof=1) if rollouts > 1 else np.nan)
+
+
+def cosine_table(checkpoint: str | Path) -> pd.DataFrame:
+    """The cosine matrices of Figure 4 of a finished run on DI, a row an entry (i, j) and mode of the encoder."""
+    agent, meta = load_policy(checkpoint)
+    rows = [
+        (MODES[suffix], i, j, matrix[i, j])
+        for suffix, matrix in di_cosines(agent, meta["seed"]).items()
+        for i, j in np.ndindex(len(F4_CONTEXTS), len(F4_CONTEXTS))
+    ]
+    return pd.DataFrame(rows, columns=KINDS["cosines"]).assign(**_about(checkpoint, meta))
+
+
+def episode_table(checkpoint: str | Path) -> pd.DataFrame:
+    """Episodes of a finished run's mean policy on DI in WORLDS, from the same starts: a row for each step."""
+    agent, meta = load_policy(checkpoint)
+    rows = []
+    for mass, inversion in WORLDS:
+        seen = record_rollout(agent, "DI", np.repeat([[mass, inversion]], EPISODES, axis=0), seed=1)
+        for episode in range(EPISODES):
+            xy, reward = seen["obs"][:, episode, :2], seen["reward"][:, episode]
+            rows += [(mass, inversion, episode, t, *xy[t], reward[t]) for t in range(len(reward))]
+    return pd.DataFrame(rows, columns=KINDS["episodes"]).assign(**_about(checkpoint, meta))
+
+
+def measure(checkpoint: str | Path) -> list[Path]:
+    """Write the tables that the figures need of these networks and that are not of them yet; the paths written."""
+    _, meta = load_policy(checkpoint)
+    makers = {"map": lambda: evaluate_map(checkpoint, GRID, ROLLOUTS)} if len(_dimensions(meta)) == 2 else {}
+    if meta["config"]["env"] == "DI":
+        makers["episodes"] = lambda: episode_table(checkpoint)
+        if meta["config"]["method"].get("context") == "inferred":
+            makers["cosines"] = lambda: cosine_table(checkpoint)
+    written = []
+    for kind, make in makers.items():
+        path = table_path(checkpoint, kind)
+        if not path.exists() or _problem(path, kind):
+            write_table(make(), path)
+            written.append(path)
+    return written
+
+
+def _dimensions(meta: dict) -> tuple:
+    return get_spec(meta["config"]["env"]).dimensions
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a measured table; UserError if the place cannot be written."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"checkpoint": str, "commit": str})
+
+
+def _problem(path: Path, kind: str) -> str | None:
+    """Why a table cannot be used, in a sentence without its name."""
+    try:
+        table = _read(path)
+    except (ValueError, OSError) as error:
+        return f"not a table ({error})"
+    checkpoint = path.with_name(path.name.replace(f".{kind}.csv", ".safetensors"))
+    if lost := [column for column in (*ABOUT, *KINDS[kind]) if column not in table.columns]:
+        return f"it lacks the column {lost[0]}"
+    if table.empty:
+        return "it has no rows"
+    if (path.parts[-3], path.parts[-2]) != (table["env"][0], table["arm"][0]):
+        return f"it is of {table['env'][0]}/{table['arm'][0]}, which disagrees with its path"
+    if checkpoint.exists() and crc32(checkpoint) != table["checkpoint"][0]:
+        return f"it is not of {checkpoint.name} as it is now: dmash measure {checkpoint}"
+    return None
+
+
+def read_tables(root: str | Path, kind: str = "map") -> tuple[pd.DataFrame, list[str]]:
+    """All tables of a kind under `root`, one below the other, and a sentence for each that cannot be used.
+
+    A table that is not of the networks beside it is left out; one without networks beside it is taken.
+    """
+    tables, bad = [], []
+    for path in sorted(Path(root).glob(f"*/*/seed-*.{kind}.csv")):
+        if problem := _problem(path, kind):
+            bad.append(f"{path}: {problem}")
+        else:
+            tables.append(_read(path))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*ABOUT, *KINDS[kind]]), bad
