@@ -16,11 +16,10 @@ from dmash_core.agents.amago import RecurrentAgent
 from dmash_core.agents.conditioning import Conditioning
 from dmash_core.agents.sac import Agent
 from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.scoring import EVALUATION_STREAM
 from dmash_core.benchmark.suite import make_batch
 from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.replay import History, Reading
-
-EVALUATION_STREAM = 2  # of a run's random streams (0: initialisation, 1: training environments, 3: sampling)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from dmash_core.errors import Interrupted, UserError, unknown
+from reproduction.paths import ROOT
 
 
 def parse_seeds(words: tuple[str, ...]) -> list[int]:
@@ -549,10 +550,24 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
 }
 
 
+def _elsewhere(started: list[Path], root: Path = ROOT) -> str | None:
+    """A sentence where the code that runs is not that of the repository that the user is in, or has called."""
+    for folder in started:
+        for place in (folder, *folder.parents):
+            if (place / "reproduction" / "cli.py").is_file() and not place.samefile(root):
+                return (
+                    f"this runs the code in {root}, and not that in {place}, whose environment was copied or is not "
+                    "active; `make setup` there mends it"
+                )
+    return None
+
+
 def main() -> None:
     """Entry point; exit status 0, 2 for a user's mistake, 130, 141 or 143 after a signal with everything saved."""
     argv = sys.argv[1:]
     try:
+        if said := _elsewhere([Path.cwd(), Path(sys.argv[0]).absolute().parent]):
+            print(f"dmash: {said}", file=sys.stderr)
         if not argv or argv[0] in ("-h", "--help"):
             print("usage: dmash COMMAND [OPTIONS]; dmash COMMAND --help tells a command's options\n")
             print("\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()))

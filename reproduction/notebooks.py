@@ -1,13 +1,16 @@
 """Executing the notebooks with papermill: parameters are checked first, and the kernel is this interpreter."""
 
+import ast
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import yaml
 
 from dmash_core.errors import UserError, unknown
 from reproduction.paths import NOTEBOOKS, ROOT
+from reproduction.yaml12 import load, whole
 
 # Where a notebook reads raw runs and writes figures: relative to the root, wherever the notebook was started.
 # (figures/ itself is drawn by `dmash figures` alone.)
@@ -45,11 +48,32 @@ def _checked(path: Path, parameters: dict) -> dict:
     for name, value in parameters.items():
         if name not in valid:
             raise unknown(f"parameter of {path.name}", name, valid)
-        try:
-            values[name] = yaml.safe_load(value) if isinstance(value, str) else value
-        except yaml.YAMLError as error:
-            raise UserError(f"the value {value!r} of {name} is not YAML") from error
+        values[name] = _read(value, name, valid[name]["default"], path) if isinstance(value, str) else value
     return values
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list such as [DI]"}
+
+
+def _read(text: str, name: str, default: str, path: Path):
+    """What `text` says in YAML, of the kind that the parameter's default has; UserError where it is of another.
+
+    A folder is no YAML: it may be called 2024, or have a # in its name.
+    """
+    if name.endswith("_dir"):
+        return text
+    try:
+        value = load(text)
+    except ValueError as error:
+        raise UserError(f"the value {text!r} of {name} is not YAML") from error
+    try:
+        kind = type(ast.literal_eval(default))
+    except (ValueError, SyntaxError):  # an expression
+        kind = type(None)
+    value = float(value) if kind is float and type(value) is int else value if kind is float else whole(value)
+    if kind in _KINDS and type(value) is not kind:
+        raise UserError(f"the parameter {name} of {path.name} has to be {_KINDS[kind]}, not {value!r}")
+    return value
 
 
 def execute(
@@ -73,14 +97,13 @@ def execute(
     # Without it the kernel talks to us in the clear over local TCP, and warns about that on every start.
     encrypted = Config(KernelManager={"transport_encryption": "auto"})
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not a user's of the same name
-    # The kernel inherits ours, and make's agg would draw every plt.show() into nothing.
-    backend, os.environ["MPLBACKEND"] = os.environ.get("MPLBACKEND"), "module://matplotlib_inline.backend_inline"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(
-            path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
-            config=encrypted,
-        )  # fmt: skip
+        with _kernel_environment():
+            papermill.execute_notebook(
+                path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
+                config=encrypted,
+            )  # fmt: skip
     except PapermillExecutionError as error:
         first = next(iter(error.source.strip().splitlines()), "")
         what = f"{error.ename}: {' '.join(str(error.evalue).split())}"
@@ -92,11 +115,24 @@ def execute(
         raise UserError(f"{path.name} failed: its kernel died (out of memory?); see {out}") from error
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        del os.environ["MPLBACKEND"]
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
     return out
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """What a kernel started now inherits: nothing of a user's IPython profile or start-up file, and a backend that
+    shows figures, where make's agg would draw every plt.show() into nothing."""
+    with tempfile.TemporaryDirectory(prefix="dmash-ipython-") as folder:
+        set_ = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": folder, "PYTHONSTARTUP": None}
+        before = {name: os.environ.pop(name, None) for name in set_}
+        os.environ.update({name: value for name, value in set_.items() if value is not None})
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def execute_all(

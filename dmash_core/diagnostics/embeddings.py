@@ -42,12 +42,14 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
     Contexts are few points with many samples each, so the k-th neighbour is as a rule of the same context, and the
     marginal count of c is that context's size: of C contexts with W samples each at most about ln C comes out (more by
     (1 - 1/C) / 2W), and that when no z of another context is as near. Codes that coincide have no k-th distance; noise
-    of 1e-10 on z, far below float32's resolution of a code, gives them one: a constant code then tells 0, and one point
-    for each context its ln.
+    on z of 1e-10 of its range, far below float32's resolution of a code, gives them one: a constant code then tells 0,
+    and one point for each context its ln. Codes are moved to 0 first, where float64 can hold such noise.
     """
+    z, c = (np.asarray(x, dtype=np.float64) for x in (z, c))
+    z = z - z.min(axis=0)  # and not the mean, whose rounding would leave something of a constant
     if release:
-        z, c = (x / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0) for x in (z, c))
-    z = z + 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
+        z, c = (x / np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), 1.0) for x in (z, c))
+    z = z + (z.max() or 1.0) * 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
     norm, joint = 2 if release else np.inf, np.hstack([z, c])
     distance = KDTree(joint).query(joint, [k + 1], p=norm)[0][:, 0]  # a point is its own first neighbour
     radius = np.nextafter(distance, 0)  # strictly nearer than the k-th
