@@ -13,22 +13,31 @@ PORT    ?= 8866
 # figures draw without a display and with the same bytes everywhere
 export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
+# A folder that was copied or moved with its .venv: the scripts in it run the interpreter, and the code, of the original.
+MOVED := $(shell made=$$(grep '^command = ' $(VENV)/pyvenv.cfg 2>/dev/null); case "$$made" in \
+  (""|*" $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))") ;; (*) echo moved ;; esac)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults maps claim claims calibrate report test-gpu lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore play bench runs faults maps claim claims calibrate report test-gpu lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## virtual environment with pinned packages (3 min, 2 GB of disk, CPU-only torch; more with CUDA)
 
+ifneq "$(MOVED)" ""
+.PHONY: $(VENV)/.installed
+endif
 $(VENV)/.installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11 or say make PYTHON=/path/to/python3.11"; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: $(PYTHON) is not Python 3.11; say make PYTHON=/path/to/python3.11"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -qq -r requirements.lock
-	$(BIN)/pip install -qq --no-deps -e .
+	@$(if $(MOVED),echo "make: $(VENV) was made for another folder and runs the code that lies there; it is made anew")
+	@command -v "$(PYTHON)" >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11 or say make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; say make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: requirements.lock pins what was tested with Python 3.11; $(PYTHON) gets the same versions (from 3.13 on without labmaze, which dm_control needs for mazes only), and was tested with the environments alone"; }
+	"$(PYTHON)" -m venv $(if $(MOVED),--clear) $(VENV)
+	$(BIN)/python -m pip install -qq --no-deps -r requirements.lock
+	$(BIN)/python -m pip install -qq "$$(grep '^torch==' requirements.lock)" # and what its CUDA build needs besides
+	$(BIN)/python -m pip install -qq --no-deps -e .
 	@touch $@
 
 test: setup ## all tests, then the smoke profile (under 30 min, 2 GB)
@@ -39,8 +48,8 @@ test: setup ## all tests, then the smoke profile (under 30 min, 2 GB)
 reproduce: setup reproduce-$(PROFILE) ## every figure, table and notebook: PROFILE=recorded from committed runs (8 min of CPU), smoke (10 min), paper (weeks)
 
 reproduce-recorded: setup
-	$(DMASH) figures --runs $(RUNS) --out figures
-	$(DMASH) notebooks --profile recorded --runs $(RUNS)
+	$(DMASH) figures --runs "$(RUNS)" --out figures
+	$(DMASH) notebooks --profile recorded --runs "$(RUNS)"
 
 reproduce-smoke: setup
 	$(DMASH) smoke --out build/smoke/runs
@@ -48,57 +57,60 @@ reproduce-smoke: setup
 	$(DMASH) notebooks --profile smoke --out build/smoke/notebooks
 
 reproduce-paper: setup
-	$(DMASH) sweep --profile paper --out $(RUNS)
+	$(DMASH) sweep --profile paper --out "$(RUNS)"
 	$(MAKE) reproduce-recorded
 
 train: setup ## one block of seeds: ENV=DI ARM=dma-star-sh SEEDS="0 1" STEPS=100000 (2 h a seed on one core, 1.5 GB)
-	$(DMASH) train --env $(ENV) --arm $(ARM) --seeds $(SEEDS) $(if $(STEPS),--steps $(STEPS)) --out $(RUNS)
+	$(DMASH) train --env $(ENV) --arm $(ARM) --seeds $(SEEDS) $(if $(STEPS),--steps $(STEPS)) --out "$(RUNS)"
 
 figures: setup ## every figure from the raw runs, byte-identical when nothing changed (1 min, 1 GB)
-	$(DMASH) figures --runs $(RUNS) --out figures
+	$(DMASH) figures --runs "$(RUNS)" --out figures
 
 notebooks: setup ## every notebook that is not up to date, executed into build/notebooks, in parallel (8 min of CPU, 1 GB a core)
-	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded --runs $(RUNS))
+	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded --runs "$(RUNS)")
 
 proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, says how to get it)
 	$(MAKE) -C proofs
 
 explore: setup ## the variance decomposition as a web page on localhost:8866, or PORT=... (opens in 10 s, 1 GB)
-	JUPYTER_PATH=$(CURDIR)/notebooks/jupyter JUPYTER_PREFER_ENV_PATH=1 $(BIN)/voila notebooks/explorer.ipynb --template=dmash --port=$(PORT) --no-browser
+	JUPYTER_PATH="$(CURDIR)/notebooks/jupyter" JUPYTER_PREFER_ENV_PATH=1 $(BIN)/voila notebooks/explorer.ipynb --template=dmash --port=$(PORT) --no-browser
+
+play: setup ## the page on which one plays with the trained agents: build/play/index.html, opened by any browser (10 s, 1 GB)
+	$(DMASH) play --runs "$(RUNS)" --out build/play
 
 bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
 
 runs: setup ## work on the grid of training runs: PROFILE=evidence|paper HOURS=2 JOBS=2 (1 GB a job; goes on where it was)
-	$(DMASH) sweep --profile $(if $(filter recorded,$(PROFILE)),paper,$(PROFILE)) $(if $(HOURS),--hours $(HOURS)) $(if $(JOBS),--jobs $(JOBS)) --out $(RUNS)
+	$(DMASH) sweep --profile $(if $(filter recorded,$(PROFILE)),paper,$(PROFILE)) $(if $(HOURS),--hours $(HOURS)) $(if $(JOBS),--jobs $(JOBS)) --out "$(RUNS)"
 
 faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
 	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
 
 maps: setup ## what is drawn from the committed networks of DI: returns over the context plane, trajectories, cosines (a minute each on one core); then make figures
-	for c in $(wildcard $(RUNS)/DI/*/seed-0.safetensors); do $(DMASH) evaluate $$c --grid 39 --rollouts 20 || exit 1; done
-	$(DMASH) notebooks quickstart embedding_geometry --set runs_dir=$(abspath $(RUNS))
+	for c in "$(RUNS)"/DI/*/seed-0.safetensors; do $(DMASH) evaluate "$$c" --grid 39 --rollouts 20 || exit 1; done
+	$(DMASH) notebooks quickstart embedding_geometry --set "runs_dir=$$(cd "$(RUNS)" && pwd)"
 	cp build/notebooks/figures/trajectories-DI.* build/notebooks/figures/cosines-DI.* figures/
 
 claim: setup ## check one claim: ID=T9 or ID=headline-1 (10 s to 3 min the first time, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
-	$(DMASH) claims --id $(or $(ID),$(error say which claim, for instance: make claim ID=T9)) --runs $(RUNS) $(if $(TRAIN),--train --jobs $(or $(JOBS),1))
+	$(DMASH) claims --id "$(or $(ID),$(error say which claim, for instance: make claim ID=T9))" --runs "$(RUNS)" $(if $(TRAIN),--train --jobs $(or $(JOBS),1))
 
 claims: setup ## the verdict on every claim, into build/claims.json (10 min of CPU the first time, 1 GB; proofs need coqc)
-	$(DMASH) claims --runs $(RUNS) --out build/claims.json
+	$(DMASH) claims --runs "$(RUNS)" --out build/claims.json
 
 calibrate: setup ## how often the rules of the claims are wrong, by simulation, into docs/calibration.* (2 min, 1 GB)
 	$(DMASH) claims --calibrate
 
 report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (20 min of CPU the first time, 1 min after, 2 GB)
-	$(DMASH) notebooks --profile recorded --runs $(RUNS)
-	$(DMASH) report --out build/report
+	$(DMASH) notebooks --profile recorded --runs "$(RUNS)"
+	$(DMASH) report --out build/report --runs "$(RUNS)"
 
 test-gpu: setup ## on a CUDA machine: tests of the GPU path, then updates a second, memory and waits into build/gpu.json
 	$(BIN)/python -m pytest tests/test_gpu.py -rs
 	$(DMASH) bench --device cuda --out build/gpu.json
 
 lock: ## write requirements.lock from the packages that are installed
-	(head -1 requirements.lock; $(BIN)/pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu//') > requirements.lock.new
+	(head -1 requirements.lock; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu//; s/^labmaze==.*/&; python_version < "3.13"/') > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
 clean: ## remove build/ and caches, never runs/, figures/ or the environment

@@ -7,3 +7,5 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
+
+import dmash_core.benchmark  # noqa: E402, F401  (it registers its environments with Gymnasium)

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dmash_core.errors import Interrupted, UserError, unknown
-from reproduction.paths import GRID
+from reproduction.paths import GRID, ROOT
 
 
 def parse_seeds(words: tuple[str, ...]) -> list[int]:
@@ -196,10 +196,31 @@ def notebooks(
         print(execute(name, {"profile": profile} | parameters, out))
 
 
+def play(
+    checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    runs: Path = Path("runs"),
+    out: Path = Path("build/play"),
+):
+    """Write the page on which one plays with the trained agents; a browser opens its index.html as it is.
+
+    Args:
+        checkpoints: networks of finished runs on DI, one for each arm; by default the lowest seed of each arm in
+            the folder of raw runs.
+        runs: folder of raw runs, with their maps.
+        out: folder of the page.
+    """
+    from dmash_core.training.machine import configure_cpu
+    from reproduction.play.export import build
+
+    configure_cpu(1)
+    print(build(out, runs, checkpoints))
+
+
 def report(
     out: Path = Path("build/report"),
     claims: Path = Path("build/claims.json"),
     notebooks: Path = Path("build/notebooks"),
+    runs: Path = Path("runs"),
 ):
     """Build the report site from the checked claims and the executed notebooks; it is read without a network.
 
@@ -207,10 +228,11 @@ def report(
         out: folder of the site.
         claims: what `dmash claims` wrote.
         notebooks: folder of executed notebooks.
+        runs: folder of raw runs, with the networks to play with.
     """
     from reproduction.report import build
 
-    print(build(out, claims, notebooks))
+    print(build(out, claims, notebooks, runs))
 
 
 def smoke(out: Path = Path("build/smoke/runs")):
@@ -599,6 +621,7 @@ COMMANDS: dict[str, str] = {
     "claims": "check one claim of the paper, or all of them",
     "figures": "draw every figure and table again from the raw runs",
     "notebooks": "execute notebooks",
+    "play": "write the page on which one plays with the trained agents",
     "report": "build the report site",
     "smoke": "every arm on every environment for a few steps",
     "bench": "measure speed and memory",
@@ -607,7 +630,7 @@ COMMANDS: dict[str, str] = {
     "completion": 'print a completion script: eval "$(dmash completion bash)"',
 }
 _MADE = {"train": _train_command, "evaluate": lambda words: _evaluate_command()}
-_PLAIN = (sweep, claims, figures, notebooks, report, smoke, bench, arms, envs, completion)
+_PLAIN = (sweep, claims, figures, notebooks, play, report, smoke, bench, arms, envs, completion)
 
 
 def _app(made: bool = False) -> tyro.extras.SubcommandApp:
@@ -621,10 +644,24 @@ def _app(made: bool = False) -> tyro.extras.SubcommandApp:
     return app
 
 
+def _elsewhere(started: list[Path], root: Path = ROOT) -> str | None:
+    """A sentence where the code that runs is not that of the repository that the user is in, or has called."""
+    for folder in started:
+        for place in (folder, *folder.parents):
+            if (place / "reproduction" / "cli.py").is_file() and not place.samefile(root):
+                return (
+                    f"this runs the code in {root}, and not that in {place}, whose environment was copied or is not "
+                    "active; `make setup` there mends it"
+                )
+    return None
+
+
 def main() -> None:
     """Entry point; exit status 0, 2 for a user's mistake, 130, 141 or 143 after a signal with everything saved."""
     argv = sys.argv[1:]
     try:
+        if said := _elsewhere([Path.cwd(), Path(sys.argv[0]).absolute().parent]):
+            print(f"dmash: {said}", file=sys.stderr)
         if not argv or argv[0] in ("-h", "--help"):
             print("usage: dmash COMMAND [OPTIONS]; dmash COMMAND --help tells a command's options\n")
             print("\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items()))

@@ -4,22 +4,24 @@ Parameters are checked before anything runs, by papermill's caller here and agai
 execute with plain papermill. The kernel is this interpreter.
 """
 
+import ast
 import hashlib
 import importlib.metadata
 import io
 import json
 import multiprocessing
 import os
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from dmash_core.errors import UserError, unknown
 from reproduction.paths import NOTEBOOKS, ROOT
+from reproduction.yaml12 import load, whole
 
 # Where a notebook reads raw runs and writes figures: relative to the root, wherever the notebook was started.
 # (figures/ itself is drawn by `dmash figures` alone.)
@@ -97,8 +99,8 @@ def words(name: str, value: object) -> list[str]:
     """
     if isinstance(value, str):
         try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            value = load(value)
+        except ValueError as error:
             raise UserError(f"{name} is a list such as [DI, ODE], not {value!r}") from error
     if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
         raise UserError(f"{name} is a list such as [DI, ODE], not {value!r}")
@@ -135,7 +137,7 @@ def start(
         get_spec(env)
     for arm in arms or ():
         get_method(arm.split("+")[0])
-    plt.style.use(STYLE)
+    plt.style.use(["default", STYLE])
     configure_cpu(1)
     if needs:
         from reproduction.claims import notebook_needs
@@ -195,11 +197,32 @@ def _checked(path: Path, parameters: dict) -> dict:
     for name, value in parameters.items():
         if name not in valid:
             raise unknown(f"parameter of {path.name}", name, valid)
-        try:
-            values[name] = yaml.safe_load(value) if isinstance(value, str) else value
-        except yaml.YAMLError as error:
-            raise UserError(f"the value {value!r} of {name} is not YAML") from error
+        values[name] = _read(value, name, valid[name]["default"], path) if isinstance(value, str) else value
     return values
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list such as [DI]"}
+
+
+def _read(text: str, name: str, default: str, path: Path):
+    """What `text` says in YAML, of the kind that the parameter's default has; UserError where it is of another.
+
+    A folder is no YAML: it may be called 2024, or have a # in its name.
+    """
+    if name.endswith("_dir"):
+        return text
+    try:
+        value = load(text)
+    except ValueError as error:
+        raise UserError(f"the value {text!r} of {name} is not YAML") from error
+    try:
+        kind = type(ast.literal_eval(default))
+    except (ValueError, SyntaxError):  # an expression
+        kind = type(None)
+    value = float(value) if kind is float and type(value) is int else value if kind is float else whole(value)
+    if kind in _KINDS and type(value) is not kind:
+        raise UserError(f"the parameter {name} of {path.name} has to be {_KINDS[kind]}, not {value!r}")
+    return value
 
 
 def execute(
@@ -223,14 +246,13 @@ def execute(
     # Without it the kernel talks to us in the clear over local TCP, and warns about that on every start.
     encrypted = Config(KernelManager={"transport_encryption": "auto"})
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not a user's of the same name
-    # The kernel inherits ours, and make's agg would draw every plt.show() into nothing.
-    backend, os.environ["MPLBACKEND"] = os.environ.get("MPLBACKEND"), "module://matplotlib_inline.backend_inline"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(
-            path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
-            config=encrypted,
-        )  # fmt: skip
+        with _kernel_environment():
+            papermill.execute_notebook(
+                path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
+                config=encrypted,
+            )  # fmt: skip
     except PapermillExecutionError as error:
         first = next(iter(error.source.strip().splitlines()), "")
         what = f"{error.ename}: {' '.join(str(error.evalue).split())}"
@@ -242,11 +264,24 @@ def execute(
         raise UserError(f"{path.name} failed: its kernel died (out of memory?); see {out}") from error
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        del os.environ["MPLBACKEND"]
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
     return out
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """What a kernel started now inherits: nothing of a user's IPython profile or start-up file, and a backend that
+    shows figures, where make's agg would draw every plt.show() into nothing."""
+    with tempfile.TemporaryDirectory(prefix="dmash-ipython-") as folder:
+        set_ = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": folder, "PYTHONSTARTUP": None}
+        before = {name: os.environ.pop(name, None) for name in set_}
+        os.environ.update({name: value for name, value in set_.items() if value is not None})
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def _digest(path: Path, parameters: dict, runs_dir: Path) -> str:

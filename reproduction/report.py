@@ -25,6 +25,7 @@ from reproduction.evidence.claim import AREAS, tally
 from reproduction.evidence.comparisons import Finding
 from reproduction.evidence.show import MARKS, area_lines, first_sentence, why_without_places
 from reproduction.paths import PROOFS, ROOT
+from reproduction.play import export as play
 
 SITE = Path(__file__).with_name("site")  # templates, style and script
 SCORES = ROOT / manifest.SCORES
@@ -209,8 +210,8 @@ def _prepare(claim: dict) -> None:
     claim["place"] = AREAS.index(claim["area"])
 
 
-def _sources(source: Path, claims: list[dict], executed: Path) -> None:
-    """Write what Sphinx reads, into the empty folder `source`."""
+def _sources(source: Path, claims: list[dict], executed: Path, playable: bool) -> None:
+    """Write what Sphinx reads, into the empty folder `source`; `playable` says whether there is a page to play on."""
     for folder in ("claims", "notebooks", "pictures", "proofs"):
         (source / folder).mkdir()
     found = {path.stem: _notebook(path, executed) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
@@ -245,6 +246,7 @@ def _sources(source: Path, claims: list[dict], executed: Path) -> None:
     rows = [(claim["area"], claim["result"]["verdict"], claim["same_as"]) for claim in claims]
     text = _TEMPLATES.get_template("index.md").render(
         claims=claims,
+        playable=playable,
         marks=MARKS,
         areas=[area for area in AREAS if any(claim["area"] == area for claim in claims)],
         state=drawings.state_picture(tally(rows)),
@@ -274,8 +276,10 @@ def build(
     out: str | Path = "build/report",
     claims: str | Path = "build/claims.json",
     notebooks: str | Path = "build/notebooks",
+    runs: str | Path = "runs",
 ) -> Path:
-    """Build the site into `out`, in place of an older one, and return its front page.
+    """Build the site into `out`, in place of an older one, and return its front page. The networks in `runs` get a page
+    on which they can be played with.
 
     UserError where the claims are missing, `out` holds something else or cannot be written, or Sphinx finds a fault
     such as a dead link.
@@ -295,7 +299,8 @@ def build(
     shutil.rmtree(out, ignore_errors=True)
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
-        _sources(Path(folder), rows, Path(notebooks).resolve())
+        playable = bool(play.checkpoints(runs))
+        _sources(Path(folder), rows, Path(notebooks).resolve(), playable)
         try:
             Sphinx(folder, None, out, f"{folder}/.doctrees", "html", _SETTINGS, None, said).build()
         except (SphinxError, OSError) as error:
@@ -304,4 +309,6 @@ def build(
         faults = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).replace(f"{folder}/", "").strip().splitlines()
     if faults:
         raise UserError(f"the site in {out} has {len(faults)} faults, first: {faults[0]}")
+    if playable:
+        play.build(out / "play", runs, home="../index.html")
     return out / "index.html"

@@ -23,7 +23,13 @@ CELL = ["env", "arm", "seed", "step", "split"]
 
 
 def normalise(returns: ArrayLike, low: float, high: float) -> np.ndarray:
-    """Returns of any shape, min-max scaled: `low` becomes 0 and `high` becomes 1. Not clipped."""
+    """Returns of any shape, min-max scaled: `low` becomes 0 and `high` becomes 1, numbers or arrays. Not clipped.
+
+    ValueError unless low < high, both finite.
+    """
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        raise ValueError(f"scores are scaled between a lower and a higher finite bound, not {low} and {high}")
     return (np.asarray(returns, dtype=float) - low) / (high - low)
 
 
@@ -39,6 +45,8 @@ def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
     a few seeds gives intervals that are much too narrow.
     """
     values = np.asarray(values, dtype=float)
+    if not values.size:
+        raise ValueError("a mean needs at least one seed")
     mean = float(values.mean())
     if len(values) < LEAST_T:
         return mean, np.nan, np.nan

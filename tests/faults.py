@@ -17,8 +17,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from dmash_core.errors import UserError
 from dmash_core.training.raw_runs import read_run, run_path
 from reproduction.sweep.folder import Folder
@@ -47,7 +45,7 @@ def grid(folder: Path, **changes) -> Path:
     """A file of profiles with the one profile `tiny`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "grid.yaml"
-    path.write_text(yaml.safe_dump({"tiny": [BLOCK | changes]}))
+    path.write_text(json.dumps({"tiny": [BLOCK | changes]}))  # which is YAML
     return path
 
 

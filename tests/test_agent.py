@@ -7,7 +7,7 @@ import torch
 from twin import Twin, log_density
 
 from dmash_core.agents.conditioning import Conditioning
-from dmash_core.agents.sac import Agent, squashed_sample
+from dmash_core.agents.sac import Agent, SACSettings, squashed_sample
 from dmash_core.methods import METHODS, Method, replace
 from dmash_core.networks.hypernetwork import HYPERNETWORKS, ChunkedHypernetwork, WholeHypernetwork
 from dmash_core.replay import Batch, Layout, Replay
@@ -396,6 +396,30 @@ def test_squashed_gaussian_log_density():
     expected = log_density(mean, log_std, action)
     slack = (1e-6 / (1 - action**2)).sum(-1)
     assert ((log_prob - expected).abs() <= slack + 1e-9).all()
+
+
+def test_exact_log_density_where_the_action_saturates():
+    """CleanRL's flattens out, as docs/deviations.md says with these numbers; the exact one is an option."""
+    for mean, exact, wanted, slope in [(10.0, False, 15.90, 0.0), (10.0, True, 20.70, 2.0), (-10.0, True, 20.70, -2.0)]:
+        at = torch.tensor([mean], requires_grad=True)  # float32, as in training
+        _, log_prob = squashed_sample(at, torch.tensor([-3.0]), torch.zeros(1), exact)
+        assert log_prob.item() == pytest.approx(wanted, abs=0.006)
+        assert torch.autograd.grad(log_prob, at)[0].item() == pytest.approx(slope, abs=1e-2)
+    torch.manual_seed(0)
+    mean, log_std, noise = torch.randn(3, 50, 3, dtype=torch.float64) * 0.5
+    action, log_prob = squashed_sample(mean, log_std, noise, exact=True)
+    torch.testing.assert_close(log_prob, log_density(mean, log_std, action))
+
+
+def test_the_exact_log_density_is_an_option_of_the_updates():
+    losses = {}
+    for exact in (False, True):
+        agent = Agent(METHODS["dr"], LAYOUT, 2, (0,), SACSettings(exact_log_prob=exact))
+        batch, contexts = sample_batch(agent)
+        losses[exact] = agent.update(batch, contexts)
+    assert not SACSettings().exact_log_prob
+    for name in ("critic_loss", "actor_loss"):
+        assert not torch.equal(losses[False][name], losses[True][name])
 
 
 @pytest.mark.parametrize("bootstrap", [False, True])

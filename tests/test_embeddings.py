@@ -111,6 +111,33 @@ KNOWN = CONTEXTS.repeat(64, axis=0)
 
 
 @pytest.mark.parametrize("release", [False, True])
+@pytest.mark.parametrize("offset", [1.0, 1e3, 1e5, 1e6, 1e7, 1e12, -1e6])
+def test_informativeness_does_not_know_where_the_codes_lie(release, offset):
+    rng = np.random.default_rng(0)
+    constant = informativeness(np.full((1280, 8), offset), KNOWN, release=release)
+    assert constant == informativeness(np.zeros((1280, 8)), KNOWN, release=release)
+    assert constant == pytest.approx(0, abs=0.02)
+    points = np.float32(rng.standard_normal((20, 8)) + offset).repeat(64, axis=0)
+    if abs(offset) < 1e6:  # beyond it float32 holds no such points
+        assert informativeness(points, KNOWN, release=release) == pytest.approx(np.log(20), abs=0.02)
+    mixed = np.hstack([points, np.full((1280, 1), offset)])  # a constant beside what is none
+    assert informativeness(mixed, KNOWN, release=release) < np.log(20) + 0.02
+
+
+@pytest.mark.parametrize("release", [False, True])
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e-3, 1e3, 1e6, 1e9, 1e12])
+def test_informativeness_is_never_above_what_the_contexts_allow(release, scale):
+    """ln C, and (1 - 1/C) / 2W of the estimator's own; noise against ties is as small as the codes."""
+    rng = np.random.default_rng(0)
+    most = np.log(20) + (1 - 1 / 20) / 128 + 1e-3
+    points = scale * rng.standard_normal((20, 8)).repeat(64, axis=0)
+    if scale < 1e9:  # beyond it, in raw units, contexts that differ by 0.04 are one
+        assert informativeness(points, KNOWN, release=release) == pytest.approx(np.log(20), abs=0.02)
+    for z in (points, points + 1e5, points.round(0), scale * rng.standard_normal((1280, 8)), points[:, :1]):
+        assert -0.1 < informativeness(z, KNOWN, release=release) < most
+
+
+@pytest.mark.parametrize("release", [False, True])
 def test_informativeness_of_discrete_contexts_and_ties(release):
     """ln 2 of two modes, ln 20 of one point for each context, 0 of a constant code and of pure noise."""
     rng = np.random.default_rng(0)

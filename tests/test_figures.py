@@ -12,7 +12,8 @@ from test_runs import make
 
 from dmash_core.errors import UserError
 from dmash_core.training import raw_runs
-from reproduction import figures
+from reproduction import figures, measured
+from reproduction.figures.networks import cosine_matrices, trajectories
 from reproduction.statistics import mean_interval
 
 
@@ -62,17 +63,73 @@ def test_learning_curves_draw_the_table(some):
             fewer = seeds < table.loc[table["arm"] == arm, "seeds"].max()
             assert fewer == (line.get_marker() == "None"), "the longer seeds' way on is thin and unmarked"
     assert [text.get_text() for text in fig.legends[0].get_texts()] == [
-        "DR (n = 1, no interval, 10 steps)",
-        "DMA*-SH (n = 3, 10 steps, then 1 to 15)",
-        "DMA*-SH (masking=0.2) (n = 1, no interval, 10 steps)",
+        "DR (1 seed, 10 steps)",
+        "DMA*-SH (3 seeds, 10 steps, then 1 to 15)",
+        "DMA*-SH (masking=0.2) (1 seed, 10 steps)",
     ]
     with pytest.raises(UserError, match="no runs of DI-Perm"):
         figures.learning_curves(raw_runs.scan(some)[0], "DI-Perm")
 
 
+def test_two_seeds_are_drawn_one_by_one_and_have_no_interval(tmp_path):
+    for seed, level in enumerate((10, 30)):
+        put(tmp_path, arm="dr", seed=seed, level=level, steps=10)
+    found = raw_runs.scan(tmp_path)[0]
+    fig, table = figures.learning_curves(found, "DI")
+    assert table["low"].isna().all() and fig.legends[0].get_texts()[0].get_text() == "DR (2 seeds)"
+    for split, ax in zip(raw_runs.SPLITS, fig.axes, strict=True):
+        mean, *seeds = (line.get_ydata().tolist() for line in ax.lines)
+        offset = raw_runs.SPLITS.index(split) + 1
+        assert seeds == [[10 + step + offset for step in (0, 5, 10)], [30 + step + offset for step in (0, 5, 10)]]
+        assert mean == pytest.approx(np.mean(seeds, axis=0).tolist())
+        assert all(
+            np.isnan(band.get_paths()[0].vertices).all() if band.get_paths() else True for band in ax.collections
+        )
+    dots = [line.get_xdata().tolist() for line in figures.interval_figure(figures.aer_table(found)).axes[0].lines]
+    assert [21.0, 41.0] in dots
+
+
+def test_an_interval_beyond_the_axis_has_an_arrow(tmp_path):
+    for seed, level in enumerate((0, 60, 85)):
+        put(tmp_path, arm="dr", seed=seed, level=level, steps=10)
+    ax = figures.interval_figure(figures.aer_table(raw_runs.scan(tmp_path)[0])).axes[0]
+    assert {(line.get_marker(), *line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 1} >= {
+        ("<", 0), (">", 100),
+    }  # fmt: skip
+
+
+def measured_networks(root):
+    """Made-up tables beside made-up networks: two arms in two worlds, and cosines of one of them."""
+    for arm in ("dr", "dma-star-sh"):
+        about = {"env": "DI", "arm": arm, "seed": 0, "steps": 2500, "checkpoint": "0", "commit": "0"}
+        rows = [
+            (1.0, inversion, episode, t, 0.1 * t * inversion, 0.05 * episode, float(t == 2))
+            for inversion in (1.0, -1.0) for episode in range(5) for t in range(4)
+        ]  # fmt: skip
+        folder = root / "DI" / arm
+        measured.write_table(pd.DataFrame(rows, columns=measured.KINDS["episodes"]).assign(**about),
+                             folder / "seed-0.episodes.csv")  # fmt: skip
+        cells = [(mode, i, j, (i == j) - 0.1) for mode in ("evaluation", "training") for i, j in np.ndindex(6, 6)]
+        if arm != "dr":
+            measured.write_table(pd.DataFrame(cells, columns=measured.KINDS["cosines"]).assign(**about),
+                                 folder / "seed-0.cosines.csv")  # fmt: skip
+
+
+def test_what_networks_do_is_drawn_from_their_tables(tmp_path):
+    measured_networks(tmp_path / "runs")
+    stems = {path.name for path in figures.build_all(tmp_path / "runs", tmp_path / "out")}
+    assert stems == {f"{stem}.{kind}" for stem in ("trajectories-DI", "cosines-DI") for kind in ("pdf", "png", "csv")}
+    fig, table = trajectories(measured.read_tables(tmp_path / "runs", "episodes")[0])
+    assert [ax.get_title() for ax in fig.axes] == ["DR, 2.5k steps", "DMA*-SH, 2.5k steps"] and len(table) == 80
+    said = [text.get_text() for text in fig.axes[1].get_legend().get_texts()]
+    assert said[0] == "upright (inversion +1): 1" and "inverted (inversion -1): 1" in said
+    fig, table = cosine_matrices(measured.read_tables(tmp_path / "runs", "cosines")[0])
+    assert [text.get_text() for text in fig.axes[0].texts[:2]] == ["0.90", "-0.10"] and len(table) == 72
+
+
 def test_an_arm_looks_the_same_everywhere():
-    looks = [(style.color, str(style.line), style.marker) for style in figures.ARMS.values()]
-    assert len(set(looks)) == len(looks) and len({style.name for style in figures.ARMS.values()}) == len(looks)
+    for part in ("name", "color", "marker"):
+        assert len({getattr(style, part) for style in figures.ARMS.values()}) == len(figures.ARMS), part
     star, changed = figures.arm_style("dma-star-sh"), figures.arm_style("dma-star-sh+masking=0.2")
     assert star.name == "DMA*-SH" and changed.name == "DMA*-SH (masking=0.2)"
     assert changed.color == star.color and changed.line != star.line

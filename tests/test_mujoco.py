@@ -1,7 +1,12 @@
 """The MuJoCo environments against the originals, and against models compiled and stepped one by one."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import gymnasium
 import mujoco
@@ -9,8 +14,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.seeding import np_random
 
-from dmash_core.benchmark import context_sets, get_spec, make_batch
-from dmash_core.benchmark import mujoco as base
+from dmash_core.benchmark import context_sets, get_spec, make_batch, opengl
 from dmash_core.benchmark.mujoco import MujocoEnv
 from dmash_core.errors import Diverged, UserError
 
@@ -406,19 +410,96 @@ def test_without_a_renderer_one_sentence_says_what_is_missing(monkeypatch):
         tried.append(name)
         raise ImportError(name)
 
-    monkeypatch.setattr(base, "import_module", nothing)
+    monkeypatch.setattr(opengl, "import_module", nothing)
     env = gymnasium.make("AIB/Cartpole-v0", render_mode="rgb_array")
     env.reset(seed=0)
-    with pytest.raises(UserError, match="without EGL or OSMesa: .*apt-get install.*libosmesa6"):
+    with pytest.raises(UserError, match="without EGL .*apt-get install libegl1.* or OSMesa .*libosmesa6"):
         env.render()
     assert tried == ["mujoco.egl", "mujoco.osmesa"]
     env.step(env.action_space.sample())  # everything else works
 
 
-def test_toys_say_that_they_have_no_picture():
-    with pytest.raises(UserError, match="DI has no render_mode 'rgb_array'; valid: none: it has no picture"):
-        gymnasium.make("AIB/DI-v0", render_mode="rgb_array")
-    with pytest.raises(UserError, match="Walker has no render_mode 'depth'; valid: 'rgb_array'"):
-        gymnasium.make_vec("AIB/Walker-v0", num_envs=2, render_mode="depth")
-    with pytest.raises(UserError, match="no picture"):
-        gymnasium.make_vec("AIB/ODE-v0", num_envs=2).render()
+PICTURES = """
+import gymnasium, dmash_core
+for _ in range(3):
+    env = gymnasium.make("AIB/Walker-v0", render_mode="rgb_array")
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    try:
+        print("picture" if env.render().std() > 5 else "nothing in it")
+    except ValueError as error:
+        print(error)
+"""
+NO_LIBRARY = "raise AttributeError(\"'NoneType' object has no attribute 'glGetError'\")\n"  # as PyOpenGL says it
+
+
+@pytest.mark.parametrize("value", [None, "", "on", "TRUE", " 1", "osmesa", "OSMesa"])
+def test_mujoco_gl_is_read_as_mujoco_reads_it(value):
+    """And renderers that nobody closes are closed at exit, without a word."""
+    environment = {k: v for k, v in os.environ.items() if k != "MUJOCO_GL"} | (
+        {} if value is None else {"MUJOCO_GL": value}
+    )
+    done = subprocess.run([sys.executable, "-c", PICTURES], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and done.stderr == ""
+    if "there is no picture without" in done.stdout:
+        pytest.skip(done.stdout.splitlines()[0])
+    assert done.stdout == "picture\n" * 3
+
+
+@pytest.mark.parametrize(
+    "value, said",
+    [
+        (
+            "osmesa",
+            "there is no picture without OSMesa (.*apt-get install libosmesa6), which MUJOCO_GL=osmesa asks for",
+        ),
+        ("egl", "there is no picture without EGL (.*apt-get install libegl1 .*), which MUJOCO_GL=egl asks for"),
+        ("", "there is no picture without EGL (.*) or OSMesa (.*libosmesa6)"),
+        ("glfw", "there is no picture without GLFW and a display (.*DISPLAY), which MUJOCO_GL=glfw asks for"),
+        ("glx", "there is no picture without GLFW and a display .*, which MUJOCO_GL=glx asks for"),
+        ("off", "pictures are switched off by the environment variable MUJOCO_GL=off: unset it"),
+        ("0", "pictures are switched off by the environment variable MUJOCO_GL=0: unset it"),
+        (
+            "mesa",
+            "the environment variable MUJOCO_GL must be one of egl, osmesa, glfw, glx or off, or unset, not 'mesa'",
+        ),
+    ],
+)
+def test_a_missing_library_matters_to_pictures_only(value, said, tmp_path):
+    (tmp_path / "OpenGL").mkdir()
+    (tmp_path / "OpenGL" / "__init__.py").write_text(NO_LIBRARY)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    environment |= {"MUJOCO_GL": value, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", PICTURES], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and done.stderr == ""  # environments were made and stepped; nothing aborts
+    first, second, third = done.stdout.splitlines()
+    assert first == second == third and re.fullmatch(said.replace("(", r"\(").replace(")", r"\)"), first)
+
+
+def test_an_agent_is_trained_without_the_library_that_is_asked_for(tmp_path):
+    (tmp_path / "OpenGL").mkdir()
+    (tmp_path / "OpenGL" / "__init__.py").write_text(NO_LIBRARY)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "reproduction.cli", "train", "--env", "Cartpole", "--arm", "dr", "--steps", "2"]
+    command += ["--horizon", "5", "--random-steps", "5", "--eval-every", "2", "--eval-rollouts", "1", "--out", "runs"]
+    environment = os.environ | {"MUJOCO_GL": "osmesa", "PYTHONPATH": path}
+    environment["PYTHONPATH"] += os.pathsep + str(Path(__file__).parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "Cartpole" / "dr" / "seed-0.parquet").exists()
+
+
+def test_mujoco_s_own_renderer_is_left_as_it_was():
+    script = (
+        "import dmash_core.benchmark.dmc, mujoco, os; print(os.environ.get('MUJOCO_GL'), mujoco.GLContext.__module__)"
+    )
+    plain = "import mujoco, os; print(os.environ.get('MUJOCO_GL'), mujoco.GLContext.__module__)"
+    done = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for code in (script, plain)]
+    assert done[0].returncode == 0 and done[0].stdout == done[1].stdout
+
+
+def test_an_unknown_render_mode_is_refused():
+    for name in ("DI", "Walker"):
+        with pytest.raises(UserError, match=f"{name} has no render_mode 'depth'; valid: 'rgb_array'"):
+            gymnasium.make_vec(f"AIB/{name}-v0", num_envs=2, render_mode="depth")

@@ -50,10 +50,32 @@ def test_there_are_committed_notebooks():
 
 def test_parameters_arrive_as_yaml_and_the_kernel_is_this_interpreter(tmp_path):
     source = "import os, sys; print(repr(number), profile, sys.executable, os.getcwd())"
-    path = write(tmp_path / "n.ipynb", source)
+    path = write(tmp_path / "n.ipynb", source, parameters='profile = "recorded"\nnumber = [1]')
     out = notebooks.execute(path, {"number": "[1, 2.5]", "profile": "smoke"}, tmp_path / "out")
     assert out == tmp_path / "out" / "n.ipynb"
     assert outputs(out).split("\n")[0] == f"[1, 2.5] smoke {sys.executable} {notebooks.ROOT}"
+
+
+def test_numbers_are_those_of_yaml_1_2_and_of_the_parameter_s_kind(tmp_path):
+    parameters = "steps = None\nrate = 0.5\ncount = 7\nname = 'x'\nflag = False\nenvs = ['DI']\nruns_dir = None"
+    path = write(tmp_path / "n.ipynb", "pass", parameters=parameters)
+    given = {"steps": "1e3", "rate": "1e-3", "count": "010", "name": "no", "flag": "true", "envs": "[DI, ODE]"}
+    given["runs_dir"] = "/my papers #2/2024"  # a folder is its own text
+    read = {"steps": 1000, "rate": 0.001, "count": 10, "name": "no", "flag": True, "envs": ["DI", "ODE"]}
+    found = notebooks._checked(path, given)
+    assert found == read | {"runs_dir": "/my papers #2/2024"} and type(found["steps"]) is int
+    assert notebooks._checked(path, {"rate": "1", "steps": "0.5"}) == {"rate": 1.0, "steps": 0.5}
+    assert notebooks._checked(path, {"runs_dir": "2024"}) == {"runs_dir": "2024"}
+    for name, value, kind in [
+        ("count", "1.5", "a whole number, not 1.5"),
+        ("count", "many", "a whole number, not 'many'"),
+        ("rate", "fast", "a number, not 'fast'"),
+        ("name", "3", "text, not 3"),
+        ("flag", "yes", "true or false, not 'yes'"),
+        ("envs", "DI", r"a list such as \[DI\], not 'DI'"),
+    ]:
+        with pytest.raises(UserError, match=f"the parameter {name} of n.ipynb has to be {kind}"):
+            notebooks._checked(path, {name: value})
 
 
 def test_unknown_parameters_are_refused_before_anything_runs(tmp_path):
@@ -186,3 +208,34 @@ def test_every_notebook_starts_with_the_same_call_and_ends_with_words():
         sources = "\n".join(cell.source for cell in cells)
         assert "start(profile" in sources and "scan(" not in sources and "def show(fig" not in sources, path
         assert cells[-1].cell_type == "markdown" or "conclude(" in cells[-1].source, path
+
+
+HOSTILE = "font.size: 20\naxes.facecolor: 0.5\nfigure.facecolor: yellow\nsavefig.bbox: tight\ntext.usetex: True\n"
+
+
+def test_pictures_do_not_know_a_user_s_settings(tmp_path, monkeypatch):
+    """matplotlib's, IPython's and Python's own: the same notebook draws the same bytes."""
+    source = (
+        "import matplotlib.pyplot as plt, pandas as pd, builtins\n"
+        "from reproduction import figures\n"
+        "from reproduction.notebooks import start\nstart(profile)\n"
+        "fig, ax = plt.subplots()\nax.plot([1, 2], '--')\n"
+        "figures.save(fig, pd.DataFrame({'a': [1.0]}), 'picture', runs_dir)\n"
+        "print(getattr(builtins, 'hostile', 'nothing'))"
+    )
+    assert not any("plt.style.use" in path.read_text() for path in COMMITTED)  # that is start()'s
+    path = write(tmp_path / "n.ipynb", source, parameters="profile = 'recorded'\nruns_dir = None")
+    drawn = []
+    for folder in ("plain", "hostile"):
+        out = notebooks.execute(path, {"runs_dir": str(tmp_path / folder)}, tmp_path / "out")
+        assert outputs(out) == "nothing\n"
+        drawn.append([file.read_bytes() for file in sorted((tmp_path / folder).iterdir())])
+        (tmp_path / "matplotlibrc").write_text(HOSTILE)
+        monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
+        startup = tmp_path / "ipython" / "profile_default" / "startup" / "00.py"
+        startup.parent.mkdir(parents=True, exist_ok=True)
+        startup.write_text("import builtins; builtins.hostile = 'a profile'")
+        monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+        monkeypatch.setenv("PYTHONSTARTUP", str(startup))
+    assert len(drawn[0]) == 3 and drawn[0] == drawn[1]
+    assert os.environ["IPYTHONDIR"] == str(tmp_path / "ipython") and os.environ["PYTHONSTARTUP"] == str(startup)

@@ -13,6 +13,14 @@ def test_normalise():
     np.testing.assert_allclose(statistics.normalise([2.0], 1, 5), [0.25])
 
 
+@pytest.mark.parametrize("low, high", [(5, 5), (5, 4), (0, np.nan), (-np.inf, 5), (0, np.inf), ([0, 5], [1, 5])])
+def test_normalise_refuses_bounds_between_which_nothing_lies(low, high):
+    with pytest.raises(ValueError, match="scaled between a lower and a higher finite bound, not"):
+        statistics.normalise([1, 2], low, high)
+    with pytest.raises(ValueError, match="a mean needs at least one seed"):
+        statistics.mean_interval([])
+
+
 def test_aer_averages_contexts_and_rollouts_of_one_set_only():
     rows = [("DI", "dr", s, 5, split, c, r, s * 100 + (split == "train") * 10 + c + r)
             for s in (0, 1) for split in ("train", "eval-in") for c in (0, 1) for r in (0, 2)]  # fmt: skip

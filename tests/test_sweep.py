@@ -109,18 +109,50 @@ def test_a_cell_named_twice_is_trained_once(tmp_path):
         ("{envs: [DI], arms: [dr], seeds: [0], settings: {eval_evry: 3}}", "did you mean 'eval_every'"),
         ("{envs: [DI], arms: [dr], seeds: [0], settings: {sac: {gama: 1}}}", "did you mean 'gamma'"),
         ("{envs: [DI], arms: [dma], seeds: [0], method: {mask: 1}}", "did you mean 'masking'"),
-        ("{envs: [DI], arms: [dma], seeds: [0], method: {masking: much}}", "DI dma: .*str"),
+        (
+            "{envs: [DI], arms: [dma], seeds: [0], method: {masking: much}}",
+            "option of the method 'masking' of DI dma has to be a number, not 'much'",
+        ),
         ("{envs: [DI], arms: [dr], seeds: 3}", r"seeds of a block .* list such as \[0, 1\], not 3"),
         ("{envs: [DI], seeds: [0]}", "arms of a block .* not None"),
         ("{envs: [DI], arms: [dr], seeds: [0], steps: 0}", "steps .* not 0"),
         ("{envs: [DI], arms: [dr], seeds: [0], method: [masking]}", "method .* mapping"),
         ("DI", "a block of profile p .* mapping"),
+        ("{envs: [DI], arms: [dr], seeds: [0.5]}", r"seeds of a block .* not \[0.5\]"),
+        ("{envs: [DI], arms: [dr], seeds: [yes]}", r"seeds of a block .* not \['yes'\]"),
+        ("{envs: [DI], arms: [dr], seeds: [0], steps: 1.5}", "steps .* not 1.5"),
+        (
+            "{envs: [DI], arms: [dr], seeds: [0], settings: {eval_every: often}}",
+            "setting 'eval_every' of DI dr has to be a whole number, not 'often'",
+        ),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {eval_every: 10.5}}", "a whole number, not 10.5"),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {eval_every: true}}", "a whole number, not True"),
+        (
+            "{envs: [DI], arms: [dr], seeds: [0], settings: {sac: {critic_lr: fast}}}",
+            "setting of sac 'critic_lr' of DI dr has to be a number, not 'fast'",
+        ),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {sac: 3}}", "sac of DI dr has to be a mapping"),
+        ("{envs: [DI], arms: [dma], seeds: [0], method: {scale_context: no}}", "has to be true or false, not 'no'"),
+        ("{envs: [DI], arms: [dma], seeds: [0], method: {context: tru}}", "did you mean 'true'"),
+        ("{envs: [DI], arms: [dr], seeds: [0], seeds: [1]}", "cannot read the grid .*duplicate key"),
     ],
 )
 def test_mistakes_in_the_grid(tmp_path, block, word):
     (tmp_path / "grid.yaml").write_text(f"p: [{block}]")
     with pytest.raises(UserError, match=word):
         load_profile("p", tmp_path / "grid.yaml")
+
+
+def test_numbers_in_a_grid_are_those_of_yaml_1_2(tmp_path):
+    settings = "{eval_every: 1e3, random_steps: 2_000, sac: {critic_lr: 1e-3, gamma: 0, actor_every: 2.0}}"
+    block = f"envs: [DI], arms: [dma-pearl], seeds: [010, 011, 1e1], steps: 1e4, settings: {settings}"
+    (tmp_path / "grid.yaml").write_text(f"p: [{{{block}, method: {{beta: 1}}}}]")
+    cells = load_profile("p", tmp_path / "grid.yaml")
+    assert [(cell.seed, cell.steps) for cell in cells] == [(10, 10_000), (11, 10_000)]  # 1e1 is seed 10 again
+    made = cells[0].train_settings()
+    assert (made.eval_every, made.random_steps, made.sac.critic_lr, made.sac.actor_every) == (1000, 2000, 0.001, 2)
+    assert all(type(value) is int for value in (made.eval_every, made.random_steps, made.sac.actor_every))
+    assert type(made.sac.gamma) is float and type(made.method.beta) is float and made.method.beta == 1.0
 
 
 def test_an_empty_grid(tmp_path):

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from dmash_core.agents.conditioning import LOSSES, Conditioning, ContextNetworks
+from dmash_core.agents.learner import follow
 from dmash_core.errors import UserError
 from dmash_core.methods import Method
 from dmash_core.replay import Batch, Layout
@@ -45,6 +47,9 @@ class SACSettings:
     """Adam's learning rate of the log temperature."""
     actor_every: int = 2
     """Every so many steps the actor and the temperature are updated as many times."""
+    exact_log_prob: bool = False
+    """The log-density of a squashed action as it is, where CleanRL's and the paper's flattens out at saturation
+    (15.90 instead of 20.70 for a mean of 10 and a log standard deviation of -3); for comparisons, and no claim's."""
 
     def __post_init__(self):
         if not 0.0 <= self.gamma <= 1.0:
@@ -140,15 +145,14 @@ class Agent(ContextNetworks):
         q = self.values(self.modules, batch.obs, batch.action, conditioning)
         loss = (q - target.unsqueeze(1)).square().mean(dim=2).sum(dim=1)
         self._descend("critic", self._charge(loss, kl if self.method.objective == "none" else None))
-        with torch.no_grad():  # or the targets' graph grows with every update
-            torch._foreach_lerp_(list(self.targets.parameters()), self.followed, self.sac.tau)
+        follow(self.targets.parameters(), self.followed, self.sac.tau)
         logs = {"critic_loss": loss.detach(), "q": q.detach().mean(dim=(1, 2))}
         return logs if kl is None else logs | {"kl": kl.detach()}
 
     @torch.no_grad()
     def target(self, batch: Batch, conditioning: Conditioning, noise: Tensor) -> Tensor:
         """r + gamma (min Q' - alpha log pi) at s' (N, B); nothing past the time limit unless the method bootstraps."""
-        action, log_prob = squashed_sample(*self.policy(batch.next_obs, conditioning), noise)
+        action, log_prob = squashed_sample(*self.policy(batch.next_obs, conditioning), noise, self.sac.exact_log_prob)
         q = self.values(self.targets, batch.next_obs, action, conditioning).amin(dim=1)
         value = q - self.log_alpha.exp().unsqueeze(1) * log_prob
         not_done = 1.0 if self.method.bootstrap_at_time_limit else 1.0 - batch.at_limit
@@ -172,7 +176,7 @@ class Agent(ContextNetworks):
 
         Policy and critics are conditioned apart, so that the paths of a gradient to z can be told apart.
         """
-        action, log_prob = squashed_sample(*self.policy(obs, policy_conditioning), noise)
+        action, log_prob = squashed_sample(*self.policy(obs, policy_conditioning), noise, self.sac.exact_log_prob)
         q = self.values(self.modules, obs, action, value_conditioning).amin(dim=1)
         loss = (self.log_alpha.exp().unsqueeze(1) * log_prob - q).mean(dim=1)
         return loss, -log_prob.detach().mean(dim=1)
@@ -193,8 +197,15 @@ class Agent(ContextNetworks):
         self.log_alpha.copy_(tensors["log_alpha"])
 
 
-def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """A tanh-squashed Gaussian's sample (..., d_a) and its log density (...), given standard-normal noise."""
-    action = torch.tanh(mean + log_std.exp() * noise)
+def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor, exact: bool = False) -> tuple[Tensor, Tensor]:
+    """A tanh-squashed Gaussian's sample (..., d_a) and its log density (...), given standard-normal noise.
+
+    As CleanRL has it, the density is that of 1 - tanh^2 + 1e-6 instead of 1 - tanh^2: at most log 1e6 = 13.8 comes from
+    the squashing, and where it saturates, from |x| = 8 on, no gradient. ``exact`` takes log(1 - tanh^2 x) itself.
+    """
+    x = mean + log_std.exp() * noise
+    action = torch.tanh(x)
     log_prob = -0.5 * noise.square() - log_std - 0.5 * math.log(2.0 * math.pi)
+    if exact:
+        return action, (log_prob - 2.0 * (math.log(2.0) - x - softplus(-2.0 * x))).sum(dim=-1)
     return action, (log_prob - torch.log(1.0 - action.square() + 1e-6)).sum(dim=-1)

@@ -1,12 +1,13 @@
-"""Context dimensions and the three context sets of the benchmark (Benad et al. 2026, benchmark appendix)."""
+"""Context dimensions, their space and the three context sets (Benad et al. 2026, benchmark appendix)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
+from gymnasium.spaces import Box, Dict
 
-from dmash_core.errors import UserError
+from dmash_core.errors import UserError, unknown
 
 SETS = ("train", "eval-in", "eval-out")
 INSTANCES = 20  # context instances in each set
@@ -51,6 +52,13 @@ class ContextDimension:
             values = np.concatenate([below, np.linspace(high + margin, outer_high, _GRID // 2)])
         return values.round(4)
 
+    @property
+    def physical(self) -> tuple[float, float]:
+        """The ends (low, high) of what can be simulated; of a discrete dimension the smallest and largest value."""
+        if self.values is not None:
+            return min(self.values), max(self.values)
+        return (-np.inf if self.sign == "any" else 0.0), np.inf
+
     def fault(self, values: np.ndarray) -> str | None:
         """What is wrong with `values` (B,) for this dimension, in words; None when they can be simulated."""
         bad = ~np.isfinite(values)
@@ -62,6 +70,87 @@ class ContextDimension:
             bad |= (values <= 0) if self.sign == "positive" else (values < 0)
             rule = f"finite and {self.sign}"
         return f"context {self.name!r} must be {rule}, not {values[bad][0]:g}" if bad.any() else None
+
+
+class Choice(Box):
+    """A finite set of numbers, as a Gymnasium space of shape ()."""
+
+    def __init__(self, values: Sequence[float], seed: int | np.random.Generator | None = None):
+        super().__init__(min(values), max(values), (), np.float64, seed)
+        self.values = tuple(sorted(values))
+
+    def sample(self, mask=None, probability=None) -> np.ndarray:
+        return np.asarray(self.np_random.choice(self.values))
+
+    def contains(self, x) -> bool:
+        return np.shape(x) == () and x in self.values
+
+    def __repr__(self):
+        return f"Choice({', '.join(f'{value:g}' for value in self.values)})"
+
+    def __eq__(self, other):
+        return isinstance(other, Choice) and self.values == other.values
+
+
+class ContextSpace(Dict):
+    """The contexts of one environment as a Gymnasium space: a dictionary from name to number, in the order of
+    `dimensions`, within the outer range of the benchmark, or (`ranges` "train") the training range.
+
+    `names`; `default`, a context; `train` and `outer`, the spaces of both ranges, to sample from or to ask
+    `context in space.train`. Contexts outside of the outer range can be simulated, but are not in the space.
+    """
+
+    def __init__(
+        self,
+        dimensions: Sequence[ContextDimension],
+        ranges: str = "outer",
+        seed: int | np.random.Generator | None = None,
+    ):
+        if ranges not in ("train", "outer"):
+            raise unknown("range of contexts", ranges, ("train", "outer"))
+        self.dimensions, self.ranges = tuple(dimensions), ranges
+        parts = {
+            d.name: Choice(d.values) if d.values is not None else Box(*getattr(d, ranges), (), np.float64)
+            for d in self.dimensions
+        }
+        super().__init__(parts, seed, sort_keys=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dimension.name for dimension in self.dimensions)
+
+    @property
+    def default(self) -> dict[str, float]:
+        return {dimension.name: float(dimension.default) for dimension in self.dimensions}
+
+    @property
+    def train(self) -> "ContextSpace":
+        return ContextSpace(self.dimensions, "train")
+
+    @property
+    def outer(self) -> "ContextSpace":
+        return ContextSpace(self.dimensions, "outer")
+
+    def sample(self, mask=None, probability=None) -> dict[str, float]:
+        """A context, each dimension uniform and independent: {name: float}."""
+        return {name: float(value) for name, value in super().sample(mask, probability).items()}
+
+    def contains(self, x) -> bool:
+        try:
+            inside = isinstance(x, Mapping) and list(x) and set(x) == set(self.names)
+            return bool(inside) and all(self.spaces[name].contains(np.asarray(x[name], np.float64)) for name in x)
+        except (TypeError, ValueError):  # not a number
+            return False
+
+    def __repr__(self):
+        def text(d: ContextDimension) -> str:
+            if d.values is not None:
+                return f"{d.name} in {{{', '.join(f'{value:g}' for value in d.values)}}}, default {d.default:g}"
+            ranges = f"train [{d.train[0]:g}, {d.train[1]:g}], outer [{d.outer[0]:g}, {d.outer[1]:g}]"
+            return f"{d.name} in {ranges}, default {d.default:g}"
+
+        head = "" if self.ranges == "outer" else "training range; "
+        return f"ContextSpace({head}{'; '.join(map(text, self.dimensions))})"
 
 
 def build_context_sets(dimensions: Sequence[ContextDimension], seed: int = 0) -> dict[str, np.ndarray]:
@@ -114,6 +203,44 @@ def check_disjoint(sets: dict[str, np.ndarray]) -> None:
     for first, second in combinations(rows, 2):
         if shared := rows[first] & rows[second]:
             raise ValueError(f"context sets {first!r} and {second!r} are not disjoint: both hold {min(shared)}")
+
+
+def context_rows(
+    dimensions: Sequence[ContextDimension], given, num_envs: int, whose: str = "", one: bool = False
+) -> np.ndarray:
+    """The contexts (num_envs, d), float64, that `given` means: {name: a number, or num_envs of them}, where what is not
+    named has its default; or an array (d,) for all environments alike; or one such mapping or row for each.
+
+    `whose` goes into the message about an unknown name; with `one` a number is all that a name can have. Raises
+    UserError for unknown names, wrong shapes and what is no number; `check_contexts` is for values.
+    """
+    names = [dimension.name for dimension in dimensions]
+    if isinstance(given, Mapping):
+        for name in given:
+            if name not in names:
+                raise unknown(f"context{whose}", str(name), names)
+        columns = []
+        for dimension in dimensions:
+            try:
+                values = np.asarray(given.get(dimension.name, dimension.default), dtype=np.float64)
+                columns.append(np.broadcast_to(values, num_envs))
+            except (TypeError, ValueError):
+                many = "" if one or num_envs == 1 else f" or {num_envs} numbers"
+                raise UserError(f"context {dimension.name!r} must be a number{many}") from None
+        return np.stack(columns, axis=1)
+    if isinstance(given, Sequence) and len(given) and all(isinstance(item, Mapping) for item in given):
+        if len(given) != num_envs:
+            raise UserError(f"one context for each of {num_envs} environments is needed, not {len(given)}")
+        return np.concatenate([context_rows(dimensions, item, 1, whose) for item in given])
+    said = f"a context is {{name: number}} or an array ({', '.join(names)})"
+    said += f", or one such for each of {num_envs} environments" if num_envs > 1 else ""
+    try:
+        rows = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{said}, not {given!r}") from None
+    if rows.shape not in ((len(names),), (num_envs, len(names))):
+        raise UserError(f"{said}, not of shape {rows.shape}")
+    return np.broadcast_to(rows, (num_envs, len(names)))
 
 
 def check_contexts(dimensions: Sequence[ContextDimension], contexts) -> np.ndarray:

@@ -5,12 +5,14 @@ one, so the tasks' own `get_observation` and `get_reward` serve the whole batch 
 """
 
 import warnings
+from copy import copy
 from types import ModuleType
 
+from dmash_core.benchmark.mujoco import MujocoEnv, gravity, strength, uniform
+
+# isort: split
 import mujoco
 import numpy as np
-
-from dmash_core.benchmark.mujoco import MujocoEnv, gravity, strength, uniform
 
 with warnings.catch_warnings():  # it looks for a display, and warns when there is none
     warnings.simplefilter("ignore")
@@ -27,7 +29,7 @@ class DMCEnv(MujocoEnv):
     task: base.Task
 
     @classmethod
-    def spec(cls):
+    def original(cls):
         xml, assets = cls.domain.get_model_and_assets()
         return mujoco.MjSpec.from_string(xml, assets)
 
@@ -167,7 +169,7 @@ class BallInCup(DMCEnv):
         string.range[1] = context["length"]
 
     def _start(self, streams):
-        model, ball = self.sims.model, self.sims.model.body("ball").id
+        model, ball = copy(self.sims.model), self.sims.model.body("ball").id
         data = mujoco.MjData(model)
         for i, stream in enumerate(streams):  # places of the ball until one touches nothing
             model.body_pos[ball] = self.field("body_pos")[i, ball]

@@ -5,13 +5,14 @@ Models and numbers are Gymnasium's: the defaults of its constructors.
 
 from inspect import signature
 
+from dmash_core.benchmark.mujoco import MujocoEnv, gravity, strength, uniform
+
+# isort: split
 import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
-
-from dmash_core.benchmark.mujoco import MujocoEnv, gravity, strength, uniform
 
 
 class Walker2d(MujocoEnv):
@@ -21,7 +22,7 @@ class Walker2d(MujocoEnv):
     substeps = given["frame_skip"]
 
     @classmethod
-    def spec(cls):
+    def original(cls):
         return mujoco.MjSpec.from_file(expand_model_path(cls.given["xml_file"]))
 
     @classmethod

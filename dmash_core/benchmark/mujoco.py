@@ -4,16 +4,17 @@ The simulator's fields are per simulation, so contexts, seeds and rollouts share
 two of the compiled models differ in it, whatever it is: no list of fields can forget one.
 """
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from functools import lru_cache
+from typing import Any
 
+from dmash_core.benchmark.opengl import make_renderer  # before MuJoCo, which it imports whatever MUJOCO_GL says
+
+# isort: split
 import mjbatch
 import mujoco
 import numpy as np
 from gymnasium.spaces import Box
-from mujoco.rendering.classic import gl_context
 
 from dmash_core.benchmark.contexts import ContextDimension, check_contexts
 from dmash_core.benchmark.vector import BatchedEnv
@@ -25,8 +26,9 @@ _ASSETS = ("bvh_aabb", "tex_data")  # arrays that mjbatch does not hold per simu
 
 
 class MujocoEnv(BatchedEnv):
-    """B simulations of one family; a family says where its model comes from (`spec`), how a context changes it before
-    it is compiled (`edit`), how an episode starts (`_start`), what is observed (`_observe`) and rewarded (`_reward`).
+    """B simulations of one family; a family says where its model comes from (`original`), how a context changes it
+    before it is compiled (`edit`), how an episode starts (`_start`), what is observed (`_observe`) and rewarded
+    (`_reward`).
 
     `qpos` (B, nq), `qvel` (B, nv) and what `field` returns are live views of the simulations.
     """
@@ -35,18 +37,22 @@ class MujocoEnv(BatchedEnv):
     substeps = 1  # simulator steps in a control step
     reads: tuple[str, ...] = ()  # quantities of mjData derived from the state that it reads; they become attributes
 
-    def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: int):
+    def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: float):
         """Raises UserError when `contexts` (B, d) do not fit the dimensions or give a model that does not compile."""
-        contexts = check_contexts(dimensions, contexts)
-        rows, which = np.unique(contexts, axis=0, return_inverse=True)
-        names = [dimension.name for dimension in dimensions]
-        models = [self.compile(dict(zip(names, row.tolist(), strict=True))) for row in rows]
+        self.dimensions = tuple(dimensions)
+        self._simulate(check_contexts(dimensions, contexts))
+        space = Box(-np.inf, np.inf, self._observe().shape[1:], np.float32)
+        super().__init__(dimensions, contexts, horizon, space, self.sims.model.nu)
+        fps = round(1 / (self.sims.model.opt.timestep * self.substeps))
+        self.metadata = self.metadata | {"render_modes": ["rgb_array"], "render_fps": fps}
+
+    def _simulate(self, contexts: np.ndarray) -> None:
+        """Start the simulations under contexts (B, d); all that is live is made here, and is not pickled."""
+        models, which = self._models(contexts)
         self.sims = mjbatch.Batch(models[0], len(contexts), self.threads)
-        self.fields = {}  # of the model, name -> (B, ...), where the simulations differ
-        for name, values in _differences(models).items():
-            self.fields[name] = self.sims.expand(name)
-            self.fields[name][:] = values[which]
-        self.sims.set_const()  # for the scalars that follow from the fields, such as the solver's mean inertia
+        self.fields: dict[str, np.ndarray] = {}  # of the model, name -> (B, ...), where the simulations differ
+        self._simulated = contexts
+        self._write(models, which)
         self.qpos, self.qvel, self._ctrl, self._state, self._warnings = (
             self.sims.bind(name) for name in ("qpos", "qvel", "ctrl", "state", "warning")
         )
@@ -54,13 +60,45 @@ class MujocoEnv(BatchedEnv):
             setattr(self, name, self.sims.bind(name))
         self._disabled = self.sims.expand("disableflags")
         self.sims.reset()
-        space = Box(-np.inf, np.inf, self._observe().shape[1:], np.float32)
-        super().__init__(dimensions, contexts, horizon, space, models[0].nu)
-        fps = round(1 / (models[0].opt.timestep * self.substeps))
-        self.metadata = self.metadata | {"render_modes": ["rgb_array"], "render_fps": fps}
+
+    def _models(self, contexts: np.ndarray) -> tuple[list[mujoco.MjModel], np.ndarray]:
+        """The models of the different contexts in (B, d), and which of them each simulation has (B,)."""
+        rows, which = np.unique(contexts, axis=0, return_inverse=True)
+        names = tuple(dimension.name for dimension in self.dimensions)
+        return [_compiled(type(self), names, tuple(row)) for row in rows.tolist()], which
+
+    def _write(self, models: Sequence[mujoco.MjModel], which: np.ndarray) -> None:
+        """Give each simulation the fields of its model, wherever one of them differs from the batch's own."""
+        template = self.sims.model
+        different = _differences([template, *models])
+        for name in {**self.fields, **different}:
+            if name in different:
+                self.field(name)[:] = different[name][1:][which]
+            else:  # an earlier context had another value
+                self.field(name)[:] = getattr(template if hasattr(template, name) else template.opt, name)
+        self.sims.set_const()  # for the scalars that follow from the fields, such as the solver's mean inertia
+
+    def _use_contexts(self, contexts):
+        if not np.array_equal(contexts, self._simulated):
+            self._write(*self._models(contexts))
+            self._simulated = contexts
+
+    def __getstate__(self) -> dict[str, Any]:
+        live = {"sims", "fields", "qpos", "qvel", "_ctrl", "_state", "_warnings", "_disabled", "_picture", *self.reads}
+        state = {name: value for name, value in self.__dict__.items() if name not in live}
+        physics = {name: values.copy() for name, values in self._get_physics().items()}
+        return state | {"_physics": physics, "_warned": self._warnings.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        physics, warned = state.pop("_physics"), state.pop("_warned")
+        self.__dict__.update(state)
+        self._simulate(self._simulated)
+        super().__setstate__({})
+        self._set_physics(physics)
+        self._warnings[:] = warned
 
     @classmethod
-    def spec(cls) -> mujoco.MjSpec:
+    def original(cls) -> mujoco.MjSpec:
         """The original model, before any context."""
         raise NotImplementedError
 
@@ -72,7 +110,7 @@ class MujocoEnv(BatchedEnv):
     @classmethod
     def compile(cls, context: Mapping[str, float], textures: bool = False) -> mujoco.MjModel:
         """The model under a context. Raises UserError with MuJoCo's reason when there is none."""
-        spec = cls.spec()
+        spec = cls.original()
         cls.edit(spec, context)
         # Tests of bounding volumes only save time, and mjbatch does not hold the volumes per simulation.
         spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
@@ -134,7 +172,7 @@ class MujocoEnv(BatchedEnv):
         if self._picture is None:
             names = [dimension.name for dimension in self.dimensions]
             model = self.compile(dict(zip(names, self.contexts[index].tolist(), strict=True)), textures=True)
-            self._picture = model, mujoco.MjData(model), _renderer(model)
+            self._picture = model, mujoco.MjData(model), make_renderer(model, *PICTURE)
         model, data, renderer = self._picture
         for name, values in self.fields.items():
             getattr(model if hasattr(model, name) else model.opt, name)[...] = values[index]
@@ -173,6 +211,12 @@ def strength(spec: mujoco.MjSpec, context: Mapping[str, float]) -> None:
         actuator.gear[:] *= context["strength"]
 
 
+@lru_cache(maxsize=1024)  # of some 20 kB each, so that a context costs its compilation once in a process
+def _compiled(family: type[MujocoEnv], names: tuple[str, ...], context: tuple[float, ...]) -> mujoco.MjModel:
+    """The model of a context; shared, so nothing may be written to it."""
+    return family.compile(dict(zip(names, context, strict=True)))
+
+
 def _differences(models: Sequence[mujoco.MjModel]) -> dict[str, np.ndarray]:
     """Name -> (M, ...) values of each array of mjModel and each option of mjOption in which M models differ."""
     found = {}
@@ -184,19 +228,3 @@ def _differences(models: Sequence[mujoco.MjModel]) -> dict[str, np.ndarray]:
             if (values != values[:1]).any():
                 found[name] = values
     return found
-
-
-def _renderer(model: mujoco.MjModel) -> mujoco.Renderer:
-    """A renderer without a display: EGL, else OSMesa, or what MUJOCO_GL names. Raises UserError when none works."""
-    for library in [os.environ["MUJOCO_GL"]] if os.environ.get("MUJOCO_GL") else ["egl", "osmesa"]:
-        try:
-            gl_context.GLContext = import_module(f"mujoco.{library}").GLContext
-            return mujoco.Renderer(model, *PICTURE)
-        except Exception:  # each library has its own way to say that it is not there
-            os.environ.pop("PYOPENGL_PLATFORM", None)
-            for name in [name for name in sys.modules if name.partition(".")[0] == "OpenGL"]:
-                del sys.modules[name]  # it has chosen a platform, and would keep to it
-    raise UserError(
-        "there is no picture without EGL or OSMesa: on Debian and Ubuntu, apt-get install libosmesa6, or libegl1 "
-        "libegl-mesa0 libgl1 libgl1-mesa-dri"
-    )

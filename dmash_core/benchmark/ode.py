@@ -1,15 +1,18 @@
 """ODE and ODE-k: a scalar differential equation whose right-hand side is a polynomial of a complex action."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from gymnasium.spaces import Box
 
+from dmash_core.benchmark import drawing
 from dmash_core.benchmark.contexts import ContextDimension
 from dmash_core.benchmark.vector import BatchedEnv
 
 DT = 0.01
 X_MAX = 20.0
+_AXIS = 70  # where a picture has the line of x, in pixels from its top
 _EDGES = np.array([0.05, 0.1, 0.2, 0.5, 2.0])  # reward _LEVELS[i] while |x| is below _EDGES[i], the last beyond all
 _LEVELS = np.array([1, 1 / 2, 1 / 3, 1 / 4, 0.05, 0])
 
@@ -21,7 +24,9 @@ class ODE(BatchedEnv):
     The reward falls in steps with |x|, from 1 below 0.05 to 0 from 2 on. Actions beyond [-1, 1] are clipped.
     """
 
-    def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: int):
+    metadata = BatchedEnv.metadata | {"render_modes": ["rgb_array"], "render_fps": round(1 / DT)}
+
+    def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: float):
         super().__init__(dimensions, contexts, horizon, Box(-X_MAX, X_MAX, (1,), np.float32), act_dim=2)
         self._x = np.zeros(self.num_envs)
 
@@ -48,3 +53,30 @@ class ODE(BatchedEnv):
 
     def _set_physics(self, physics):
         self._x = physics["x"]
+
+    def picture(self, index):
+        """The line of x, stretched about 0 where the rewards are: the greener the higher the reward, and the state as a
+        disc. Below it a bar for each coefficient, up where it is positive, from -10 to 10."""
+        picture = _line().copy()
+        drawing.disc(picture, _column(self._x[index]), _AXIS, 8, drawing.PLAIN)
+        zero, width = 180, 240 / len(self.contexts.T)
+        drawing.segment(picture, (40, zero), (280, zero), drawing.GRID)
+        for j, c in enumerate(self.contexts[index]):
+            top, bottom = sorted((zero, zero - 4 * np.clip(c, -10, 10)))
+            left, color = 40 + (j + 0.1) * width, drawing.PLAIN if c > 0 else drawing.CHANGED
+            drawing.bar(picture, left, left + 0.8 * width, top, bottom, color)
+        return picture
+
+
+def _column(x: float) -> float:
+    return drawing.WIDTH / 2 - 0.5 + 150 * np.arcsinh(x / 0.2) / np.arcsinh(X_MAX / 0.2)
+
+
+@cache
+def _line() -> np.ndarray:
+    picture = drawing.canvas()
+    for edge, level in zip(_EDGES[::-1], _LEVELS[-2::-1], strict=True):
+        shade = 255 - (0.2 + 0.8 * level) * (255 - np.array(drawing.GOAL))
+        drawing.bar(picture, _column(-edge), _column(edge), _AXIS - 25, _AXIS + 25, shade)
+    drawing.segment(picture, (_column(-X_MAX), _AXIS), (_column(X_MAX), _AXIS), drawing.INK)
+    return picture

@@ -1,45 +1,40 @@
 """Gymnasium's way in: `gymnasium.make("AIB/DI-v0", mass=0.8, inversion=-1)` and `gymnasium.make_vec`."""
 
+import math
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from dmash_core.benchmark.suite import MAX_COEFFICIENTS, SUITE, get_spec, make_batch
+from dmash_core.benchmark.contexts import ContextSpace, check_contexts, context_rows
+from dmash_core.benchmark.suite import MAX_COEFFICIENTS, SUITE, get_spec
 from dmash_core.benchmark.vector import BatchedEnv
 from dmash_core.errors import UserError, unknown
 
 
-def _rows(environment: str, num_envs: int, given: dict[str, Any]) -> np.ndarray:
-    """The contexts (num_envs, d) meant by the keywords `given`."""
-    dimensions = get_spec(environment).dimensions
-    names = [dimension.name for dimension in dimensions]
-    for name in given:
-        if name not in names:
-            raise unknown(f"context of {environment}", name, names)
-    if num_envs < 1:
-        raise UserError(f"num_envs must be at least 1, not {num_envs}")
-    columns = []
-    for dimension in dimensions:
-        try:
-            values = np.asarray(given.get(dimension.name, dimension.default), dtype=np.float64)
-            columns.append(np.broadcast_to(values, num_envs))
-        except (TypeError, ValueError):
-            many = f" or {num_envs} numbers" if num_envs > 1 else ""
-            raise UserError(f"context {dimension.name!r} must be a number{many}") from None
-    return np.stack(columns, axis=1)
-
-
-def make_vector(environment: str, num_envs: int = 1, render_mode: str | None = None, **contexts) -> BatchedEnv:
+def make_vector(
+    environment: str,
+    num_envs: int = 1,
+    render_mode: str | None = None,
+    max_episode_steps: int | None = None,
+    **contexts,
+) -> BatchedEnv:
     """`num_envs` environments; each context is given by keyword as a number or `num_envs` of them, or is the default.
 
-    Raises UserError for an unknown keyword, a wrong number of values or an unphysical one, and for any `render_mode`
-    but None and, with MuJoCo, "rgb_array".
+    `max_episode_steps` is the benchmark's by default, and -1 means no limit, as in `gymnasium.make`. Raises UserError
+    for an unknown keyword, a wrong number of values or an unphysical one, for an episode of no step, and for any
+    `render_mode` but None and "rgb_array".
     """
-    batch = make_batch(environment, _rows(environment, num_envs, contexts))
-    if render_mode is not None and render_mode not in batch.metadata["render_modes"]:
-        known = "'rgb_array'" if batch.metadata["render_modes"] else "none: it has no picture"
-        raise UserError(f"{environment} has no render_mode {render_mode!r}; valid: {known}")
+    spec = get_spec(environment)
+    if num_envs < 1:
+        raise UserError(f"num_envs must be at least 1, not {num_envs}")
+    horizon = spec.horizon if max_episode_steps is None else max_episode_steps
+    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or (horizon < 1 and horizon != -1):
+        raise UserError(f"max_episode_steps must be a whole number from 1 on, or -1 for no limit, not {horizon}")
+    if render_mode not in (None, "rgb_array"):
+        raise UserError(f"{environment} has no render_mode {render_mode!r}; valid: 'rgb_array'")
+    rows = context_rows(spec.dimensions, contexts, num_envs, f" of {environment}")
+    batch = spec.build(spec.dimensions, check_contexts(spec.dimensions, rows), math.inf if horizon == -1 else horizon)
     batch.render_mode = render_mode
     return batch
 
@@ -47,50 +42,75 @@ def make_vector(environment: str, num_envs: int = 1, render_mode: str | None = N
 class SingleEnv(gymnasium.Env):
     """One environment of the benchmark, a view of a batch of one; contexts and errors as in `make_vector`.
 
-    `reset(seed=s)` gives the state that environment 0 of a batch has after `reset(seed=s)`.
+    `reset(seed=s)` gives the state that environment 0 of a batch has after `reset(seed=s)`. Without a time limit of its
+    own: `gymnasium.make` adds the benchmark's.
     """
 
-    metadata = {"render_modes": ["rgb_array"]}  # of all; that of an instance says whether it has pictures
+    metadata = {"render_modes": ["rgb_array"]}
 
     def __init__(self, environment: str, render_mode: str | None = None, **contexts):
-        if "num_envs" in contexts:
-            raise unknown(f"context of {environment}", "num_envs", [d.name for d in get_spec(environment).dimensions])
-        self.batch = make_vector(environment, 1, render_mode, **contexts)
+        if wrong := [name for name in ("num_envs", "max_episode_steps") if name in contexts]:
+            raise unknown(f"context of {environment}", wrong[0], [d.name for d in get_spec(environment).dimensions])
+        self.batch = make_vector(environment, 1, render_mode, -1, **contexts)
         self.metadata, self.render_mode = self.batch.metadata, render_mode
         self.observation_space = self.batch.single_observation_space
         self.action_space = self.batch.single_action_space
 
+    @property
+    def context(self) -> dict[str, float]:
+        """The context by name."""
+        return {name: float(value[0]) for name, value in self.batch.context.items()}
+
+    @property
+    def context_space(self) -> ContextSpace:
+        """The space of the context, with its default and its ranges."""
+        return self.batch.context_space
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Observation float32 (obs_dim,) and an empty info; without a seed `np_random` goes on."""
+        """Observation float32 (obs_dim,) and the info, {"context": {name: float}}; without a seed `np_random` goes on.
+
+        options: {"context": {name: number}} or {"context": array (d,)} sets the context from now on; what is not named
+        has its default. Raises UserError, and changes nothing, for any other option and for contexts that do not fit.
+        """
+        if options is not None and "reset_mask" in options:  # a batch's word
+            raise unknown("option of reset", "reset_mask", ["context"])
         if seed is None:
             self.batch.streams = [self.np_random]
-        observations, info = self.batch.reset(seed=seed, options=options)
+        observations, _ = self.batch.reset(seed=seed, options=options)
         self._np_random = self.batch.streams[0]
         if seed is not None:
             self._np_random_seed = seed
-        return observations[0], info
+        return observations[0], {"context": self.context}
 
     def step(self, action):
-        """Observation float32 (obs_dim,), reward, terminated (always False), truncated, info; errors as in a batch."""
-        observations, rewards, _, truncated, info = self.batch.step(np.asarray(action)[None])
-        return observations[0], float(rewards[0]), False, bool(truncated[0]), info
+        """Observation float32 (obs_dim,), reward, terminated and truncated (both always False), info as of a reset;
+        errors as in a batch."""
+        observations, rewards, *_ = self.batch.step(np.asarray(action)[None])
+        return observations[0], float(rewards[0]), False, False, {"context": self.context}
 
     def render(self) -> np.ndarray | None:
-        """uint8 (240, 320, 3) with render_mode "rgb_array"; UserError, in one sentence, without EGL and OSMesa."""
+        """uint8 (240, 320, 3) with render_mode "rgb_array"; with MuJoCo UserError, in one sentence, without OpenGL."""
         return None if self.render_mode is None else self.batch.picture(0)
 
     def close(self):
         """Free the renderer."""
         self.batch.close()
 
+    def __str__(self):
+        contexts = ", ".join(f"{name}={value:g}" for name, value in self.context.items())
+        return f"<SingleEnv<{self.spec.id if self.spec is not None else type(self.batch).__name__}>({contexts})>"
+
+    __repr__ = __str__
+
 
 def register_all() -> None:
-    """Register AIB/<name>-v0 for the whole suite and ODE-1 ... ODE-20. The time limit is inside the environments."""
+    """Register AIB/<name>-v0 for the whole suite and ODE-1 ... ODE-20, each with the benchmark's time limit."""
     for name in [*SUITE, *(f"ODE-{k}" for k in range(1, MAX_COEFFICIENTS + 1))]:
         if (identifier := f"AIB/{name}-v0") not in gymnasium.registry:
             gymnasium.register(
                 identifier,
                 entry_point=f"{__name__}:SingleEnv",
                 vector_entry_point=f"{__name__}:make_vector",
+                max_episode_steps=get_spec(name).horizon,
                 kwargs={"environment": name},
             )

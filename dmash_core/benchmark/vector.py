@@ -1,6 +1,6 @@
-"""The base of the batched environments: episodes, random streams, action transforms and snapshots."""
+"""The base of the batched environments: contexts, episodes, random streams, action transforms and snapshots."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,10 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from dmash_core.benchmark.contexts import ContextDimension, check_contexts
-from dmash_core.errors import UserError
+from dmash_core.benchmark.contexts import ContextDimension, ContextSpace, check_contexts, context_rows
+from dmash_core.errors import UserError, unknown
+
+RESET_OPTIONS = ("context", "reset_mask")
 
 
 class BatchedEnv(VectorEnv):
@@ -20,7 +22,11 @@ class BatchedEnv(VectorEnv):
     Every episode lasts `horizon` steps: nothing terminates, all environments are truncated together at the last step,
     and the caller resets them (autoreset mode DISABLED).
 
-    A family implements `_reset`, `_step`, `_observe`, `_get_physics` and `_set_physics`.
+    `contexts` is read-only, float64 (B, d) in the order of `dimensions`; `context` is the same by name, and
+    `context_space` the space of one environment's context. A reset can change them.
+
+    A family implements `_reset`, `_step`, `_observe`, `_get_physics`, `_set_physics` and `picture`, and `_set_contexts`
+    or `_use_contexts` where something follows from the contexts.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
@@ -30,14 +36,15 @@ class BatchedEnv(VectorEnv):
         self,
         dimensions: Sequence[ContextDimension],
         contexts: np.ndarray,
-        horizon: int,
+        horizon: float,
         observation_space: Box,
         act_dim: int,
     ):
-        """Raises UserError when `contexts` (B, d) do not fit the dimensions."""
+        """`horizon` may be math.inf. Raises UserError when `contexts` (B, d) do not fit the dimensions."""
         self.dimensions = tuple(dimensions)
-        self.contexts = check_contexts(self.dimensions, contexts)
-        self.num_envs = len(self.contexts)
+        self.context_space = ContextSpace(self.dimensions)
+        contexts = check_contexts(self.dimensions, contexts)
+        self.num_envs = len(contexts)
         self.horizon = horizon
         self.single_observation_space = observation_space
         self.single_action_space = Box(-1.0, 1.0, (act_dim,), np.float32)
@@ -45,15 +52,48 @@ class BatchedEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.streams = [np.random.default_rng() for _ in range(self.num_envs)]
         self.elapsed: int | None = None  # steps since the reset; None before the first one
-        self._inversion = self.context("inversion", 1.0)[:, None]
-        self._swap = self.context("swap", 0.0)[:, None] == 1
+        self._set_contexts(contexts)
 
-    def context(self, name: str, default: float) -> np.ndarray:
+    def _set_contexts(self, contexts: np.ndarray) -> None:
+        """Put the environments under other contexts (B, d), checked and read-only; their states are to be reset."""
+        self._use_contexts(contexts)
+        self.contexts = contexts
+        self._inversion = self.column("inversion", 1.0)[:, None]
+        self._swap = self.column("swap", 0.0)[:, None] == 1
+        # As Gymnasium's vector environments put together the infos of single ones: each value with its mask.
+        everywhere = np.ones(self.num_envs, dtype=bool)
+        everywhere.flags.writeable = False
+        self._by_name, self._everywhere = {}, everywhere
+        for name, column in self.context.items():
+            self._by_name |= {name: column, f"_{name}": everywhere}
+
+    def _use_contexts(self, contexts: np.ndarray) -> None:
+        """Prepare for contexts (B, d); raises UserError, and changes nothing, where they cannot be simulated."""
+
+    @property
+    def context(self) -> dict[str, np.ndarray]:
+        """The contexts by name, read-only float64 (B,) each."""
+        return dict(zip(self.context_space.names, self.contexts.T, strict=True))
+
+    def column(self, name: str, default: float) -> np.ndarray:
         """Column `name` of the contexts, float64 (B,); `default` throughout if this family has no such dimension."""
-        for dimension, column in zip(self.dimensions, self.contexts.T, strict=True):
-            if dimension.name == name:
-                return column
-        return np.full(self.num_envs, default)
+        return self.context.get(name, np.full(self.num_envs, default))
+
+    def _info(self) -> dict[str, Any]:
+        """A fresh info: {"context": {name: (B,), "_" + name: its mask}, "_context": mask}."""
+        return {"context": self._by_name.copy(), "_context": self._everywhere}
+
+    def __repr__(self):
+        def text(column: np.ndarray) -> str:
+            if (column == column[0]).all():
+                return f"{column[0]:g}"
+            if len(column) > 6:
+                return f"{column.min():g}..{column.max():g}"
+            return f"[{' '.join(f'{value:g}' for value in column)}]"
+
+        head = f"{self.spec.id}, " if self.spec is not None else ""
+        contexts = ", ".join(f"{name}={text(column)}" for name, column in self.context.items())
+        return f"{type(self).__name__}({head}num_envs={self.num_envs}, {contexts})"
 
     def actuate(self, actions: np.ndarray) -> np.ndarray:
         """What reaches the actuators, float64 (B, act_dim): inversion multiplies the action, swap exchanges its two
@@ -63,20 +103,39 @@ class BatchedEnv(VectorEnv):
     def reset(
         self, *, seed: int | Sequence[int | Sequence[int]] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start a new episode in every environment; returns observations (B, obs_dim) and an empty info.
+        """Start a new episode in every environment; returns observations (B, obs_dim) and the info.
 
         seed: None lets the random streams go on. An int s gives environment i the stream
         `np.random.default_rng([s, i])`. A sequence of B elements, each an int or a tuple of ints, gives environment i
         the stream `np.random.default_rng(element)`; make tuples equally long, since NumPy ignores trailing zeros.
-        Raises UserError for any other seed and for a partial `reset_mask`.
+
+        options: {"context": ...} puts the environments under another context from now on, see `context_rows`; without
+        it they keep theirs. "reset_mask" has to be all True.
+
+        The info of a reset and of a step holds the contexts as Gymnasium's vector environments do:
+        {"context": {name: (B,), "_" + name: mask}, "_context": mask}.
+
+        Raises UserError for any other seed or option and for contexts that do not fit; nothing has then changed.
         """
-        if options and not np.all(options.get("reset_mask", True)):
-            raise UserError("all environments of a batch are reset together: a partial reset_mask is not supported")
-        if seed is not None:
-            self.streams = self._make_streams(seed)
+        context = None
+        if options is not None:
+            if not isinstance(options, Mapping):
+                raise UserError(f"options of reset are a dictionary such as {{'context': ...}}, not {options!r}")
+            for name in options:
+                if name not in RESET_OPTIONS:
+                    raise unknown("option of reset", str(name), RESET_OPTIONS)
+            if not np.all(options.get("reset_mask", True)):
+                raise UserError("all environments of a batch are reset together: a partial reset_mask is not supported")
+            context = options.get("context")
+        streams = self.streams if seed is None else self._make_streams(seed)
+        if context is not None:
+            rows = check_contexts(self.dimensions, context_rows(self.dimensions, context, self.num_envs))
+            if not np.array_equal(rows, self.contexts):
+                self._set_contexts(rows)
+        self.streams = streams
         self.elapsed = 0
         self._reset(self.streams)
-        return self._observe().astype(np.float32), {}
+        return self._observe().astype(np.float32), self._info()
 
     def _make_streams(self, seed) -> list[np.random.Generator]:
         if isinstance(seed, (int, np.integer)):
@@ -93,8 +152,8 @@ class BatchedEnv(VectorEnv):
         """One step under `actions` (B, act_dim), nominally in [-1, 1].
 
         Returns observations float32 (B, obs_dim), rewards float64 (B,) of the states that were reached, terminations
-        and truncations bool (B,), and an empty info. Raises gymnasium.error.ResetNeeded before the first reset and
-        after the last step of an episode, gymnasium.error.InvalidAction on a wrong shape or a non-finite action.
+        and truncations bool (B,), and the info. Raises gymnasium.error.ResetNeeded before the first reset and after
+        the last step of an episode, gymnasium.error.InvalidAction on a wrong shape or a non-finite action.
         """
         if self.elapsed is None:
             raise ResetNeeded("call reset() before the first step()")
@@ -110,15 +169,16 @@ class BatchedEnv(VectorEnv):
         rewards = self._step(self.actuate(actions))
         terminated = np.zeros(self.num_envs, dtype=bool)
         truncated = np.full(self.num_envs, self.elapsed == self.horizon)
-        return self._observe().astype(np.float32), rewards, terminated, truncated, {}
+        return self._observe().astype(np.float32), rewards, terminated, truncated, self._info()
 
     def render(self) -> tuple[np.ndarray, ...]:
         """A picture of each environment, see `picture`."""
         return tuple(self.picture(i) for i in range(self.num_envs))
 
     def picture(self, index: int) -> np.ndarray:
-        """Environment `index` as it is now, uint8 (height, width, 3). Raises UserError where there is no picture."""
-        raise UserError("this environment has no picture; those of MuJoCo have")
+        """Environment `index` as it is now, uint8 (240, 320, 3). Raises UserError where it needs a library
+        that is missing."""
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """All that a bit-exact continuation needs: "contexts" (B, d), "elapsed", "physics" (name -> array) and
@@ -139,6 +199,11 @@ class BatchedEnv(VectorEnv):
         for stream, bits in zip(self.streams, state["streams"], strict=True):
             stream.bit_generator.state = bits
         self._set_physics({name: np.array(array) for name, array in state["physics"].items()})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.contexts.flags.writeable = False  # which a copy of an array has lost
+        self._set_contexts(self.contexts)
 
     def _reset(self, streams: Sequence[np.random.Generator]) -> None:
         """Draw the initial states, that of environment i from `streams[i]` alone."""

@@ -7,6 +7,7 @@ sampled), as in the updates and in the paper's release.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,12 +42,14 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
     Contexts are few points with many samples each, so the k-th neighbour is as a rule of the same context, and the
     marginal count of c is that context's size: of C contexts with W samples each at most about ln C comes out (more by
     (1 - 1/C) / 2W), and that when no z of another context is as near. Codes that coincide have no k-th distance; noise
-    of 1e-10 on z, far below float32's resolution of a code, gives them one: a constant code then tells 0, and one point
-    for each context its ln.
+    on z of 1e-10 of its range, far below float32's resolution of a code, gives them one: a constant code then tells 0,
+    and one point for each context its ln. Codes are moved to 0 first, where float64 can hold such noise.
     """
+    z, c = (np.asarray(x, dtype=np.float64) for x in (z, c))
+    z = z - z.min(axis=0)  # and not the mean, whose rounding would leave something of a constant
     if release:
-        z, c = (x / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0) for x in (z, c))
-    z = z + 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
+        z, c = (x / np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), 1.0) for x in (z, c))
+    z = z + (z.max() or 1.0) * 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
     norm, joint = 2 if release else np.inf, np.hstack([z, c])
     distance = KDTree(joint).query(joint, [k + 1], p=norm)[0][:, 0]  # a point is its own first neighbour
     radius = np.nextafter(distance, 0)  # strictly nearer than the k-th
@@ -126,6 +129,7 @@ def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = 
     W = min(windows, rollouts x T) distinct pairs (rollout, time) of each context, drawn from ``seed`` and ``step``
     alone; their windows are those that the agent acted on.
     """
+    assert isinstance(rollout.agent, Agent)
     agent, layout, rows = rollout.agent, rollout.agent.layout, rollout.history.rows
     (n, c), positions = rollout.contexts.shape[:2], rollout.history.positions
     pairs = rollout.batch // c * layout.horizon
@@ -147,7 +151,8 @@ def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = 
         acting, training = (layout.read(flat, first[:, i], chosen) for chosen in (positions, subset[:, i]))
         out[""].append(agent.modules["encoder"](acting))
         read = (training, keep[:, i], None if noise is None else noise[:, i])
-        batch = Batch(*[None] * 6, *(t if t is None else t.unsqueeze(1) for t in read))
+        nothing: Any = [None] * 6
+        batch = Batch(*nothing, *(t if t is None else t.unsqueeze(1) for t in read))
         out["_train_mode"].append(agent.embed(batch, slice(0, 1))[0])
     return {suffix: torch.stack(z, dim=1) for suffix, z in out.items()}
 
@@ -201,7 +206,8 @@ def shadow_gradients(agent: Agent, replay: Replay, per_context: int, seeds: Sequ
     with torch.no_grad():
         z, _ = agent.embed(batch, slice(1, 2))
     ends = [z.clone().requires_grad_() for _ in range(2)]
-    loss, _ = agent.actor_loss(batch.obs, *map(agent.condition_on, ends), batch.noise[:, 0])
+    policy, values = map(agent.condition_on, ends)
+    loss, _ = agent.actor_loss(batch.obs, policy, values, batch.noise[:, 0])
     actor, critics = torch.autograd.grad(loss.sum(), ends)
     paths = {"actor": actor, "critics": critics, "both": actor + critics}
     return {f"shadow_{name}": gradient.flatten(1).norm(dim=1).tolist() for name, gradient in paths.items()}

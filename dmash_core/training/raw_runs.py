@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,8 +109,11 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     every = meta["config"].get("eval_every")
     if not isinstance(every, int) or every < 1:
         return "its config has no positive whole number eval_every"
+    first = meta["config"].get("eval_from", 0)  # of a policy from elsewhere: it may be evaluated once, when it is done
+    if not isinstance(first, int) or not 0 <= first <= meta["steps"]:
+        return "its config says with eval_from no step of the run"
     steps, last = np.unique(returns["step"]), meta["steps"] // every * every
-    wanted = np.arange(0, last + 1, every)
+    wanted = np.arange(first, last + 1, every)
     if not np.array_equal(steps, wanted):
         missing, extra = np.setdiff1d(wanted, steps), np.setdiff1d(steps, wanted)
         parts = [f"no evaluation at step {missing[0]}"] if len(missing) else []
@@ -143,6 +147,16 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
             f"context {rest // rollouts - starts[which]}, rollout {rest % rollouts} ({wrong.size} such in all)"
         )
     return None
+
+
+def run_from(path: str | Path, rows: Iterable[tuple], meta: dict) -> Run:
+    """A run in memory, of rows in the order of `SCHEMA`, checked as `write_run` does; raises `BadRun`."""
+    table = _table(pd.DataFrame(rows, columns=SCHEMA.names))
+    meta = {**meta, "schema_version": SCHEMA_VERSION}
+    frame = table.to_pandas(types_mapper={pa.int16(): pd.Int16Dtype()}.get)
+    if reason := _problem(Path(path), meta, frame):
+        raise BadRun(Path(path), reason)
+    return Run(Path(path), meta | {"digest": digest(table, meta)}, frame)
 
 
 def write_run(path: str | Path, frame: pd.DataFrame, meta: dict) -> None:

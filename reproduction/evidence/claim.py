@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
-
 from dmash_core.errors import UserError
 from reproduction.evidence.checks import check_plan, run_tests
 from reproduction.evidence.comparisons import Comparison, Computed, Finding, Proof, Twin, Unjudged, published_values
@@ -27,6 +25,7 @@ from reproduction.evidence.cost import price, speeds
 from reproduction.evidence.rules import LOOKS, NOT_CHECKED, UNDECIDED, VERDICTS, combine
 from reproduction.evidence.runs import Evidence
 from reproduction.sweep.grid import Cell
+from reproduction.yaml12 import load
 
 KINDS = ("theorem", "table", "figure", "efficiency", "question")
 AREAS = ("training", "theory", "benchmark", "cost")
@@ -151,7 +150,7 @@ def cells(plan: Comparison, seeds: int) -> tuple[list[Cell], list[str]]:
         for env in plan.envs:
             for arm in plan.arms:
                 slug, *options = arm.split("+")
-                method = {k: yaml.safe_load(v) for k, _, v in (o.partition("=") for o in options)}
+                method = {k: load(v) for k, _, v in (o.partition("=") for o in options)}
                 cell = Cell(env, slug, arm, seed, plan.length(env), method=method)
                 try:
                     cell.train_settings()

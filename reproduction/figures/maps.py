@@ -27,7 +27,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
 def _panel(ax, env: str, cells: pd.DataFrame, top: float):
     """One arm's map: colour is the return, the box the training ranges, dots the training contexts. Returns the mesh.
 
-    A discrete second dimension is a strip for each of its values, with the return drawn as a curve from 0 to `top` too.
+    A discrete second dimension is a strip for each of its values.
     """
     x, y = get_spec(env).dimensions
     flat, xs, ys = y.values is not None, np.unique(cells[x.name]), np.unique(cells[y.name])
@@ -38,7 +38,6 @@ def _panel(ax, env: str, cells: pd.DataFrame, top: float):
     if flat:
         for bottom, strip in zip(rows, grid, strict=True):
             mesh = ax.pcolormesh(_edges(xs), [bottom, bottom + 1], strip[None], **look)
-            ax.plot(xs, bottom + strip / top, color="white", linewidth=1.1, path_effects=HALO)
         ax.set_yticks(rows + 0.5, [f"{value:+g}".replace("-", "−") for value in ys])
         ax.tick_params(axis="y", length=0)
     else:
@@ -138,5 +137,5 @@ def context_map(maps: pd.DataFrame, env: str) -> tuple[Figure, pd.DataFrame]:
     said = f"{' or '.join(f'{n:,}' for n in steps)} steps, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     ax.set_title(f"{said}, {table['rollouts'].min()} episodes a context; 95 % interval {over}", loc="left", fontsize=7)
     marks = "box: training range, inside and outside of which the mean return is given; dots: training contexts"
-    upper.suptitle(marks + "; curves: the return again" * flat, x=0.01, ha="left", fontsize=7)
+    upper.suptitle(marks, x=0.01, ha="left", fontsize=7)
     return fig, table

@@ -4,10 +4,10 @@ Drawn from the tables that lie beside committed networks (`reproduction.measured
 every machine.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
 from dmash_core.diagnostics.embeddings import F4_CONTEXTS
 from reproduction.figures.style import _kilo, arm_order, arm_style, styled
@@ -26,7 +26,8 @@ def trajectories(episodes: pd.DataFrame, arms=TRAJECTORIES) -> tuple[Figure, pd.
     """Paths of the mean policy of seed 0, a panel an arm, five episodes in each world from the same starts."""
     shown = [arm for arm in _arms(episodes) if arm in arms]
     table = episodes[(episodes["seed"] == 0) & episodes["arm"].isin(shown)].reset_index(drop=True)
-    fig, axes = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 4.2), squeeze=False, sharex=True, sharey=True)
+    fig = Figure(figsize=(3.5 * len(shown), 4.2))
+    axes = fig.subplots(1, len(shown), squeeze=False, sharex=True, sharey=True)
     for ax, arm in zip(axes[0], shown, strict=True):
         own = table[table["arm"] == arm]
         for inversion, (world, line) in _WORLDS.items():
@@ -35,8 +36,10 @@ def trajectories(episodes: pd.DataFrame, arms=TRAJECTORIES) -> tuple[Figure, pd.
             for episode, path in part.groupby("episode"):
                 label = f"{world} (inversion {inversion:+g}): {value:.0f}" if episode == 0 else None
                 ax.plot(path["x"], path["y"], color=arm_style(arm).color, ls=line, lw=1.2, label=label)
-                ax.plot(path["x"].iloc[0], path["y"].iloc[0], "*", color="0.3", ms=7)
-        ax.add_patch(plt.Circle((0, 0), GOAL, fill=False, color="0.2", lw=1.5))
+                start = "start" if episode == 0 and inversion < 0 else None
+                ax.plot(path["x"].iloc[0], path["y"].iloc[0], "*", color="0.3", ms=7, label=start)
+        ax.add_patch(Circle((0, 0), GOAL, fill=False, color="0.2", lw=1.5))
+        ax.annotate("goal", (0, -GOAL), (0, -3), textcoords="offset points", ha="center", va="top", fontsize=7)
         title = f"{arm_style(arm).name}, {_kilo(own['steps'].iloc[0])} steps"
         ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal", xlabel="$p_x$", title=title)
         ax.legend(title="mean return of 5", loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
@@ -51,7 +54,8 @@ def cosine_matrices(cosines: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     encoders = list(table["encoder"].unique())
     ticks = [f"{mass:g}" for mass in F4_CONTEXTS[:, 0]]
     size = (0.9 + 2.0 * len(shown), 0.2 + 2.0 * len(encoders))
-    fig, axes = plt.subplots(len(encoders), len(shown), figsize=size, squeeze=False)
+    fig = Figure(figsize=size)
+    axes = fig.subplots(len(encoders), len(shown), squeeze=False)
     for row, (line, encoder) in enumerate(zip(axes, encoders, strict=True)):
         for ax, arm in zip(line, shown, strict=True):
             own = table[(table["encoder"] == encoder) & (table["arm"] == arm)]

@@ -17,16 +17,28 @@ from reproduction.figures.style import ArmStyle, _kilo, arm_order, arm_style, st
 from reproduction.figures.tables import learning_table
 
 
+def _single(cells: pd.Series) -> np.ndarray:
+    """The values of single seeds (rows, seeds) in a table's column `single`; no columns if there are intervals."""
+    words = [cell.split() if isinstance(cell, str) else [] for cell in cells]
+    return np.array(words, dtype=float) if words and all(map(len, words)) else np.empty((len(words), 0))
+
+
 def _draw_curve(ax: Axes, curve: pd.DataFrame, value: str, style: ArmStyle) -> None:
-    """One arm's rows of a table against steps, with intervals; where fewer seeds go on, thin and not joined to it."""
+    """One arm's rows of a table against steps: with intervals, or, of two seeds, with a thin line each. Where fewer
+    seeds go on, thin and not joined to it."""
     for seeds, part in curve.groupby("seeds"):
         x, all_of_them = part["step"] / 1000, seeds == curve["seeds"].max()
         # At most about eight markers a line, so that lines stay lines; the CSV has every point.
         look = style.look if all_of_them else style.look | {"marker": None, "linewidth": 0.7, "alpha": 0.8}
         ax.plot(x, part[value], **look, markevery=max(1, len(x) // 8))
-        # The interval of two seeds (t = 12.7) covers every panel: it is there, but faint, so that lines can be read.
-        faint = {"alpha": 0.035, "linewidth": 0.0} if seeds < 3 else {"alpha": 0.13, "linewidth": 0.4}
-        ax.fill_between(x, part["low"], part["high"], color=style.color, **faint)
+        for one in _single(part["single"]).T:
+            ax.plot(x, one, color=style.color, linewidth=0.6, alpha=0.55, zorder=1.5)
+        ax.fill_between(x, part["low"], part["high"], color=style.color, alpha=0.13, linewidth=0.4)
+
+
+def _said(seeds: int | str) -> str:
+    """A number of seeds, or "2 to 3", for a legend."""
+    return f"{seeds} seed" if str(seeds) == "1" else f"{seeds} seeds"
 
 
 @styled
@@ -42,15 +54,20 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
     if not lengths:
         raise UserError(f"there are no runs of {env} to draw")
     top, handles = get_spec(env).score_high, []
+    same = {steps for every in lengths.values() for steps in every}
     for arm in sorted(lengths, key=arm_order):
         n, ends = len(lengths[arm]), table[table["arm"] == arm].groupby("seeds")["step"].max()
-        reach = f"{_kilo(ends[n])} steps" if len(ends) else "no step in common"
-        reach += "".join(f", then {seeds} to {_kilo(ends[seeds])}" for seeds in ends.index[::-1] if seeds < n)
+        words = [_said(n)]
+        if len(same) > 1 or not len(ends):
+            reach = f"{_kilo(ends[n])} steps" if len(ends) else "no step in common"
+            reach += "".join(f", then {seeds} to {_kilo(ends[seeds])}" for seeds in ends.index[::-1] if seeds < n)
+            words.append(reach)
         if diverged := sum("diverged" in run.meta for run in runs if run.meta["env"] == env and run.meta["arm"] == arm):
-            reach += f", {diverged} diverged"
-        label = f"{arm_style(arm).name} (n = {n}{', no interval' if n == 1 else ''}, {reach})"
+            words.append(f"{diverged} diverged")
+        label = f"{arm_style(arm).name} ({', '.join(words)})"
         handles.append(Line2D([], [], **arm_style(arm).look, label=label))
-    columns = 2 if len(handles) > 1 and max(len(handle.get_label()) for handle in handles) < 60 else 1
+    widest = max(len(handle.get_label()) for handle in handles)
+    columns = min(len(handles), 3 if widest < 30 else 2 if widest < 60 else 1)
     fig = Figure(figsize=(7.0, 2.3 + 0.17 * math.ceil(len(lengths) / columns)))
     axes = fig.subplots(1, len(SPLITS), sharex=True, sharey=True)
     for arm in sorted(lengths, key=arm_order):
@@ -88,6 +105,8 @@ def diagnostic_curves(
                 look = {"color": "#777777", "style": "italic", "fontsize": 6}
                 ax.text(1, 1.01, said, transform=ax.transAxes, ha="right", va="bottom", **look)
             ax.set_yscale(scale)
+            if scale == "log":
+                ax.minorticks_off()
             if scale == "linear" and (cell["value"] >= 0).all():
                 ax.set_ylim(bottom=0)  # whatever the interval of two seeds says
         panels[0].set_ylabel(label)
@@ -99,8 +118,7 @@ def diagnostic_curves(
     for arm in arms:
         if arm in seeds.index:
             style, count = arm_style(arm), " to ".join(map(str, dict.fromkeys(seeds.loc[arm])))
-            said = f"{style.name} (n = {count}{', no interval' if seeds.loc[arm, 'max'] == 1 else ''})"
-            handles.append(Line2D([], [], **style.look, label=said))
+            handles.append(Line2D([], [], **style.look, label=f"{style.name} ({_said(count)})"))
     if handles:
         columns = min(int(fig.get_figwidth() / 2.4), len(handles))
         fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3)
@@ -132,11 +150,17 @@ def interval_figure(
                 style = arm_style(arm)
                 if split == splits[0]:
                     steps = row["step"] if isinstance(row["step"], str) or pd.isna(row["step"]) else _kilo(row["step"])
-                    labels.append(style.name + ("" if pd.isna(steps) else f" ({steps}, n = {row['seeds']})"))
+                    labels.append(style.name + ("" if pd.isna(steps) else f" ({steps}, {_said(row['seeds'])})"))
                 if np.isnan(row[value]):
                     ax.text(0.02 * limit, y, "missing", color="#777777", style="italic", va="center", fontsize=6.5)
                     continue
                 ax.plot([row["low"], row["high"]], [y, y], color=style.color, solid_capstyle="butt")
+                for out, end, arrow in ((row["low"] < 0, 0, "<"), (row["high"] > limit, limit, ">")):
+                    if out:  # the interval goes on beyond the axis
+                        ax.plot([end], [y], color=style.color, marker=arrow, markersize=4, clip_on=False)
+                single = _single(part.loc[[row.name], "single"]) if "single" in part else np.empty((1, 0))
+                if single.size:
+                    ax.plot(single[0], [y] * single.shape[1], ".", color=style.color, markersize=5, alpha=0.7)
                 point = dict(color=style.color, marker=style.marker, markersize=5)
                 ax.plot([row[value]], [y], linestyle="none", clip_on=False, **point)
             if reference is not None:
@@ -176,7 +200,7 @@ def context_figure(table: pd.DataFrame) -> Figure:
             ax.set(ylim=(0, top), xlim=(-0.7, len(cell) - 0.3))
             ax.set_xticks(x, [", ".join(f"{c:.3g}" for c in row) for row in cell[columns].to_numpy()])
             ax.tick_params(axis="x", rotation=90, labelsize=4.5)
-        said = f"{_kilo(cell['step'].iloc[0])} steps, n = {cell['seeds'].iloc[0]}"
+        said = f"{_kilo(cell['step'].iloc[0])} steps, {_said(cell['seeds'].iloc[0])}"
         panels[0].set_title(f"{style.name} ({said})", loc="left", fontsize=7)
     for split, ax in zip(SPLITS, axes[-1], strict=True):
         ax.set_xlabel(f"{split}: {', '.join(dimension.name for dimension in dimensions)}")
@@ -204,7 +228,7 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
         if len(there):
             steps = " to ".join(dict.fromkeys([_kilo(there["step"].min()), _kilo(there["step"].max())]))
             seeds = " to ".join(dict.fromkeys([str(there["seeds"].min()), str(there["seeds"].max())]))
-            handles.append(Line2D([], [], **look, label=f"{style.name} ({steps} steps, n = {seeds})"))
+            handles.append(Line2D([], [], **look, label=f"{style.name} ({steps} steps, {_said(seeds)})"))
     lost = table.groupby("x", sort=False)["aer"].apply(lambda values: values.isna().all())
     for split, ax in zip(SPLITS, axes, strict=True):
         for value in lost.index[lost]:

@@ -24,7 +24,10 @@ def _summary(cell: pd.DataFrame, steps: Iterable[int], value: str = "aer") -> li
     for step in steps:
         there = grid.loc[step].dropna()
         mean, low, high = mean_interval(there)
-        rows.append({"step": int(step), "seeds": len(there), value: mean, "low": low, "high": high})
+        # Too few seeds for an interval: each of them is shown.
+        single = " ".join(f"{one:.6g}" for one in there) if 1 < len(there) < 3 else np.nan
+        row = {"step": int(step), "seeds": len(there), value: mean, "low": low, "high": high, "single": single}
+        rows.append(row)
     return rows
 
 
@@ -43,7 +46,8 @@ def _curve_steps(cell: pd.DataFrame) -> list[int]:
 def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
     """AER against steps in `env`, a row for each (arm, split, step that all seeds of the arm have, or a later one).
 
-    Columns env, arm, split, step, seeds, aer, low, high: over the seeds that have the step. One has NaN as bounds.
+    Columns env, arm, split, step, seeds, aer, low, high, single: over the seeds that have the step. Fewer than three
+    have NaN as bounds, and two their values in `single`.
     """
     scores = aer(load_returns([run for run in runs if run.meta["env"] == env]))
     rows = [
@@ -53,15 +57,15 @@ def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
         for cell in [scores[(scores["arm"] == arm) & (scores["split"] == split)]]
         for row in _summary(cell, _curve_steps(cell))
     ]
-    table = pd.DataFrame(rows, columns=["env", "arm", "split", "step", "seeds", "aer", "low", "high"])
+    table = pd.DataFrame(rows, columns=["env", "arm", "split", "step", "seeds", "aer", "low", "high", "single"])
     return table.astype({"step": int, **dict.fromkeys(["aer", "low", "high"], float)})  # an empty table too
 
 
 def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | None = "train") -> pd.DataFrame:
     """Diagnostics of training against steps, a row for each (env, arm, metric, step) as in `learning_table`.
 
-    Columns env, arm, metric, split, step, seeds, value, low, high; `split` None takes those that belong to no set. A
-    run that does not log a metric counts as no run of it.
+    Columns env, arm, metric, split, step, seeds, value, low, high, single; `split` None takes those that belong to no
+    set. A run that does not log a metric counts as no run of it.
     """
     rows = []
     for env, arm in sorted(
@@ -77,11 +81,13 @@ def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | N
             if len(cell := pd.concat(parts)):
                 key = {"env": env, "arm": arm, "metric": metric, "split": split}
                 rows += [{**key, **row} for row in _summary(cell, _curve_steps(cell), "value")]
-    return pd.DataFrame(rows, columns=["env", "arm", "metric", "split", "step", "seeds", "value", "low", "high"])
+    return pd.DataFrame(
+        rows, columns=["env", "arm", "metric", "split", "step", "seeds", "value", "low", "high", "single"]
+    )
 
 
 def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str] = ()) -> pd.DataFrame:
-    """AER per (env, arm, split): env, arm, split, step, seeds, aer, low, high, note.
+    """AER per (env, arm, split): env, arm, split, step, seeds, aer, low, high, single, note.
 
     Each row is taken at the last step that all its seeds have, and says that step and how many seeds there are; where
     seeds are of different lengths the note says so. Every env x arm of those given or found in `runs` is in the table:
@@ -106,7 +112,7 @@ def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str]
                 ends = cell.groupby("seed")["step"].max()
                 note = "" if ends.nunique() == 1 else f"seeds end between {ends.min()} and {ends.max()}"
                 rows.append({**key, **_summary(cell, common[-1:])[0], "note": note})
-    table = pd.DataFrame(rows, columns=["env", "arm", "split", "step", "seeds", "aer", "low", "high", "note"])
+    table = pd.DataFrame(rows, columns=["env", "arm", "split", "step", "seeds", "aer", "low", "high", "single", "note"])
     return table.astype({"step": "Int64", **dict.fromkeys(["aer", "low", "high"], float)})
 
 

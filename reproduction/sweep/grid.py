@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dmash_core.errors import UserError, unknown
 from reproduction.paths import GRID
+from reproduction.yaml12 import load, typed, whole
 
 BLOCK = {
     "envs": "[DI, ODE]",
@@ -51,34 +52,35 @@ class Cell:
         from dmash_core.methods import get_method
         from dmash_core.training.settings import TrainSettings
 
-        sac = self.settings.get("sac", {})
-        free = {f.name for f in dataclasses.fields(TrainSettings)} - {"env", "arm", "method"}
-        for kind, words, known in (
-            ("option of the method", self.method, [f.name for f in dataclasses.fields(get_method(self.arm))]),
-            ("setting", self.settings, sorted(free)),
-            ("setting of sac", sac, [f.name for f in dataclasses.fields(SACSettings)]),
-        ):
-            if wrong := [word for word in words if word not in known]:
-                raise unknown(f"{kind} of {self.env} {self.arm}", wrong[0], known)
-        try:
-            method = dataclasses.replace(get_method(self.arm), **self.method)
-            return TrainSettings(self.env, self.arm, method, **(self.settings | {"sac": SACSettings(**sac)}))
-        except TypeError as error:  # a word where a number has to be
-            raise UserError(f"{self.env} {self.arm}: {error}") from None
+        whose = f"{self.env} {self.arm}"
+        preset = get_method(self.arm)
+        method = typed(self.method, type(preset), "option of the method", whose)
+        settings, sac = dict(self.settings), self.settings.get("sac", {})
+        settings.pop("sac", None)
+        settings = typed(settings, TrainSettings, "setting", whose, but=("env", "arm", "method"))
+        if not isinstance(sac, dict):
+            raise UserError(f"sac of {whose} has to be a mapping such as {{gamma: 0.9}}, not {sac!r}")
+        sac = SACSettings(**typed(sac, SACSettings, "setting of sac", whose))
+        return TrainSettings(self.env, self.arm, dataclasses.replace(preset, **method), sac, **settings)
 
 
 def _check_block(block, where: str) -> None:
-    """UserError for a block of a profile that is not one."""
+    """UserError for a block of a profile that is not one; whole numbers written as 1e4 become whole."""
     if not isinstance(block, dict):
         raise UserError(f"a block of {where} is a mapping such as {{envs: [DI], arms: [dr], seeds: [0]}}, not {block}")
     if wrong := [word for word in block if word not in BLOCK]:
         raise unknown(f"word in {where}", str(wrong[0]), BLOCK)
     for word, kind in (("envs", str), ("arms", str), ("seeds", int)):
         values = block.get(word)
+        if word == "seeds" and isinstance(values, list):
+            block[word] = values = [whole(value) for value in values]
         if not (isinstance(values, list) and values and all(type(value) is kind for value in values)):
             raise UserError(f"{word} of a block of {where} has to be a list such as {BLOCK[word]}, not {values}")
-    if type(steps := block.get("steps", 1)) is not int or steps < 1:
+    steps = whole(block.get("steps", 1))
+    if type(steps) is not int or steps < 1:
         raise UserError(f"steps of a block of {where} has to be a whole number from 1 on, not {steps}")
+    if "steps" in block:
+        block["steps"] = steps
     for word in ("settings", "method"):
         if not isinstance(value := block.get(word, {}), dict):
             raise UserError(f"{word} of a block of {where} has to be a mapping such as {BLOCK[word]}, not {value}")
@@ -89,13 +91,11 @@ def load_profile(name: str, path: Path = GRID) -> list[Cell]:
 
     A profile that is the word "claims" instead of a list holds what the claims need.
     """
-    import yaml
-
     from dmash_core.benchmark.suite import get_spec
 
     try:
-        profiles = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        profiles = load(path.read_text())
+    except (OSError, ValueError) as error:
         raise UserError(f"cannot read the grid {path}: {error}") from None
     if not isinstance(profiles, dict):
         raise UserError(f"the grid {path} is not a mapping of profile names to lists of blocks")

@@ -1,0 +1,142 @@
+"""The Makefile and `dmash` in other people's folders: spaces and umlauts in a path, and copies with their .venv."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reproduction import cli
+from reproduction.paths import ROOT
+
+STUB = """#!/bin/sh
+{
+  echo "run $(basename "$0")"
+  for word in "$@"; do echo "  <$word>"; done
+  echo "  JUPYTER_PATH=$JUPYTER_PATH"
+} >> "$LOG"
+"""
+
+
+def make(folder, *words, **variables):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | {"LOG": str(folder / "log")}
+    variables = {"PYTHON": "no-python"} | variables  # nothing is ever installed
+    command = ["make", *words, *(f"{name}={value}" for name, value in variables.items())]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=60)
+
+
+@pytest.fixture
+def house(tmp_path):
+    """The Makefile in a folder with a space and an umlaut, its programs replaced by some that write what they get."""
+    folder = tmp_path / "my päpers"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("dmash", "voila", "python", "ruff"):
+        (folder / ".venv" / "bin" / name).write_text(STUB)
+        (folder / ".venv" / "bin" / name).chmod(0o755)
+    (folder / ".venv" / "pyvenv.cfg").write_text(f"home = /usr/bin\ncommand = /usr/bin/python -m venv {folder}/.venv\n")
+    (folder / ".venv" / ".installed").touch()
+    for arm in ("dr", "dma-star"):
+        (folder / "runs" / "DI" / arm).mkdir(parents=True)
+        (folder / "runs" / "DI" / arm / "seed-0.safetensors").touch()
+    pictures = folder / "build" / "notebooks" / "figures"
+    pictures.mkdir(parents=True)
+    (folder / "figures").mkdir()
+    for name in ("trajectories-DI.png", "cosines-DI.png"):
+        (pictures / name).touch()
+    return folder
+
+
+def test_every_target_is_written_for_a_path_with_a_space_and_an_umlaut(house):
+    done = make(house, "-n", "help", "setup", "explore", "maps", "reproduce", "train", "claims", "report", "runs")
+    assert done.returncode == 0, done.stderr
+    assert subprocess.run(["sh", "-n"], input=done.stdout, text=True, cwd=house).returncode == 0
+    shown = make(house, "help")
+    assert shown.returncode == 0 and "  explore " in shown.stdout and "  setup " in shown.stdout
+
+
+def test_explore_and_maps_in_a_path_with_a_space_and_an_umlaut(house):
+    done = make(house, "explore", "maps")
+    assert done.returncode == 0, done.stderr
+    log = (house / "log").read_text()
+    words = ["notebooks/explorer.ipynb", "--template=dmash", "--port=8866", "--no-browser"]
+    said = "".join(f"  <{word}>\n" for word in words)
+    assert f"run voila\n{said}  JUPYTER_PATH={house}/notebooks/jupyter\n" in log
+    assert "run dmash\n  <evaluate>\n  <runs/DI/dr/seed-0.safetensors>\n  <--grid>" in log
+    assert log.count("<evaluate>") == 2 and f"  <--set>\n  <runs_dir={house}/runs>\n" in log
+    assert (house / "figures" / "cosines-DI.png").exists()
+    (house / "log").unlink()
+    (house / "runs").rename(house / "old runs")
+    assert make(house, "maps", "figures", RUNS="old runs").returncode == 0
+    log = (house / "log").read_text()
+    assert "<old runs/DI/dr/seed-0.safetensors>" in log and f"<runs_dir={house}/old runs>" in log
+    assert "<--runs>\n  <old runs>\n" in log
+
+
+def test_a_python_in_a_path_with_a_space(house):
+    (house / "py thon").write_text('#!/bin/sh\nexec "' + sys.executable + '" "$@"\n')
+    (house / "py thon").chmod(0o755)
+    shutil.rmtree(house / ".venv")
+    printed = make(house, "-n", "setup", PYTHON="./py thon").stdout
+    assert '"./py thon" -m venv' in printed and "--clear" not in printed
+    assert "pip install" in printed and "bin/pip " not in printed  # whose first line may name another interpreter
+
+
+@pytest.mark.parametrize(
+    "version, rc, said",
+    [
+        ((3, 10), 2, "is older than Python 3.11"),
+        ((3, 11), 3, ""),
+        ((3, 13), 3, "pins what was tested with Python 3.11; ./python gets the same versions"),
+    ],
+)
+def test_setup_says_what_is_pinned_for_which_python(house, version, rc, said):
+    python = house / "python"  # one that says it is another version, and makes no environment
+    pretend = f"import sys; sys.version_info = {version} + (0,); $2"
+    python.write_text(f'#!/bin/sh\ncase "$1" in -c) exec "{sys.executable}" -c "{pretend}" ;; *) exit 3 ;; esac\n')
+    python.chmod(0o755)
+    shutil.rmtree(house / ".venv")
+    done = make(house, "setup", PYTHON="./python")
+    assert done.returncode == 2 and (said in done.stdout) and ("pins what" in done.stdout) == (version > (3, 11))
+    assert ("-m venv" in done.stdout) == (rc == 3)
+
+
+def test_make_notices_an_environment_that_was_copied(house, tmp_path):
+    assert make(house, "-n", "setup").stdout.count("venv") == 0  # its own, and installed
+    copy = tmp_path / "copy of it"
+    shutil.copytree(house, copy, symlinks=True)
+    (copy / ".venv" / ".installed").touch()
+    printed = make(copy, "-n", "setup").stdout
+    assert "was made for another folder" in printed and "-m venv --clear .venv" in printed
+    (copy / ".venv" / "pyvenv.cfg").write_text(
+        "home = /usr/bin\nuv = 0.9\n"
+    )  # made by something that does not say where
+    assert make(copy, "-n", "setup").stdout.count("venv") == 0
+    assert make(house, "-n", "setup", VENV=house / ".venv").stdout.count("--clear") == 0
+
+
+def test_dmash_says_that_it_runs_the_code_of_another_folder(tmp_path):
+    copy = tmp_path / "copy"
+    (copy / "reproduction").mkdir(parents=True)
+    (copy / "runs" / "DI").mkdir(parents=True)
+    (copy / "reproduction" / "cli.py").touch()
+    script = "import sys; sys.argv = ['dmash']; from reproduction.cli import main; main()"
+    for place, said in [
+        (copy, copy),
+        (copy / "runs" / "DI", copy),
+        (ROOT, None),
+        (ROOT / "tests", None),
+        (tmp_path, None),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", script], cwd=place, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0 and "usage: dmash" in done.stdout
+        wanted = f"dmash: this runs the code in {ROOT}, and not that in {said}, whose" if said else ""
+        assert done.stderr.startswith(wanted) and bool(done.stderr) == bool(said)
+    # called by its path from anywhere
+    assert f"not that in {copy}" in cli._elsewhere([Path("/"), copy / ".venv" / "bin"])
