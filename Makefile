@@ -42,6 +42,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 test: setup ## all tests, then the smoke profile (under 30 min, 2 GB)
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/basedpyright
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 	$(MAKE) reproduce PROFILE=smoke
 
