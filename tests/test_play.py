@@ -714,6 +714,14 @@ def test_planes_show_a_tetrahedron_as_a_square():
     assert flat["corners"] is None and abs(axes[0] @ axes[1]) < 1e-12
 
 
+def test_the_lowest_seed_of_each_arm_is_taken(tmp_path):
+    for name in ("dr/seed-10", "dr/seed-9", "dma/seed-0", "dma/seed-1"):
+        path = tmp_path / "DI" / f"{name}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert {f"{path.parent.name}/{path.stem}" for path in export.checkpoints(tmp_path)} == {"dr/seed-9", "dma/seed-0"}
+
+
 def test_steps_to_notice():
     means, mode = np.array([[0.0], [1.0]]), np.array([1.0, -1.0])
     z = np.array([[0.0, 0, 1], [0, 0, 1], [1, 0, 1], [0, 0, 1], [1, 0, 1]])[..., None]

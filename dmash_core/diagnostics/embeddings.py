@@ -51,7 +51,7 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
         z, c = (x / np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), 1.0) for x in (z, c))
     z = z + (z.max() or 1.0) * 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
     norm, joint = 2 if release else np.inf, np.hstack([z, c])
-    distance = KDTree(joint).query(joint, [k + 1], p=norm)[0][:, 0]  # a point is its own first neighbour
+    distance = np.asarray(KDTree(joint).query(joint, k + 1, p=norm)[0])[:, k]  # a point is its own first neighbour
     radius = np.nextafter(distance, 0)  # strictly nearer than the k-th
     counts = [KDTree(x).query_ball_point(x, radius, p=norm, return_length=True) for x in (z, c)]
     value = float(digamma(k) + digamma(len(z)) - sum(digamma(count).mean() for count in counts))

@@ -5,6 +5,7 @@ states), so a run that was cut and continued by the same command ends in the sam
 """
 
 import datetime
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -148,7 +149,7 @@ class Trainer:
                 raise Interrupted(
                     f"stopped at step {self.step} of {self.steps} with everything saved in {self.checkpoints.folder}; "
                     "the same command goes on from there",
-                    self.stop_signal,
+                    self.stop_signal or signal.SIGINT,
                 ) from None
         self._check_finite()
 

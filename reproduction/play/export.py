@@ -280,9 +280,9 @@ def export(arms: Sequence[Arm], runs: str | Path = "runs", dtype: str = "int16",
 
 
 def checkpoints(runs: str | Path = "runs") -> list[Path]:
-    """The networks of the page's environment in a folder of raw runs, lower seeds first."""
-    paths = Path(runs).glob(f"{ENV}/*/seed-*.safetensors")
-    return sorted(paths, key=lambda path: (len(path.stem), path.stem, path.parent.name))
+    """The networks of the page's environment in a folder of raw runs, of the lowest seed of each arm."""
+    paths = sorted(Path(runs).glob(f"{ENV}/*/seed-*.safetensors"), key=lambda path: (len(path.stem), path.stem))
+    return list({path.parent: path for path in reversed(paths)}.values())
 
 
 def load_arms(paths: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
