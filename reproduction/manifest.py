@@ -39,7 +39,7 @@ def scores_text(runs: Sequence[Run]) -> str:
 
 
 def _committed(root: Path) -> list[Path]:
-    """The files of RESTS_ON that git has or would take; outside of git those that are there, hidden folders left out."""
+    """The files of RESTS_ON that git has or would take; outside of git those that are there, if not hidden."""
     wanted = [f":(glob){pattern}" for pattern in RESTS_ON]
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *wanted]
     try:

@@ -369,6 +369,13 @@ def test_below_ten_seeds_there_are_points_and_no_interval():
     assert none.value is None and not none.measured
 
 
+def test_the_last_evaluation_is_of_the_same_seeds():
+    """Of an arm with more seeds than the other only as many count, in the value and in that of the last evaluation."""
+    found = find(BETTER, make("concat", 0, 60.0, noise=0.0), make("concat", 1, 90.0, noise=0.0),
+                 make("dr", 0, 20.0, noise=0.0))  # fmt: skip
+    assert found.value == pytest.approx(0.4) == pytest.approx(found.last)
+
+
 def test_ten_seeds_decide_an_order():
     up = find(BETTER, *many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
     theirs = stats.ttest_ind(np.linspace(0.55, 0.65, 10), np.linspace(0.15, 0.25, 10), equal_var=False)
