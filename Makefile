@@ -18,7 +18,7 @@ MOVED := $(shell made=$$(grep '^command = ' $(VENV)/pyvenv.cfg 2>/dev/null); cas
   (""|*" $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))") ;; (*) echo moved ;; esac)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore bench runs faults maps claim claims calibrate report test-gpu lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore play bench runs faults maps claim claims calibrate report test-gpu lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -42,10 +42,13 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 test: setup ## all tests, then the smoke profile (under 30 min, 2 GB)
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/basedpyright
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 	$(MAKE) reproduce PROFILE=smoke
 
-reproduce: setup reproduce-$(PROFILE) ## every figure, table and notebook: PROFILE=recorded from committed runs (minutes), smoke (minutes), paper (days)
+reproduce: setup reproduce-$(PROFILE) ## every figure, table and notebook: PROFILE=recorded from committed runs (8 min of CPU), smoke (10 min), paper (weeks)
 
 reproduce-recorded: setup
 	$(DMASH) figures --runs "$(RUNS)" --out figures
@@ -66,7 +69,7 @@ train: setup ## one block of seeds: ENV=DI ARM=dma-star-sh SEEDS="0 1" STEPS=100
 figures: setup ## every figure from the raw runs, byte-identical when nothing changed (1 min, 1 GB)
 	$(DMASH) figures --runs "$(RUNS)" --out figures
 
-notebooks: setup ## every notebook executed into build/notebooks (5 min, 2 GB)
+notebooks: setup ## every notebook that is not up to date, executed into build/notebooks, in parallel (8 min of CPU, 1 GB a core)
 	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded --runs "$(RUNS)")
 
 proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, says how to get it)
@@ -74,6 +77,9 @@ proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (
 
 explore: setup ## the variance decomposition as a web page on localhost:8866, or PORT=... (opens in 10 s, 1 GB)
 	JUPYTER_PATH="$(CURDIR)/notebooks/jupyter" JUPYTER_PREFER_ENV_PATH=1 $(BIN)/voila notebooks/explorer.ipynb --template=dmash --port=$(PORT) --no-browser
+
+play: setup ## the page on which one plays with the trained agents: build/play/index.html, opened by any browser (10 s, 1 GB)
+	$(DMASH) play --runs "$(RUNS)" --out build/play
 
 bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
@@ -89,18 +95,18 @@ maps: setup ## what is drawn from the committed networks of DI: returns over the
 	$(DMASH) notebooks quickstart embedding_geometry --set "runs_dir=$$(cd "$(RUNS)" && pwd)"
 	cp build/notebooks/figures/trajectories-DI.* build/notebooks/figures/cosines-DI.* figures/
 
-claim: setup ## check one claim of the paper: ID=T9 (seconds to 2 min, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
+claim: setup ## check one claim: ID=T9 or ID=headline-1 (10 s to 3 min the first time, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
 	$(DMASH) claims --id "$(or $(ID),$(error say which claim, for instance: make claim ID=T9))" --runs "$(RUNS)" $(if $(TRAIN),--train --jobs $(or $(JOBS),1))
 
-claims: setup ## the verdict on every claim, into build/claims.json (5 min, 1 GB; proofs need coqc)
+claims: setup ## the verdict on every claim, into build/claims.json (10 min of CPU the first time, 1 GB; proofs need coqc)
 	$(DMASH) claims --runs "$(RUNS)" --out build/claims.json
 
 calibrate: setup ## how often the rules of the claims are wrong, by simulation, into docs/calibration.* (2 min, 1 GB)
 	$(DMASH) claims --calibrate
 
-report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (10 min, 2 GB)
+report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (20 min of CPU the first time, 1 min after, 2 GB)
 	$(DMASH) notebooks --profile recorded --runs "$(RUNS)"
-	$(DMASH) report --out build/report
+	$(DMASH) report --out build/report --runs "$(RUNS)"
 
 test-gpu: setup ## on a CUDA machine: tests of the GPU path, then updates a second, memory and waits into build/gpu.json
 	$(BIN)/python -m pytest tests/test_gpu.py -rs

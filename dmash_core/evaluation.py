@@ -81,7 +81,7 @@ class Rollout:
         self.env = make_batch(env_name, rows, agent.layout.horizon, settings.unseen)
         self.contexts = torch.as_tensor(contexts, dtype=torch.float32, device=agent.device)
         self.history = History(agent.layout, self.n, self.batch, agent.device)
-        self.obs = None
+        self.obs: torch.Tensor  # (N, B, d_s), from the first reset on
         self.memory: torch.Tensor | None = None  # of a recurrent agent, before the present observations
         self._advanced: torch.Tensor | None = None  # and after them
         self.pending: list[torch.Tensor] = []  # actions chosen that have not taken effect
@@ -127,8 +127,9 @@ class Rollout:
         windows, contexts, noisy = self.history.window(), self.contexts, self.settings.code_noise > 0
         if noisy and self.agent.method.context == "true":
             contexts = self._noisy(contexts.repeat_interleave(self.batch // contexts.shape[1], dim=1), "code_noise")
+        assert isinstance(self.agent, Agent)  # nothing conditions a recurrent one
         conditioning = self.agent.conditioning(windows, contexts)
-        if noisy and self.agent.method.context == "inferred":
+        if noisy and self.agent.method.context == "inferred" and conditioning.vector is not None:
             conditioning = self.agent.condition_on(self._noisy(conditioning.vector, "code_noise"))
         return conditioning
 
@@ -137,6 +138,7 @@ class Rollout:
         """Actions (N, B, d_a) of the mean policy, by default with the conditioning of this step."""
         if conditioning is None and not self.settings.code_noise:
             return self.act()
+        assert isinstance(self.agent, Agent)
         return torch.tanh(self.agent.policy(self.obs, conditioning or self.conditioning())[0])
 
     def act(self, noise: torch.Tensor | None = None, reading: Reading | None = None) -> torch.Tensor:
@@ -145,6 +147,7 @@ class Rollout:
         The encoder is in evaluation mode unless a ``reading`` of the windows (N, B, K) is given.
         """
         if isinstance(self.agent, RecurrentAgent):
+            assert self.memory is not None  # warm_up comes first
             action, self._advanced = self.agent.act(self.obs, self.history, self.memory, noise)
             return action
         positions, keep, code_noise = reading or (None, None, None)
@@ -236,7 +239,7 @@ def record_rollout(
         action = running.mean_action(conditioning)
         seen["obs"].append(running.obs[0].numpy())
         seen["action"].append(action[0].numpy())
-        if conditioning is not None:
+        if conditioning is not None and conditioning.vector is not None:
             seen.setdefault("z", []).append(conditioning.vector[0].numpy())
         reward, ended = running.step(action)
         seen["reward"].append(reward[0])

@@ -73,10 +73,13 @@ def draw_reading(
     k = len(evaluation_positions(layout.window, layout.whole))
 
     def draw(generator: torch.Generator) -> list[Tensor]:
-        options = dict(generator=generator, device=generator.device)
-        parts = [torch.rand(*shape, layout.window, **options), torch.rand(*shape, k, 3, **options)]
+        device, g = generator.device, generator
+        parts = [
+            torch.rand(*shape, layout.window, generator=g, device=device),
+            torch.rand(*shape, k, 3, generator=g, device=device),
+        ]
         if method.posterior == "gaussian":
-            parts.append(torch.randn(*shape, method.embedding, **options))
+            parts.append(torch.randn(*shape, method.embedding, generator=g, device=device))
         return parts
 
     uniforms, keep, *noise = (torch.stack(parts) for parts in zip(*map(draw, generators), strict=True))

@@ -1,53 +1,63 @@
-"""The command line, ``dmash COMMAND``. A user's mistake is one sentence and exit status 2."""
+"""The command line, ``dmash COMMAND``. A user's mistake is one sentence and exit status 2.
 
+Each command is a function whose parameters and docstring are its options and their help. What a command needs is
+imported when it runs, so that `dmash --help` and mistakes are answered at once; `train` and `evaluate` take their
+options from the dataclasses of settings, and are therefore made when they are asked for.
+"""
+
+import importlib.metadata
 import json
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from dmash_core.errors import Interrupted, UserError, unknown
-from reproduction.paths import ROOT
+from reproduction.paths import GRID, ROOT
 
 
 def parse_seeds(words: tuple[str, ...]) -> list[int]:
-    """Seeds as numbers or ranges: ("0", "3..5") -> [0, 3, 4, 5]."""
+    """Seeds as numbers or ranges: ("0", "3..5") -> [0, 3, 4, 5]. UserError for anything else, an empty range too."""
     seeds = []
     for word in words:
         first, dots, last = word.partition("..")
         try:
-            seeds += range(int(first), int(last) + 1) if dots else [int(word)]
+            found = range(int(first), int(last) + 1) if dots else [int(word)]
         except ValueError:
             raise UserError(f"seeds are numbers or ranges such as 0..9, not {word!r}") from None
+        if not found:
+            raise UserError(f"the range of seeds {word!r} is empty: its first number is above its last")
+        seeds += found
     return seeds
 
 
-def _train(argv: list[str]) -> None:
+def _train_command(words: list[str]) -> Callable:
+    """The command `train`: the fields of TrainSettings are its options, and the arm in `words` gives the defaults of
+    the method's."""
     from dmash_core.agents.sac import SACSettings
-    from dmash_core.benchmark.suite import get_spec
-    from dmash_core.methods import Method, get_method
+    from dmash_core.benchmark.suite import SUITE, get_spec
+    from dmash_core.methods import METHODS, Method, get_method
     from dmash_core.training.machine import available_cores, configure_cpu
     from dmash_core.training.settings import TrainSettings
-    from dmash_core.training.trainer import Trainer
 
-    # The arm decides the defaults of the method's options, so it is looked up before the rest is parsed.
-    arm = next((b for a, b in zip(argv, argv[1:], strict=False) if a == "--arm"), None)
-    arm = next((a.partition("=")[2] for a in argv if a.startswith("--arm=")), arm)
+    arm = next((b for a, b in zip(words, words[1:], strict=False) if a == "--arm"), None)
+    arm = next((a.partition("=")[2] for a in words if a.startswith("--arm=")), arm)
     preset = Method() if arm is None else get_method(arm)
-    defaults = {f.name: f.default for f in fields(TrainSettings)}
+    envs = f"Environment: {', '.join(SUITE)}, or ODE-1 to ODE-20."
+    arms = f"Arm: {', '.join(METHODS)}; any option of its method can be changed."
 
     @dataclass(frozen=True)
-    class Train:
+    class Train(TrainSettings):
         """Train a block of seeds of one arm on one environment; the same command continues an interrupted run."""
 
-        env: str
-        """Environment, for instance DI, ODE, ODE-7."""
-        arm: str
-        """Arm, for instance dr, concat, da, dma, dma-star, dma-star-sh; any option of the method can be changed."""
+        env: Annotated[str, tyro.conf.arg(help=envs)]
+        arm: Annotated[str, tyro.conf.arg(help=arms)]
+        method: tyro.conf.OmitArgPrefixes[type(preset)] = preset
+        sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
         seeds: tuple[str, ...] = ("0",)
         """Seeds, trained in lock-step; 0..9 is a range."""
         steps: int | None = None
@@ -60,37 +70,28 @@ def _train(argv: list[str]) -> None:
         """Let the GPU multiply in TF32: faster, and no longer float32."""
         threads: int | None = None
         """CPU threads, on which the bits of a run may depend; 1 by default, all cores for the environments of a GPU."""
-        random_steps: int = defaults["random_steps"]
-        """Vector steps of random actions before step 0, which are not counted."""
-        per_context: int = defaults["per_context"]
-        """Transitions of each training context in a batch."""
-        replay_capacity: int = defaults["replay_capacity"]
-        """Transitions kept per context."""
-        eval_every: int = defaults["eval_every"]
-        """Steps between evaluations."""
-        eval_rollouts: int = defaults["eval_rollouts"]
-        """Rollouts per context at the last evaluation."""
-        eval_rollouts_between: int | None = defaults["eval_rollouts_between"]
-        """Rollouts per context at the evaluations before it; by default 2 on MuJoCo and eval-rollouts elsewhere."""
-        horizon: int | None = None
-        """Steps of an episode, for trials; the environment's by default."""
-        method: tyro.conf.OmitArgPrefixes[type(preset)] = preset
-        sac: tyro.conf.OmitArgPrefixes[SACSettings] = field(default_factory=SACSettings)
 
-    args = tyro.cli(Train, prog="dmash train", args=argv)
-    threads = (1 if args.device == "cpu" else available_cores()) if args.threads is None else args.threads
-    if threads < 1:
-        raise UserError(f"threads must be at least 1, not {threads}")
-    get_spec(args.env)
-    configure_cpu(threads)
-    settings = TrainSettings(**{f.name: getattr(args, f.name) for f in fields(TrainSettings)})
-    seeds = parse_seeds(args.seeds)
-    trainer = Trainer(settings, seeds, args.steps, args.out, args.device, tf32=args.tf32)
-    for path in trainer.run():
-        print(path)
+        def __post_init__(self):  # the settings are checked when they are made of it, outside of the parser
+            pass
+
+        def run(self):
+            from dmash_core.training.trainer import Trainer
+
+            threads = (1 if self.device == "cpu" else available_cores()) if self.threads is None else self.threads
+            if threads < 1:
+                raise UserError(f"threads must be at least 1, not {threads}")
+            get_spec(self.env)
+            seeds = parse_seeds(self.seeds)
+            configure_cpu(threads)
+            settings = TrainSettings(**{f.name: getattr(self, f.name) for f in fields(TrainSettings)})
+            for path in Trainer(settings, seeds, self.steps, self.out, self.device, tf32=self.tf32).run():
+                print(path)
+
+    return Train
 
 
-def _evaluate(argv: list[str]) -> None:
+def _evaluate_command() -> Callable:
+    """The command `evaluate`: the fields of EvalSettings are among its options."""
     from dmash_core.benchmark.contexts import SETS as SPLITS
     from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
     from dmash_core.training.machine import configure_cpu
@@ -143,385 +144,504 @@ def _evaluate(argv: list[str]) -> None:
             mean, low, high = mean_interval(values)
             print(f"{split:9} {mean:6.1f} [{low:.1f}, {high:.1f}]")
 
-    tyro.cli(evaluate, prog="dmash evaluate", args=argv)
+    return evaluate
 
 
-def _figures(argv: list[str]) -> None:
+def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
+    """Draw every figure and table again from the raw runs; the same runs give the same bytes.
+
+    Args:
+        runs: folder of raw runs.
+        out: folder of figures, PDF, PNG and the CSV that each is drawn from.
+    """
     from reproduction.figures.build import build_all
 
-    def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
-        """Draw every figure and table again from the raw runs; the same runs give the same bytes.
-
-        Args:
-            runs: folder of raw runs.
-            out: folder of figures, PDF, PNG and the CSV that each is drawn from.
-        """
-        build_all(runs, out)
-
-    tyro.cli(figures, prog="dmash figures", args=argv)
+    build_all(runs, out)
 
 
-def _notebooks(argv: list[str]) -> None:
+def notebooks(
+    names: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    profile: str = "recorded",
+    set: tuple[str, ...] = (),
+    runs: Path | None = None,
+    out: Path = Path("build/notebooks"),
+    jobs: int | None = None,
+    fresh: bool = False,
+):
+    """Execute notebooks with papermill; all of them that are not up to date, unless some are named.
+
+    Args:
+        names: notebook files.
+        profile: recorded (from the committed raw runs) or smoke (a few steps of everything).
+        set: parameters of the named notebooks as name=value, value in YAML.
+        runs: without names: folder of raw runs, by default the profile's (a named one takes --set runs_dir=...).
+        out: folder of executed notebooks.
+        jobs: without names: notebooks at a time, by default the cores of this machine.
+        fresh: without names: execute those that are up to date too.
+    """
     from reproduction.notebooks import execute, execute_all
 
-    def notebooks(
-        names: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
-        profile: str = "recorded",
-        set: tuple[str, ...] = (),
-        runs: Path | None = None,
-        out: Path = Path("build/notebooks"),
-    ):
-        """Execute notebooks with papermill; all of them unless some are named.
-
-        Args:
-            names: notebook files.
-            profile: recorded (from the committed raw runs) or smoke (a few steps of everything).
-            set: parameters of the named notebooks as name=value, value in YAML.
-            runs: without names: folder of raw runs, by default the profile's (a named one takes --set runs_dir=...).
-            out: folder of executed notebooks.
-        """
-        if profile not in ("recorded", "smoke"):
-            raise unknown("profile", profile, ("recorded", "smoke"))
-        if bad := [word for word in set if "=" not in word]:
-            raise UserError(f"parameters are name=value, not {bad[0]!r}")
-        if set and not names:
-            raise UserError("parameters belong to a notebook: name the notebook that --set is for")
-        if runs is not None and names:
-            raise UserError("--runs is for all notebooks; of a named one say --set runs_dir=FOLDER")
-        parameters = dict(word.split("=", 1) for word in set)
-        if not names:
-            execute_all(profile, out, runs_dir=runs and runs.absolute())
-        for name in names:
-            print(execute(name, {"profile": profile} | parameters, out))
-
-    tyro.cli(notebooks, prog="dmash notebooks", args=argv)
+    if profile not in ("recorded", "smoke"):
+        raise unknown("profile", profile, ("recorded", "smoke"))
+    if bad := [word for word in set if "=" not in word]:
+        raise UserError(f"parameters are name=value, not {bad[0]!r}")
+    if set and not names:
+        raise UserError("parameters belong to a notebook: name the notebook that --set is for")
+    if runs is not None and names:
+        raise UserError("--runs is for all notebooks; of a named one say --set runs_dir=FOLDER")
+    parameters = dict(word.split("=", 1) for word in set)
+    if not names:
+        execute_all(profile, out, runs_dir=runs and runs.absolute(), jobs=jobs, fresh=fresh)
+    for name in names:
+        print(execute(name, {"profile": profile} | parameters, out))
 
 
-def _report(argv: list[str]) -> None:
+def play(
+    checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    runs: Path = Path("runs"),
+    out: Path = Path("build/play"),
+):
+    """Write the page on which one plays with the trained agents; a browser opens its index.html as it is.
+
+    Args:
+        checkpoints: networks of finished runs on DI, one for each arm; by default the lowest seed of each arm in
+            the folder of raw runs.
+        runs: folder of raw runs, with their maps.
+        out: folder of the page.
+    """
+    from dmash_core.training.machine import configure_cpu
+    from reproduction.play.export import build
+
+    configure_cpu(1)
+    print(build(out, runs, checkpoints))
+
+
+def report(
+    out: Path = Path("build/report"),
+    claims: Path = Path("build/claims.json"),
+    notebooks: Path = Path("build/notebooks"),
+    runs: Path = Path("runs"),
+):
+    """Build the report site from the checked claims and the executed notebooks; it is read without a network.
+
+    Args:
+        out: folder of the site.
+        claims: what `dmash claims` wrote.
+        notebooks: folder of executed notebooks.
+        runs: folder of raw runs, with the networks to play with.
+    """
     from reproduction.report import build
 
-    def report(
-        out: Path = Path("build/report"),
-        claims: Path = Path("build/claims.json"),
-        notebooks: Path = Path("build/notebooks"),
-    ):
-        """Build the report site from the checked claims and the executed notebooks; it is read without a network.
-
-        Args:
-            out: folder of the site.
-            claims: what `dmash claims` wrote.
-            notebooks: folder of executed notebooks.
-        """
-        print(build(out, claims, notebooks))
-
-    tyro.cli(report, prog="dmash report", args=argv)
+    print(build(out, claims, notebooks, runs))
 
 
-def _smoke(argv: list[str]) -> None:
+def smoke(out: Path = Path("build/smoke/runs")):
+    """Two short episodes of the main arms on every environment, of all arms on DI and Cartpole, the second of them
+    learning; real raw runs, no results.
+
+    Args:
+        out: folder of raw runs; runs that are there already are not made again.
+    """
     from dmash_core.benchmark.suite import SUITE
     from dmash_core.methods import MAIN_ARMS, METHODS
     from dmash_core.training.machine import configure_cpu
     from dmash_core.training.settings import TrainSettings
     from dmash_core.training.trainer import Trainer
 
-    def smoke(out: Path = Path("build/smoke/runs")):
-        """Two short episodes of the main arms on every environment, of all arms on DI and Cartpole, the second of them
-        learning; real raw runs, no results.
-
-        Args:
-            out: folder of raw runs; runs that are there already are not made again.
-        """
-        configure_cpu(1)
-        for env in SUITE:
-            for arm in METHODS if env in ("DI", "Cartpole") else MAIN_ARMS:
-                options = dict(horizon=20, random_steps=20, eval_every=40, eval_rollouts=1)
-                Trainer(TrainSettings(env, arm, METHODS[arm], **options), [0], 40, out, progress=False).run()
-                print(f"smoke: {env} {arm}", flush=True)
-
-    tyro.cli(smoke, prog="dmash smoke", args=argv)
+    configure_cpu(1)
+    for env in SUITE:
+        for arm in METHODS if env in ("DI", "Cartpole") else MAIN_ARMS:
+            options = dict(horizon=20, random_steps=20, eval_every=40, eval_rollouts=1)
+            Trainer(TrainSettings(env, arm, METHODS[arm], **options), [0], 40, out, progress=False).run()
+            print(f"smoke: {env} {arm}", flush=True)
 
 
-def _bench(argv: list[str]) -> None:
+def bench(
+    arms: tuple[str, ...] = (),
+    env: str = "DI",
+    window: int | None = None,
+    environments: bool = False,
+    workers: int | None = None,
+    device: str = "cpu",
+    blocks: tuple[int, ...] = (1, 5, 10, 20),
+    out: Path | None = None,
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+):
+    """Measure speed and memory of each arm on this machine, beside a straightforward twin: one seed and one thread
+    on the CPU, or blocks of seeds on a GPU.
+
+    Args:
+        arms: which arms; those of the paper's main tables by default.
+        env: environment whose sizes are used.
+        window: K; the environment's by default.
+        environments: measure instead the environments, beside dm_control's own in a SyncVectorEnv.
+        workers: measure instead how many times as fast a sweep with so many workers is as one with one worker;
+            for a machine that does nothing else.
+        device: cpu or cuda. On cuda: DI, K = 24 and 128 unless window says one; waits for environments on DI and
+            Cartpole.
+        blocks: on cuda, the numbers of seeds.
+        out: also write the measurements there, as JSON.
+        json_: print JSON only.
+    """
     from dmash_core.benchmark.suite import get_spec
     from dmash_core.methods import MAIN_ARMS, get_method
     from dmash_core.training.machine import check_device, check_writable
     from reproduction.bench import measure, measure_environments, measure_gpu, measure_workers
 
-    def bench(
-        arms: tuple[str, ...] = MAIN_ARMS,
-        env: str = "DI",
-        window: int | None = None,
-        environments: bool = False,
-        workers: int | None = None,
-        device: str = "cpu",
-        blocks: tuple[int, ...] = (1, 5, 10, 20),
-        out: Path | None = None,
-        json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
-    ):
-        """Measure speed and memory of each arm on this machine, beside a straightforward twin: one seed and one thread
-        on the CPU, or blocks of seeds on a GPU.
-
-        Args:
-            arms: which arms.
-            env: environment whose sizes are used.
-            window: K; the environment's by default.
-            environments: measure instead the environments, beside dm_control's own in a SyncVectorEnv.
-            workers: measure instead how many times as fast a sweep with so many workers is as one with one worker;
-                for a machine that does nothing else.
-            device: cpu or cuda. On cuda: DI, K = 24 and 128 unless window says one; waits for environments on DI and
-                Cartpole.
-            blocks: on cuda, the numbers of seeds.
-            out: also write the measurements there, as JSON.
-            json_: print JSON only.
-        """
-        say = (lambda line: None) if json_ else print
-        if workers is not None and workers < 2:
-            raise UserError(f"workers must be at least 2, not {workers}")
-        check_device(device)
-        get_spec(env)
-        if out is not None:
-            check_writable(out.parent)
-        methods = {arm: replace(get_method(arm), window=window) for arm in arms}
-        if environments:
-            rows = measure_environments(say)
-        elif device == "cuda":
-            rows = measure_gpu(methods, (24, 128) if window is None else (window,), blocks, say)
-        else:
-            rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
-        if out is not None:
-            out.write_text(json.dumps(rows, indent=2) + "\n")
-        if json_:
-            print(json.dumps(rows, indent=2))
-
-    tyro.cli(bench, prog="dmash bench", args=argv)
+    say = (lambda line: None) if json_ else print
+    if workers is not None and workers < 2:
+        raise UserError(f"workers must be at least 2, not {workers}")
+    check_device(device)
+    get_spec(env)
+    if out is not None:
+        check_writable(out.parent)
+    methods = {arm: replace(get_method(arm), window=window) for arm in arms or MAIN_ARMS}
+    if environments:
+        rows = measure_environments(say)
+    elif device == "cuda":
+        rows = measure_gpu(methods, (24, 128) if window is None else (window,), blocks, say)
+    else:
+        rows = measure(methods, env, say) if workers is None else measure_workers(workers, say)
+    if out is not None:
+        out.write_text(json.dumps(rows, indent=2) + "\n")
+    if json_:
+        print(json.dumps(rows, indent=2))
 
 
-def _sweep(argv: list[str]) -> None:
+def sweep(
+    profile: str = "paper",
+    hours: float | None = None,
+    jobs: int | None = None,
+    out: Path = Path("runs"),
+    status: bool = False,
+    retry_failed: bool = False,
+    clean: bool = False,
+    ray: str | None = None,
+    grid: Path = GRID,
+):
+    """Train the cells of a grid; the same command goes on, here or on another machine over the same folder.
+
+    Exit status 1 when cells failed; a cell that diverged is a result, and named.
+
+    Args:
+        profile: which list of the grid.
+        hours: stop, with everything saved, after this time; without it, work to the end.
+        jobs: cells at a time, one CPU core and about 1 GB each; by default the cores of this machine or cluster.
+        out: folder of raw runs.
+        status: say where the sweep stands, and start nothing.
+        retry_failed: try the cells again that failed or diverged.
+        clean: remove the last checkpoints of finished cells, and start nothing; asked for more steps, such a cell
+            then starts anew.
+        ray: submit the cells to this Ray cluster (an address, auto, or local to start one here); its nodes must
+            see the folder of raw runs under the same path.
+        grid: the file of profiles.
+    """
     from dmash_core.training.machine import available_cores
     from reproduction.sweep.folder import Folder
-    from reproduction.sweep.grid import GRID, load_profile
+    from reproduction.sweep.grid import load_profile
     from reproduction.sweep.sweep import Sweep
     from reproduction.sweep.workers import ray_workers
 
-    def sweep(
-        profile: str = "paper",
-        hours: float | None = None,
-        jobs: int | None = None,
-        out: Path = Path("runs"),
-        status: bool = False,
-        retry_failed: bool = False,
-        clean: bool = False,
-        ray: str | None = None,
-        grid: Path = GRID,
-    ):
-        """Train the cells of a grid; the same command goes on, here or on another machine over the same folder.
-
-        Exit status 1 when cells failed; a cell that diverged is a result, and named.
-
-        Args:
-            profile: which list of the grid.
-            hours: stop, with everything saved, after this time; without it, work to the end.
-            jobs: cells at a time, one CPU core and about 1 GB each; by default the cores of this machine or cluster.
-            out: folder of raw runs.
-            status: say where the sweep stands, and start nothing.
-            retry_failed: try the cells again that failed or diverged.
-            clean: remove the last checkpoints of finished cells, and start nothing; asked for more steps, such a cell
-                then starts anew.
-            ray: submit the cells to this Ray cluster (an address, auto, or local to start one here); its nodes must
-                see the folder of raw runs under the same path.
-            grid: the file of profiles.
-        """
-        cells, launch = load_profile(profile, grid), None
-        cores = available_cores()
-        if clean:
-            cleaned, size = Folder(out).clean(cells)
-            print(f"removed the checkpoints of {cleaned} finished cells, {size / 2**30:.1f} GiB")
+    cells, launch = load_profile(profile, grid), None
+    cores = available_cores()
+    if clean:
+        cleaned, size = Folder(out).clean(cells)
+        print(f"removed the checkpoints of {cleaned} finished cells, {size / 2**30:.1f} GiB")
+        return
+    if status:
+        result = Folder(out).status(cells)
+        if len(result.waiting) == len(cells) and not result.speeds:
+            print(f"nothing of the profile {profile} has been started in {out}: {len(cells)} cells wait")
             return
-        if status:
-            result = Folder(out).status(cells)
-            for (env, arm), speed in result.speeds.items():
-                print(f"speed    {env:12} {arm:16} {speed:6.1f} learning steps/s")
-            for cell in result.running:
-                print(f"running  {cell}, last checkpoint at step {Folder(out).progress(cell)[0]} of {cell.steps}")
-            for cell, reason in result.diverged:
-                print(f"diverged {cell}: {reason}")
-            for cell, reason in result.failed:
-                print(f"failed   {cell}: {reason}")
-            print(result.line(jobs or cores))
-            return
-        if ray:
-            launch, cores = ray_workers(ray, out)
-        run = Sweep(
-            cells, out, cores if jobs is None else jobs, hours, launch, say=lambda line: print(line, flush=True)
-        )
-        if retry_failed:
-            run.folder.forgive(cells)
-        result = run.run()
+        for (env, arm), speed in result.speeds.items():
+            print(f"speed    {env:12} {arm:16} {speed:6.1f} learning steps/s")
+        for cell in result.running:
+            print(f"running  {cell}, last checkpoint at step {Folder(out).progress(cell)[0]} of {cell.steps}")
         for cell, reason in result.diverged:
             print(f"diverged {cell}: {reason}")
         for cell, reason in result.failed:
-            print(f"failed   {cell}: {reason}", file=sys.stderr)
-        if result.failed:
-            sys.exit(1)
+            print(f"failed   {cell}: {reason}")
+        print(result.line(jobs or cores))
+        return
+    if ray:
+        launch, cores = ray_workers(ray, out)
+    run = Sweep(cells, out, cores if jobs is None else jobs, hours, launch, say=lambda line: print(line, flush=True))
+    if retry_failed:
+        run.folder.forgive(cells)
+    result = run.run()
+    for cell, reason in result.diverged:
+        print(f"diverged {cell}: {reason}")
+    for cell, reason in result.failed:
+        print(f"failed   {cell}: {reason}", file=sys.stderr)
+    if result.failed:
+        sys.exit(1)
 
-    tyro.cli(sweep, prog="dmash sweep", args=argv)
+
+runs_app = tyro.extras.SubcommandApp()
 
 
-def _runs(argv: list[str]) -> None:
-    from dmash_core.benchmark.contexts import SETS as SPLITS
+@runs_app.command(name="verify")
+def verify_runs(runs: Path = Path("runs")):
+    """Check every raw run; name each bad file with the reason, exit status 1 if there is any.
+
+    Args:
+        runs: folder of raw runs.
+    """
     from dmash_core.training.raw_runs import scan
 
-    def verify(runs: Path = Path("runs")):
-        """Check every raw run; name each bad file with the reason, exit status 1 if there is any.
-
-        Args:
-            runs: folder of raw runs.
-        """
-        good, bad = scan(runs)
-        for error in bad:
-            print(error)
-        print(f"{len(good)} good, {len(bad)} bad in {runs}")
-        if bad:
-            sys.exit(1)
-
-    def list_(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path = Path("runs")):
-        """List the raw runs: length, AER of the last evaluation in each context set, wall time, commit.
-
-        Args:
-            env: only these environments.
-            arm: only these arms, as their folders are called.
-            runs: folder of raw runs.
-        """
-        good, bad = scan(runs)
-        columns = "".join(f"{split:>9}" for split in SPLITS)
-        print(f"{'env':12} {'arm':24} {'seed':>4} {'steps':>7}{columns} {'hours':>6}  commit")
-        for run in good:
-            meta, rows = run.meta, run.frame
-            if (env and meta["env"] not in env) or (arm and meta["arm"] not in arm):
-                continue
-            rows = rows[rows["metric"] == "return"]
-            last = rows[rows["step"] == rows["step"].max()].groupby("split", observed=True)["value"].mean()
-            aer = "".join(f"{last[split]:9.2f}" for split in SPLITS)
-            commit = (meta["git_commit"] or "unknown")[:8] + ("+changes" if meta["git_dirty"] else "")
-            print(
-                f"{meta['env']:12} {meta['arm']:24} {meta['seed']:4} {meta['steps']:7}{aer} "
-                f"{meta['wall_time_s'] / 3600:6.2f}  {commit}"
-            )
-        if bad:
-            print(f"and {len(bad)} bad, see dmash runs verify", file=sys.stderr)
-
-    tyro.extras.subcommand_cli_from_dict({"list": list_, "verify": verify}, prog="dmash runs", args=argv)
+    good, bad = scan(runs)
+    for error in bad:
+        print(error)
+    print(f"{len(good)} good, {len(bad)} bad in {runs}")
+    if bad:
+        sys.exit(1)
 
 
-def _claims(argv: list[str]) -> None:
-    from reproduction.claims import CLAIMS, get_claim
-    from reproduction.evidence import NOT_CHECKED, ROOT, VERDICTS, Evidence, check, missing_cells, run_tests
-    from reproduction.evidence.claim import as_data, write_json
-    from reproduction.evidence.wordings import RULES, ledger, order, record
+@runs_app.command(name="list")
+def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path = Path("runs")):
+    """List the raw runs: length, AER of the last evaluation in each context set, wall time, commit.
+
+    Args:
+        env: only these environments.
+        arm: only these arms, as their folders are called.
+        runs: folder of raw runs.
+    """
+    from dmash_core.benchmark.contexts import SETS as SPLITS
+    from dmash_core.benchmark.suite import get_spec
+    from dmash_core.methods import get_method
+    from dmash_core.training.raw_runs import scan
+
+    for one in env:
+        get_spec(one)
+    for one in arm:
+        get_method(one.split("+")[0])
+    good, bad = scan(runs)
+    columns = "".join(f"{split:>9}" for split in SPLITS)
+    print(f"{'env':12} {'arm':24} {'seed':>4} {'steps':>7}{columns} {'hours':>6}  commit")
+    for run in good:
+        meta, rows = run.meta, run.frame
+        if (env and meta["env"] not in env) or (arm and meta["arm"] not in arm):
+            continue
+        rows = rows[rows["metric"] == "return"]
+        last = rows[rows["step"] == rows["step"].max()].groupby("split", observed=True)["value"].mean()
+        aer = "".join(f"{last[split]:9.2f}" for split in SPLITS)
+        commit = (meta["git_commit"] or "unknown")[:8] + ("+changes" if meta["git_dirty"] else "")
+        print(
+            f"{meta['env']:12} {meta['arm']:24} {meta['seed']:4} {meta['steps']:7}{aer} "
+            f"{meta['wall_time_s'] / 3600:6.2f}  {commit}"
+        )
+    if bad:
+        print(f"and {len(bad)} bad, see dmash runs verify", file=sys.stderr)
+
+
+def envs():
+    """List the environments: context dimensions, length of an episode, training steps, highest score."""
+    from dmash_core.benchmark.suite import SUITE
+
+    print(f"{'environment':15} {'contexts':32} {'horizon':>7} {'K':>4} {'steps':>9} {'score':>6}")
+    for name, spec in SUITE.items():
+        dimensions = ", ".join(dimension.name for dimension in spec.dimensions)
+        print(
+            f"{name:15} {dimensions:32} {spec.horizon:7} {spec.window:4} {spec.gradient_steps:9,} {spec.score_high:6g}"
+        )
+    print("ODE-k, k = 1 to 20, is ODE with k coefficients")
+
+
+def arms():
+    """List the arms: the name to train them by, the paper's name, and which options differ from the defaults."""
+    from dataclasses import asdict
+
+    from dmash_core.methods import METHODS
+    from reproduction.figures.style import arm_style
+
+    for name, method in METHODS.items():
+        default = asdict(type(method)())
+        options = ", ".join(f"{key}={value}" for key, value in asdict(method).items() if value != default[key])
+        print(f"{name:32} {arm_style(name).name:40} {options}")
+
+
+def completion(shell: Annotated[Literal["bash", "zsh", "tcsh"], tyro.conf.Positional] = "bash"):
+    """Print the completion script of a shell: eval "$(dmash completion bash)".
+
+    Args:
+        shell: whose script.
+    """
+    _app(made=True).cli(prog="dmash", args=["--tyro-print-completion", shell])
+
+
+def _check_one(id: str, runs: Path, train: bool, jobs: int, fresh: bool, json_: bool) -> None:
+    """`dmash claims --id ID`."""
+    from reproduction.titles import claim_of
+
+    name, value = claim_of(id)  # refused before anything is imported
+    from reproduction.claims import get_claim
+    from reproduction.evidence import NOT_CHECKED, VERDICTS, Evidence, cache, check, missing_cells
+    from reproduction.evidence.show import data, describe
     from reproduction.sweep.sweep import Sweep
 
-    def data(claim, verdict) -> dict:
-        rows = ledger()
-        mine, shared = rows.get(claim.id, []), rows.get(RULES, [])
-        return as_data(claim, verdict) | {
-            "wordings": mine, "shared_rules": shared, "order": order(mine, shared, verdict)
-        }  # fmt: skip
-
-    def claims(
-        id: str | None = None,
-        runs: Path = Path("runs"),
-        out: Path = Path("build/claims.json"),
-        train: bool = False,
-        jobs: int = 1,
-        readme: bool = False,
-        json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
-        calibrate: bool = False,
-        record_: Annotated[str | None, tyro.conf.arg(name="record")] = None,
-    ):
-        """Check one claim of the paper, or all of them, from proofs, tests and the raw runs that are there.
-
-        One claim: its rule, what was published and measured, the verdict and the reason. Exit status 0 when it was
-        checked, whatever the verdict, and 3 when it could not be. All claims: a line each, details in a JSON file.
-
-        Args:
-            id: the claim, for instance T9; without it all of them.
-            runs: folder of raw runs.
-            out: file for the verdicts of all claims, which the report reads.
-            train: first train the runs that the claim needs and that are missing, with everything that costs.
-            jobs: runs trained at a time.
-            readme: write the table of headline claims into README.md, and that of comparisons into FINDINGS.md.
-            json_: print everything that is known as JSON, and nothing else.
-            calibrate: check no claim, but simulate how often the rules are wrong, into docs/calibration.csv and .md
-                (two minutes); exit status 1 if a row is above its bound.
-            record_: check no claim, but write the wordings that have changed into reproduction/claims/wordings.csv,
-                with this reason.
-        """
-        if calibrate:
-            from reproduction.evidence.calibration import BOUND
-            from reproduction.evidence.calibration import calibrate as simulate
-            from reproduction.evidence.show import write_calibration
-
-            table = simulate()
-            write_calibration(table)
-            bounded = table[~table["limit"]]
-            print(f"{len(bounded)} rows, at most {bounded['false'].max():.1%} of studies wrong; docs/calibration.md")
-            if (bounded["false"] > BOUND).any():
-                sys.exit(1)
-            return
-        if record_ is not None:
-            print(f"worded anew: {', '.join(record(record_)) or 'nothing'}")
-            return
-        if id is None:
-            if train:
-                raise UserError("--train belongs to a claim: name it with --id (dmash sweep trains the whole grid)")
-            evidence = Evidence(runs)
-            run_tests(plan for claim in CLAIMS.values() for plan in claim.plans)
-            verdicts = [check(claim, evidence) for claim in CLAIMS.values()]
-            rows = [data(CLAIMS[verdict.id], verdict) for verdict in verdicts]
-            write_json(rows, out)
-            if json_:
-                print(json.dumps({"claims": rows}, indent=1))
-            for verdict in () if json_ else verdicts:
-                head = verdict.headline
-                published = f"published {head.published}; " if head.published else ""
-                print(f"{verdict.id:5} {verdict.verdict:12} {published}measured {head.measured or 'no number'}")
-            if readme:
-                from reproduction.evidence.show import findings_tables, readme_table, with_table
-
-                written = {"README.md": readme_table(verdicts, CLAIMS)}
-                written["FINDINGS.md"] = findings_tables(verdicts, CLAIMS, evidence)
-                for name, table in written.items():
-                    (ROOT / name).write_text(with_table((ROOT / name).read_text(), table))
-            return
-        claim, evidence = get_claim(id), Evidence(runs)
-        if train and (cells := missing_cells(claim, evidence)):
-            Sweep(cells, runs, jobs).run()
-            evidence = Evidence(runs)
+    claim, evidence = get_claim(name), Evidence(runs)
+    if train and (cells := missing_cells(claim, evidence)):
+        Sweep(cells, runs, jobs).run()
+        evidence = Evidence(runs)
+    verdict = None if fresh else cache.load(claim, runs)
+    if verdict is None:
         verdict = check(claim, evidence)
-        if json_:
-            print(json.dumps(data(claim, verdict), indent=1))
-        else:
-            from reproduction.evidence.show import describe
+        cache.store(claim, verdict, runs)
+    if json_:
+        print(json.dumps(data(claim, verdict, evidence), indent=1))
+    else:
+        if value:
+            print(f"{value} is a published value of {name}\n")
+        print(describe(claim, verdict, evidence))
+    if verdict.verdict == VERDICTS[NOT_CHECKED]:
+        sys.exit(3)
 
-            print(describe(claim, verdict))
-        if verdict.verdict == VERDICTS[NOT_CHECKED]:
-            sys.exit(3)
 
-    tyro.cli(claims, prog="dmash claims", args=argv)
+def _check_all(runs: Path, out: Path, readme: bool, fresh: bool, json_: bool) -> None:
+    """`dmash claims`."""
+    from reproduction.claims import CLAIMS
+    from reproduction.evidence import Evidence, cache, check, run_tests
+    from reproduction.evidence.claim import write_json
+    from reproduction.evidence.show import MARKS, data, state_lines, write_readme
+
+    evidence = Evidence(runs)
+    verdicts = {} if fresh else cache.known(CLAIMS.values(), runs)
+    run_tests(plan for claim in CLAIMS.values() if claim.id not in verdicts for plan in claim.plans)
+    for claim in CLAIMS.values():
+        if claim.id not in verdicts:
+            print(f"checking {claim.id}", file=sys.stderr, flush=True)
+            verdicts[claim.id] = check(claim, evidence)
+            cache.store(claim, verdicts[claim.id], runs)
+    ordered = [verdicts[id_] for id_ in CLAIMS]
+    rows = [data(CLAIMS[verdict.id], verdict, evidence) for verdict in ordered]
+    write_json(rows, out)
+    if json_:
+        print(json.dumps({"claims": rows}, indent=1))
+    else:
+        for claim in CLAIMS.values():
+            same = f" (as {claim.same_as})" if claim.same_as else ""
+            verdict = verdicts[claim.id].verdict
+            print(f"{claim.id:5} {MARKS[verdict]} {verdict:12} {claim.title}{same}")
+        print("\n" + "\n".join(state_lines(ordered, CLAIMS)))
+    if readme:
+        write_readme(ordered, CLAIMS, evidence)
 
 
-COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
-    "train": (_train, "train a block of seeds of one arm on one environment"),
-    "sweep": (_sweep, "train the cells of a grid, on one machine or many"),
-    "runs": (_runs, "list raw runs, or verify them"),
-    "evaluate": (_evaluate, "evaluate the networks of a finished run on the three context sets or a grid"),
-    "claims": (_claims, "check one claim of the paper, or all of them"),
-    "figures": (_figures, "draw every figure and table again from the raw runs"),
-    "notebooks": (_notebooks, "execute notebooks"),
-    "report": (_report, "build the report site"),
-    "smoke": (_smoke, "every arm on every environment for a few steps"),
-    "bench": (_bench, "measure speed and memory"),
+def _next(runs: Path) -> None:
+    """`dmash claims --next`."""
+    from reproduction.claims import CLAIMS
+    from reproduction.evidence import Evidence
+    from reproduction.evidence.forecast import cheapest, forecast
+
+    evidence = Evidence(runs)
+    print(f"{'claim':6} {'runs':>5} {'core hours':>10}  title")
+    for claim, cost in cheapest(CLAIMS.values(), evidence):
+        guess = "*" if cost.guessed else " "
+        print(f"{claim.id:6} {len(cost.cells):5} {cost.hours:9,.0f}{guess}  {claim.title}")
+        for text in forecast(claim, evidence):
+            print(f"{'':25}{text}")
+    print("runs: what the next look needs. *: some count at a speed that was measured in another environment.")
+
+
+def claims(
+    id: str | None = None,
+    runs: Path = Path("runs"),
+    out: Path = Path("build/claims.json"),
+    train: bool = False,
+    jobs: int = 1,
+    next_: Annotated[bool, tyro.conf.arg(name="next")] = False,
+    fresh: bool = False,
+    readme: bool = False,
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    calibrate: bool = False,
+    record_: Annotated[str | None, tyro.conf.arg(name="record")] = None,
+):
+    """Check one claim of the paper, or all of them, from proofs, tests and the raw runs that are there.
+
+    One claim: its verdict and why, its comparisons, what is missing and what that costs, and its rule. Exit status 0
+    when it was checked, whatever the verdict, and 3 when it could not be. All claims: id, verdict and title of each,
+    details in a JSON file. A verdict is kept in build/verdicts/ until something that it depends on changes.
+
+    Args:
+        id: the claim, for instance T9, or the id of a published value, which leads to its claim; without it all claims.
+        runs: folder of raw runs.
+        out: file for the verdicts of all claims, which the report reads.
+        train: first train the runs that the claim needs and that are missing, with everything that costs.
+        jobs: runs trained at a time.
+        next_: check no claim, but list those that training could settle, the cheapest first.
+        fresh: check again what is kept in build/verdicts/.
+        readme: write the generated parts of README.md, FINDINGS.md and docs/comparisons.md.
+        json_: print everything that is known as JSON, and nothing else.
+        calibrate: check no claim, but simulate how often the rules are wrong, into docs/calibration.csv and .md
+            (two minutes); exit status 1 if a row is above its bound.
+        record_: check no claim, but write the wordings that have changed into reproduction/claims/wordings.csv,
+            with this reason.
+    """
+    if calibrate:
+        from reproduction.evidence.calibration import BOUND
+        from reproduction.evidence.calibration import calibrate as simulate
+        from reproduction.evidence.show import write_calibration
+
+        table = simulate()
+        write_calibration(table)
+        bounded = table[~table["limit"]]
+        print(f"{len(bounded)} rows, at most {bounded['false'].max():.1%} of studies wrong; docs/calibration.md")
+        if (bounded["false"] > BOUND).any():
+            sys.exit(1)
+        return
+    if record_ is not None:
+        from reproduction.evidence.wordings import record
+
+        print(f"worded anew: {', '.join(record(record_)) or 'nothing'}")
+        return
+    if id is None and train:
+        raise UserError("--train belongs to a claim: name it with --id (dmash sweep trains the whole grid)")
+    if id is not None:
+        from reproduction.titles import claim_of
+
+        claim_of(id)  # an unknown one is refused before anything is imported
+    from reproduction.evidence.checks import listen
+
+    listen(lambda line: print(line, file=sys.stderr, flush=True))
+    if next_:
+        _next(runs)
+    elif id is None:
+        _check_all(runs, out, readme, fresh, json_)
+    else:
+        _check_one(id, runs, train, jobs, fresh, json_)
+
+
+# ---------------------------------------------------------------- the application
+
+COMMANDS: dict[str, str] = {
+    "train": "train a block of seeds of one arm on one environment",
+    "sweep": "train the cells of a grid, on one machine or many",
+    "runs": "list raw runs, or verify them",
+    "evaluate": "evaluate the networks of a finished run on the three context sets or a grid",
+    "claims": "check one claim of the paper, or all of them",
+    "figures": "draw every figure and table again from the raw runs",
+    "notebooks": "execute notebooks",
+    "play": "write the page on which one plays with the trained agents",
+    "report": "build the report site",
+    "smoke": "every arm on every environment for a few steps",
+    "bench": "measure speed and memory",
+    "arms": "list the arms",
+    "envs": "list the environments",
+    "completion": 'print a completion script: eval "$(dmash completion bash)"',
 }
+_MADE = {"train": _train_command, "evaluate": lambda words: _evaluate_command()}
+_PLAIN = (sweep, claims, figures, notebooks, play, report, smoke, bench, arms, envs, completion)
+
+
+def _app(made: bool = False) -> tyro.extras.SubcommandApp:
+    """All commands; those made of settings only if `made`, since that imports torch."""
+    app = tyro.extras.SubcommandApp()
+    for name, make in _MADE.items() if made else ():
+        app.command(make([name]), name=name)
+    for command in _PLAIN:
+        app.command(command)
+    app.command(runs_app, name="runs")
+    return app
 
 
 def _elsewhere(started: list[Path], root: Path = ROOT) -> str | None:
@@ -544,9 +664,16 @@ def main() -> None:
             print(f"dmash: {said}", file=sys.stderr)
         if not argv or argv[0] in ("-h", "--help"):
             print("usage: dmash COMMAND [OPTIONS]; dmash COMMAND --help tells a command's options\n")
-            print("\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()))
+            print("\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items()))
+        elif argv[0] == "--version":
+            print(f"dmash {importlib.metadata.version('dmash')}")
         elif argv[0] in COMMANDS:
-            COMMANDS[argv[0]][0](argv[1:])
+            if argv[0] in _MADE:
+                made = tyro.cli(_MADE[argv[0]](argv), prog=f"dmash {argv[0]}", args=argv[1:])
+                if made is not None:  # settings, and now to be run
+                    made.run()
+            else:
+                _app().cli(prog="dmash", args=argv)
         else:
             raise unknown("command", argv[0], COMMANDS)
         sys.stdout.flush()

@@ -1,11 +1,22 @@
-"""Executing the notebooks with papermill: parameters are checked first, and the kernel is this interpreter."""
+"""What every notebook starts with, and executing them with papermill.
+
+Parameters are checked before anything runs, by papermill's caller here and again in the notebook, which anybody may
+execute with plain papermill. The kernel is this interpreter.
+"""
 
 import ast
+import hashlib
+import importlib.metadata
+import io
+import json
+import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmash_core.errors import UserError, unknown
@@ -26,6 +37,144 @@ def folders(profile: str, runs_dir: str | None = None, figures_dir: str | None =
         raise unknown("profile", profile, PROFILES)
     runs, figures = PROFILES[profile]
     return ROOT / (runs_dir or runs), ROOT / (figures_dir or figures)
+
+
+# ---------------------------------------------------------------- inside a notebook
+
+
+@dataclass
+class Start:
+    """What a notebook works with.
+
+    runs_dir, figures_dir: folders. full: whether the profile is recorded. envs, arms: the checked parameters. runs: the
+    raw runs of these environments and arms. found: all raw runs of the folder.
+    """
+
+    runs_dir: Path
+    figures_dir: Path
+    full: bool
+    envs: list[str] = field(default_factory=list)
+    arms: list[str] = field(default_factory=list)
+    runs: list = field(default_factory=list)
+    found: list = field(default_factory=list)
+
+    def show(self, fig, table=None, name: str = "") -> None:
+        """Show a figure as it would be saved, whatever the backend is; with a name, write it and its table too."""
+        import matplotlib.pyplot as plt
+        from IPython.display import Image, display
+
+        from reproduction.figures.style import save
+
+        if name:
+            paths = save(fig, table, name, self.figures_dir)
+            shown = next(path for path in paths if path.suffix == ".png").read_bytes()
+        else:
+            file = io.BytesIO()
+            fig.savefig(file, format="png")
+            shown = file.getvalue()
+        plt.close(fig)
+        display(Image(shown))
+
+    def conclude(self, *ids: str) -> None:
+        """What the claims `ids` say about the raw runs of this notebook, a line for each: its end."""
+        from IPython.display import Markdown, display
+
+        from reproduction.claims import get_claim
+        from reproduction.evidence import Evidence, check
+        from reproduction.evidence.show import MARKS, why_without_places
+
+        evidence, lines = Evidence(self.runs_dir), []
+        for id_ in ids:
+            claim = get_claim(id_)
+            verdict = check(claim, evidence)
+            said = why_without_places(verdict.headline.reason)
+            lines.append(f"- **{id_}, {claim.title}**: {MARKS[verdict.verdict]} {verdict.verdict} ({said}).")
+        display(Markdown("**What these runs decide**\n\n" + "\n".join(lines).replace("DMA*", r"DMA\*")))
+
+
+def words(name: str, value: object) -> list[str]:
+    """A parameter that is a list of words: a list, or text of one in YAML, as `papermill -p` hands it over.
+
+    UserError, in one sentence, for anything else.
+    """
+    if isinstance(value, str):
+        try:
+            value = load(value)
+        except ValueError as error:
+            raise UserError(f"{name} is a list such as [DI, ODE], not {value!r}") from error
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
+        raise UserError(f"{name} is a list such as [DI, ODE], not {value!r}")
+    return list(value)
+
+
+def start(
+    profile: str,
+    runs_dir: str | None = None,
+    figures_dir: str | None = None,
+    envs: object = None,
+    arms: object = None,
+    needs: str = "",
+) -> Start:
+    """Set a notebook up: folders, the project's style, one thread; and, if it names environments or arms, its raw runs.
+
+    Which runs there are, which are missing and which files are bad is said in a line each. `needs` is the name of a
+    notebook: without `envs` or `arms`, those that its claims need. UserError, in one sentence, for an unknown profile,
+    environment or arm, for a list that is none, and for a folder that is named and does not exist.
+    """
+    import matplotlib.pyplot as plt
+
+    from dmash_core.benchmark.suite import get_spec
+    from dmash_core.methods import get_method
+    from dmash_core.training.machine import configure_cpu
+    from dmash_core.training.raw_runs import scan
+    from reproduction.figures.style import STYLE
+
+    runs, figures = folders(profile, runs_dir, figures_dir)
+    if runs_dir is not None and not runs.is_dir():
+        raise UserError(f"there is no folder {runs_dir} of raw runs")
+    envs, arms = (None if value is None else words(name, value) for name, value in (("envs", envs), ("arms", arms)))
+    for env in envs or ():
+        get_spec(env)
+    for arm in arms or ():
+        get_method(arm.split("+")[0])
+    plt.style.use(["default", STYLE])
+    configure_cpu(1)
+    if needs:
+        from reproduction.claims import notebook_needs
+
+        envs, arms = notebook_needs(needs, envs, arms)
+    book = Start(runs, figures, profile == "recorded", envs or [], arms or [])
+    if envs is None and arms is None:
+        return book
+    book.found, bad = scan(runs)
+    book.runs = [
+        run for run in book.found
+        if (envs is None or run.meta["env"] in envs) and (arms is None or run.meta["arm"] in arms)
+    ]  # fmt: skip
+    print(f"{len(book.runs)} runs of these environments and arms; {len(bad)} bad files")
+    for reason in dict.fromkeys(error.reason for error in bad):
+        first, *more = (error.path for error in bad if error.reason == reason)
+        print(f"left out: {first}{f' and {len(more)} more' if more else ''}: {reason}")
+    if lost := _missing(book, envs, arms):
+        print(f"missing: {lost}")
+    return book
+
+
+def _missing(book: Start, envs: Sequence[str] | None, arms: Sequence[str] | None) -> str:
+    """The environments without any run, and of the others the arms without one, on one line."""
+    if not envs or not arms:
+        return ""
+    there = {(run.meta["env"], run.meta["arm"]) for run in book.runs}
+    none = [env for env in envs if not any((env, arm) in there for arm in arms)]
+    parts = [f"all of {', '.join(none)}"] if none else []
+    for env in envs:
+        lost = [arm for arm in arms if (env, arm) not in there]
+        if env not in none and lost:
+            parts.append(f"{env}: {', '.join(lost)}")
+    return "; ".join(parts)
+
+
+# ---------------------------------------------------------------- executing them
 
 
 def _find(notebook: str | Path) -> Path:
@@ -135,25 +284,65 @@ def _kernel_environment() -> Iterator[None]:
                     os.environ[name] = value
 
 
+def _digest(path: Path, parameters: dict, runs_dir: Path) -> str:
+    """Of what an execution depends on: the notebook, its parameters, the code, published values, raw runs, versions."""
+    from reproduction.evidence.cache import PACKAGES, code_files, file_hash
+
+    sha = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
+    data = sorted(one for one in runs_dir.rglob("seed-*") if one.is_file())
+    for one in (path, *code_files(), *data):
+        sha.update(f"{one} {file_hash(one)}\n".encode())
+    sha.update(" ".join(importlib.metadata.version(name) for name in (*PACKAGES, "matplotlib")).encode())
+    return sha.hexdigest()
+
+
+def _timed(path: Path, parameters: dict, out_dir: str | Path, timeout: float | None) -> tuple[Path, float]:
+    began = time.perf_counter()
+    return execute(path, parameters, out_dir, timeout), time.perf_counter() - began
+
+
 def execute_all(
     profile: str = "recorded",
     out_dir: str | Path = "build/notebooks",
     timeout: float | None = None,
     runs_dir: str | Path | None = None,
+    jobs: int | None = None,
+    fresh: bool = False,
 ) -> list[Path]:
-    """Execute every notebook in notebooks/ under `profile`, with a line and the seconds for each; where they lie.
+    """Execute every notebook in notebooks/ under `profile`, `jobs` at a time (by default as many as there are cores),
+    with a line and the seconds for each; where they lie.
 
-    Those that read raw runs read them from `runs_dir`, by default the profile's folder. Stops at the first that fails,
-    with the UserError of `execute`.
+    Those that read raw runs read them from `runs_dir`, by default the profile's folder. A notebook that was executed
+    before, and of which nothing that it depends on has changed since, is left as it is unless `fresh`. Stops at the
+    first that fails, with the UserError of `execute`.
     """
     import papermill
 
-    folders(profile)
-    written = []
+    from dmash_core.training.machine import available_cores
+
+    runs, _ = folders(profile, None if runs_dir is None else str(runs_dir))
+    done, todo = {}, {}
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        start, parameters = time.perf_counter(), {"profile": profile}
+        parameters = {"profile": profile}
         if runs_dir is not None and "runs_dir" in papermill.inspect_notebook(path):
             parameters["runs_dir"] = str(runs_dir)
-        written.append(execute(path, parameters, out_dir, timeout))
-        print(f"{path.name} ({profile}): {time.perf_counter() - start:.0f} s -> {written[-1]}", flush=True)
-    return written
+        stamp = ROOT / out_dir / ".digests" / path.stem
+        digest = _digest(path, parameters, runs)
+        if not fresh and (ROOT / out_dir / path.name).exists() and stamp.exists() and stamp.read_text() == digest:
+            done[path] = ROOT / out_dir / path.name
+            print(f"{path.name} ({profile}): up to date", flush=True)
+        else:
+            todo[path] = parameters, stamp, digest
+    jobs = max(1, min(jobs or available_cores(), len(todo)))
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        waiting = {path: pool.submit(_timed, path, todo[path][0], out_dir, timeout) for path in todo}
+        try:
+            for path, job in waiting.items():
+                done[path], seconds = job.result()
+                todo[path][1].parent.mkdir(parents=True, exist_ok=True)
+                todo[path][1].write_text(todo[path][2])
+                print(f"{path.name} ({profile}): {seconds:.0f} s -> {done[path]}", flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [done[path] for path in sorted(done)]

@@ -4,6 +4,7 @@ Sphinx with myst-nb and furo builds it from build/claims.json (`dmash claims`) a
 Nothing is computed here. The site needs no network: mathematics becomes MathML, by docutils, while it is built.
 """
 
+import html
 import io
 import json
 import re
@@ -14,21 +15,24 @@ from pathlib import Path
 
 import jinja2
 import nbformat
+import pandas as pd
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 
 from dmash_core.errors import UserError
+from reproduction import drawings, manifest
+from reproduction.evidence.claim import AREAS, tally
 from reproduction.evidence.comparisons import Finding
-from reproduction.figures.plots import finding_figure
-from reproduction.figures.style import save
-from reproduction.paths import ROOT
+from reproduction.evidence.show import MARKS, area_lines, first_sentence, why_without_places
+from reproduction.paths import PROOFS, ROOT
+from reproduction.play import export as play
 
 SITE = Path(__file__).with_name("site")  # templates, style and script
-MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?", "not checked": "–"}
+SCORES = ROOT / manifest.SCORES
 SHOWN = "·"  # beside a comparison that is not judged
 DOCUMENTS = ("proofs/README.md", "runs/README.md", "docs/*.md", "CHANGELOG.md")
 _SETTINGS = {
-    "extensions": ["myst_nb", "dmash_core.report"],
+    "extensions": ["myst_nb", "reproduction.report"],
     "project": "dmash",
     "html_title": "dmash: claims, checked",
     "html_theme": "furo",
@@ -73,7 +77,7 @@ def _badge(verdict: str) -> str:
 
 
 _TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(SITE), undefined=jinja2.StrictUndefined)
-_TEMPLATES.filters |= {"md": _md, "badge": _badge}
+_TEMPLATES.filters |= {"md": _md, "badge": _badge, "mark": lambda mark: f'<span class="rule-mark">{mark}</span>'}
 
 
 def _linked(text: str, folder: Path, pages: set[str], source: Path) -> str:
@@ -111,22 +115,104 @@ def _notebook(path: Path, executed: Path) -> tuple[nbformat.NotebookNode | None,
 
 
 def _pictures(claim: dict, figures: Path, out: Path) -> list[str]:
-    """The names of a claim's pictures, each in `out` as PNG with its CSV: those of the notebooks that are called like
-    the claim, and its findings where any was measured."""
+    """The names of a claim's pictures by notebooks, each copied to `out` as PNG with its CSV; beside them the numbers
+    of the picture that the page itself draws."""
     names = []
     for path in [*figures.glob(f"{claim['id']}.png"), *sorted(figures.glob(f"{claim['id']}-*.png"))]:
         shutil.copy(path, out)
         shutil.copy(path.with_suffix(".csv"), out)
         names.append(path.stem)
-    if any(one["value"] is not None for one in claim["result"]["findings"]):
-        names.append(f"{claim['id']}-findings")
-        save(*finding_figure(claim["result"]["findings"]), names[-1], out)
+    found = [one for one in claim["result"]["findings"] if one["value"] is not None]
+    if found:
+        columns = ["what", "verdict", "published", "published_id", "paper", "value", "low", "high", "unit", "seeds"]
+        table = pd.DataFrame([{name: one[name] for name in columns} for one in found])
+        table.to_csv(out / f"{claim['id']}-findings.csv", index=False, float_format="%.6g", lineterminator="\n")
     return names
 
 
-def _sources(source: Path, claims: list[dict], executed: Path) -> None:
-    """Write what Sphinx reads, into the empty folder `source`."""
-    for folder in ("claims", "notebooks", "pictures"):
+def _what_if(claim: dict) -> str:
+    """The judged comparisons of a claim with their single values and rules, as JSON for the page; empty without any.
+
+    Those that need the published study's own error, or a choice of environments, are not judged in a page.
+    """
+    rows = []
+    for one in claim["result"]["findings"]:
+        rule = claim["rules"].get(one["what"])
+        if one["judged"] and one["points"] and rule and not rule["estimated"] and not rule["leave_one_out"]:
+            rows.append({name: one[name] for name in ("what", "unit", "points", "verdict")} | {"rule": rule})
+    return json.dumps(rows).replace("</", "<\\/") if rows else ""
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def theorems() -> dict[str, dict]:
+    """The theorems of proofs/README.md by name: paper, file, words, limits, and from the source statement and line."""
+    found = {}
+    for line in (PROOFS / "README.md").read_text().splitlines():
+        match = re.match(r"\| ([^|]*) \| `(\w+\.v)` `(\w+)` \| ([^|]*) \| [^|]* \| ([^|]*) \|", line)
+        if not match:
+            continue
+        paper, file, name, words, limits = (part.strip() for part in match.groups())
+        source = (PROOFS / file).read_text()
+        at = re.search(rf"^(Theorem|Lemma|Corollary) {name}\b.*?(?=^Proof)", source, re.M | re.S)
+        if at:
+            number = source[: at.start()].count("\n") + 1
+            found[name] = {"paper": paper, "file": file, "words": words, "limits": limits, "line": number,
+                           "statement": at.group().rstrip()}  # fmt: skip
+    return found
+
+
+def _proofs(source: Path, found: dict[str, dict]) -> list[str]:
+    """Write a page of all theorems in words beside their statements, and each source with an anchor for every line; the
+    names of these pages."""
+    lines = ["# Theorems, in words and in Coq", ""]
+    lines += ["Each statement is checked by machine: `make proofs`. The twins in numbers: [proofs](README.md).", ""]
+    for name, one in found.items():
+        at = f"source-{one['file'][:-2]}.html#L{one['line']}"
+        lines += [
+            f"({_anchor(name)})=", "", f"## {_md(name)}", "", f"{one['paper']}: {one['words']}", "",
+            "```{raw} html", f'<pre class="statement">{html.escape(one["statement"])}</pre>',
+            f'<p><a href="{at}">{one["file"]}, line {one["line"]}</a></p>', "```", "",
+            *([f"What it does not say: {one['limits']}", ""] if one["limits"] else []),
+        ]  # fmt: skip
+    (source / "proofs" / "theorems.md").write_text("\n".join(lines))
+    files = sorted({one["file"] for one in found.values()})
+    for file in files:
+        numbered = "\n".join(
+            f'<span id="L{number}"><a href="#L{number}">{number:4}</a> {html.escape(line)}</span>'
+            for number, line in enumerate((PROOFS / file).read_text().splitlines(), start=1)
+        )
+        page = f'# {file}\n\n```{{raw}} html\n<pre class="source">{numbered}</pre>\n```\n'
+        (source / "proofs" / f"source-{file[:-2]}.md").write_text(page)
+    return ["proofs/theorems", *(f"proofs/source-{file[:-2]}" for file in files)]
+
+
+def _findings() -> str:
+    """The list at the top of FINDINGS.md."""
+    text = (ROOT / "FINDINGS.md").read_text()
+    match = re.search(r"^- .*?(?=\n\n)", text, re.M | re.S)
+    return match.group() if match else ""
+
+
+def _prepare(claim: dict) -> None:
+    """What the templates need beside the data: measured values as text, which rows and columns are not empty."""
+    seen = set()
+    for one in (claim["result"]["headline"], *claim["result"]["findings"]):
+        one |= {name: getattr(Finding(**one), name) for name in ("measured", "single")}
+        one["why"] = why_without_places(one["reason"])
+    for one in claim["result"]["findings"]:
+        same = (one["what"], one["measured"])  # the gains of the abstract are those of Table 9, and stand here once
+        one["again"] = bool(one["measured"]) and same in seen
+        seen.add(same)
+        one["row"] = bool(one["judged"] or one["measured"] or not one["scope"]) and not one["again"]
+    claim["place"] = AREAS.index(claim["area"])
+
+
+def _sources(source: Path, claims: list[dict], executed: Path, playable: bool) -> None:
+    """Write what Sphinx reads, into the empty folder `source`; `playable` says whether there is a page to play on."""
+    for folder in ("claims", "notebooks", "pictures", "proofs"):
         (source / folder).mkdir()
     found = {path.stem: _notebook(path, executed) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     shown = {name: notebook for name, (notebook, _) in found.items() if notebook}
@@ -140,34 +226,60 @@ def _sources(source: Path, claims: list[dict], executed: Path) -> None:
     for path in documents:
         (source / path).parent.mkdir(exist_ok=True)
         (source / path).write_text(_linked((ROOT / path).read_text(), path.parent, pages, source))
+    proved = theorems()
+    sources = _proofs(source, proved)
+    shutil.copyfile(SCORES, source / "scores.csv")
     for claim in claims:
-        for one in (claim["result"]["headline"], *claim["result"]["findings"]):
-            one |= {name: getattr(Finding(**one), name) for name in ("measured", "single")}
+        _prepare(claim)
+        result = claim["result"]
+        rows = [one for one in result["findings"] if one["row"]]
+        names = [name for one in result["findings"] for group in re.findall(r"\(Coq: ([^)]*)\)", one["what"])
+                 for name in group.split(", ") if name in proved]  # fmt: skip
         text = _TEMPLATES.get_template("claim.md").render(
-            claim=claim, pages=pages, pictures=_pictures(claim, executed / "figures", source / "pictures")
-        )
+            claim=claim, pages=pages, pictures=_pictures(claim, executed / "figures", source / "pictures"),
+            picture=drawings.finding_picture(rows), timeline=drawings.timeline_picture(claim["timeline"]),
+            what_if=_what_if(claim), sentence=first_sentence(result), theorems=[(n, proved[n]["words"]) for n in names],
+            filled={name for name in ("what", "verdict", "published", "measured", "why", "single")
+                    if any(one[name] for one in rows)},
+        )  # fmt: skip
         (source / "claims" / f"{claim['id']}.md").write_text(text)
+    rows = [(claim["area"], claim["result"]["verdict"], claim["same_as"]) for claim in claims]
     text = _TEMPLATES.get_template("index.md").render(
         claims=claims,
+        playable=playable,
         marks=MARKS,
-        kinds=list(dict.fromkeys(claim["kind"] for claim in claims)),
-        count=Counter(claim["result"]["verdict"] for claim in claims),
+        areas=[area for area in AREAS if any(claim["area"] == area for claim in claims)],
+        state=drawings.state_picture(tally(rows)),
+        state_lines=area_lines([(claim["id"], *row) for claim, row in zip(claims, rows, strict=True)]),
+        findings=_linked(_findings(), Path(), pages, source),
+        marks_of_rules=dict(Counter(claim["mark"] for claim in claims).most_common()),
         absent={why: [name for name, (_, other) in found.items() if other == why] for _, why in found.values() if why},
         contents={
+            "Claims": [
+                f"{claim['id']} {_plain(claim['title'])} <claims/{claim['id']}>"
+                for claim in sorted(claims, key=lambda claim: claim["place"])
+            ],
             "Notebooks": [f"{name} <notebooks/{name}>" for name in shown],
-            "Proofs and documents": [path.with_suffix("") for path in documents],
-            "Claims": [f"{claim['id']} <claims/{claim['id']}>" for claim in claims],
+            "Proofs and documents": [*sources[:1], *(path.with_suffix("") for path in documents)],
+            "Sources of the proofs": sources[1:],
         },
     )
     (source / "index.md").write_text(text)
+
+
+def _plain(title: str) -> str:
+    """A title without what a list of contents would read as a link."""
+    return re.sub(r"[<>]", "", title)
 
 
 def build(
     out: str | Path = "build/report",
     claims: str | Path = "build/claims.json",
     notebooks: str | Path = "build/notebooks",
+    runs: str | Path = "runs",
 ) -> Path:
-    """Build the site into `out`, in place of an older one, and return its front page.
+    """Build the site into `out`, in place of an older one, and return its front page. The networks in `runs` get a page
+    on which they can be played with.
 
     UserError where the claims are missing, `out` holds something else or cannot be written, or Sphinx finds a fault
     such as a dead link.
@@ -187,12 +299,16 @@ def build(
     shutil.rmtree(out, ignore_errors=True)
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
-        _sources(Path(folder), rows, Path(notebooks).resolve())
+        playable = bool(play.checkpoints(runs))
+        _sources(Path(folder), rows, Path(notebooks).resolve(), playable)
         try:
             Sphinx(folder, None, out, f"{folder}/.doctrees", "html", _SETTINGS, None, said).build()
         except (SphinxError, OSError) as error:
             raise UserError(f"cannot build the site in {out}: {error}") from error
+        shutil.copyfile(SCORES, out / "scores.csv")
         faults = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).replace(f"{folder}/", "").strip().splitlines()
     if faults:
         raise UserError(f"the site in {out} has {len(faults)} faults, first: {faults[0]}")
+    if playable:
+        play.build(out / "play", runs, home="../index.html")
     return out / "index.html"

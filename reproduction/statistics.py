@@ -14,6 +14,11 @@ from numpy.typing import ArrayLike
 from rliable import library, metrics
 from scipy import stats
 
+LEAST_T = 3
+"""Runs from which on Student's t has an interval here; that of two (t = 12.7) covers every axis and says nothing."""
+LEAST_BOOTSTRAP = 5
+"""Runs a task from which on a bootstrap has one: of two or three it draws the same few again and is much too narrow."""
+
 CELL = ["env", "arm", "seed", "step", "split"]
 
 
@@ -36,14 +41,14 @@ def aer(returns: pd.DataFrame) -> pd.DataFrame:
 def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
     """Mean over seeds (one value a seed) with its 95 % interval by Student's t: (mean, low, high).
 
-    One seed has no interval: both bounds are NaN. Student's t and not the bootstrap, because resampling two to five
-    seeds gives intervals that are much too narrow.
+    Below LEAST_T seeds there is no interval: both bounds are NaN. Student's t and not the bootstrap, because resampling
+    a few seeds gives intervals that are much too narrow.
     """
     values = np.asarray(values, dtype=float)
     if not values.size:
         raise ValueError("a mean needs at least one seed")
     mean = float(values.mean())
-    if len(values) < 3:
+    if len(values) < LEAST_T:
         return mean, np.nan, np.nan
     half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
     return mean, mean - half, mean + half
@@ -64,12 +69,12 @@ def _fixed_draws(seed: int = 0) -> Iterator[None]:
 def iqm_interval(scores: ArrayLike, reps: int = 10_000) -> tuple[float, float, float]:
     """Interquartile mean of a (runs x tasks) matrix of scaled scores with its 95 % interval: (iqm, low, high).
 
-    The bootstrap resamples runs within each task. One run a task has no interval: both bounds are NaN.
+    The bootstrap resamples runs within each task. Below LEAST_BOOTSTRAP runs a task both bounds are NaN.
     """
     scores = np.asarray(scores, dtype=float)
     if scores.ndim != 2 or not np.isfinite(scores).all():
         raise ValueError(f"scores must be a finite (runs x tasks) matrix, not of shape {scores.shape}")
-    if len(scores) < 2:
+    if len(scores) < LEAST_BOOTSTRAP:
         return float(metrics.aggregate_iqm(scores)), np.nan, np.nan
     with _fixed_draws():
         point, interval = library.get_interval_estimates(
@@ -86,9 +91,9 @@ def _matrices(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pair(statistic, x: ArrayLike, y: ArrayLike, reps: int) -> tuple[float, float, float]:
-    """statistic(x, y) and its 95 % interval by the stratified bootstrap of both; no interval for one run on a side."""
+    """statistic(x, y) and its 95 % interval by the stratified bootstrap of both, if both have LEAST_BOOTSTRAP runs."""
     x, y = _matrices(x, y)
-    if min(len(x), len(y)) < 2:
+    if min(len(x), len(y)) < LEAST_BOOTSTRAP:
         return float(statistic(x, y)), np.nan, np.nan
     with _fixed_draws():
         point, interval = library.get_interval_estimates(
@@ -101,8 +106,8 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike, reps: int = 2_000) ->
     """Probability that a run of X beats a run of Y on the same task, averaged over tasks, with its 95 % interval.
 
     `x` and `y` are (runs x tasks) with the same tasks and possibly different numbers of runs. A tie counts one half.
-    With fewer than two runs on a side both bounds are NaN. The statistic is rliable's, whose own function calls scipy's
-    rank test for each task and is a hundred times as slow; the tests hold the two to each other.
+    With fewer than LEAST_BOOTSTRAP runs on a side both bounds are NaN. The statistic is rliable's, whose own function
+    calls scipy's rank test for each task and is a hundred times as slow; the tests hold the two to each other.
     """
     return _pair(lambda a, b: (1 + np.sign(a[:, None] - b).mean()) / 2, x, y, reps)
 
@@ -110,8 +115,8 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike, reps: int = 2_000) ->
 def relative_gain(x: ArrayLike, y: ArrayLike, reps: int = 2_000) -> tuple[float, float, float]:
     """By how many percent the IQM of `x` exceeds that of `y`, with its 95 % interval (both are resampled within tasks).
 
-    `x` and `y` are (runs x tasks) matrices of scaled scores. With fewer than two runs on a side both bounds are NaN;
-    where the IQM of `y` is not positive there is no gain to speak of and all three are.
+    `x` and `y` are (runs x tasks) matrices of scaled scores. With fewer than LEAST_BOOTSTRAP runs on a side both bounds
+    are NaN; if the IQM of `y` is not positive there is no gain to speak of and all three are.
     """
 
     def gain(a, b):

@@ -36,6 +36,9 @@ TRAIN = ("train", "--env", "DI", "--arm")
         ((*TRAIN, "dr", "--steps", "12345"), "positive multiple of eval_every (5000)"),
         ((*TRAIN, "dr", "--seeds", "1", "1"), "distinct non-negative"),
         ((*TRAIN, "dr", "--seeds", "one"), "numbers or ranges such as 0..9, not 'one'"),
+        ((*TRAIN, "dr", "--seeds", "5..2"), "the range of seeds '5..2' is empty"),
+        (("runs", "list", "--env", "DJ"), "unknown environment 'DJ'"),
+        (("claims", "--id", "F99"), "unknown claim 'F99'; did you mean"),
         ((*TRAIN, "dr", "--threads", "0"), "threads must be at least 1"),
         ((*TRAIN, "dr", "--random-steps", "150"), "multiple of the 100 steps"),
         (("evaluate", "nowhere.safetensors"), "there is no checkpoint nowhere.safetensors"),
@@ -88,6 +91,46 @@ def test_seed_ranges():
     assert cli.parse_seeds(("0", "3..5")) == [0, 3, 4, 5]
     with pytest.raises(UserError):
         cli.parse_seeds(("3..",))
+
+
+def test_lists_and_version(monkeypatch, capsys, tmp_path):
+    """What there is to choose from, without reading the code."""
+    for words, said in (
+        (("--version",), "dmash 0.1.0"),
+        (("arms",), "dma-star-sh "),
+        (("envs",), "Reacher-H-Perm"),
+        (("completion", "bash"), "--bootstrap-at-time-limit"),  # options of settings are completed too
+        (("sweep", "--profile", "evidence", "--status", "--out", tmp_path), "nothing of the profile evidence has been"),
+    ):
+        assert call(monkeypatch, *words) in (0, None)
+        assert said in capsys.readouterr().out, words
+    assert call(monkeypatch, "train", "--help") in (0, None)
+    out = "".join(capsys.readouterr().out.split())
+    assert "Reacher-H-Perm" in out and "dma-star-sh-only-critic" in out and "--eval-rollouts-between" in out
+
+
+def test_fields_are_declared_once():
+    """The options of `train` are the fields of its settings: a new one needs no second declaration."""
+    from dataclasses import fields
+
+    from dmash_core.training.settings import TrainSettings
+
+    made = {f.name: f.default for f in fields(cli._train_command([]))}
+    assert all(made[f.name] == f.default for f in fields(TrainSettings) if f.name not in ("method", "sac"))
+
+
+def test_an_unknown_claim_is_refused_without_importing_them():
+    """In under a second of a quiet machine: neither torch nor any claim is imported."""
+    code = (
+        "import sys; sys.argv = ['dmash', 'claims', '--id', 'nothing']\n"
+        "from reproduction import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as stop: assert stop.code == 2\n"
+        "assert 'torch' not in sys.modules and 'reproduction.claims' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "T9 (Gains over DR and Concat)" in done.stderr
 
 
 def test_bench_row(capsys):

@@ -132,6 +132,15 @@ def test_execute_all_runs_each_under_the_profile_and_says_so(tmp_path, monkeypat
     assert [outputs(path) for path in out] == ["smoke\n", "smoke\n"]
     said = capsys.readouterr().out.splitlines()
     assert [line.split(" s -> ")[0].rsplit(" ", 1)[0] for line in said] == ["a.ipynb (smoke):", "b.ipynb (smoke):"]
+    before = [path.stat().st_mtime_ns for path in out]
+    write(tmp_path / "b.ipynb", "print(profile, 'anew')")
+    again = notebooks.execute_all("smoke", tmp_path / "out")  # a is up to date, b is not
+    assert [outputs(path) for path in again] == ["smoke\n", "smoke anew\n"]
+    assert again[0].stat().st_mtime_ns == before[0]
+    assert "a.ipynb (smoke): up to date" in capsys.readouterr().out
+    write(tmp_path / "c.ipynb", "raise KeyError('lost')")
+    with pytest.raises(UserError, match="c.ipynb failed in cell"):  # in a process of its own
+        notebooks.execute_all("smoke", tmp_path / "out")
 
 
 def test_pictures_are_shown_whatever_the_backend(tmp_path, monkeypatch):
@@ -162,7 +171,7 @@ def test_toy_benchmark_shows_what_there_is_and_what_is_missing(tmp_path):
     places = {"runs_dir": str(tmp_path / "runs"), "figures_dir": str(tmp_path / "figures")}
     said = outputs(notebooks.execute("toy_benchmark", places | {"arms": "[dr, concat]"}, tmp_path / "out"))
     assert "1 runs of these environments and arms; 1 bad files" in said and "seed-1.parquet: not a whole" in said
-    assert "ODE: missing" in said and "DI: missing" not in said
+    assert "missing: all of DI-Friction, DI-Perm, ODE; DI: concat\n" in said
     assert "| DI | DR | 10 | 1 | 21.0 | 22.0 | 23.0 |  |" in said
     assert "| DI | Concat |  | 0 | missing | missing | missing | missing |" in said
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
@@ -170,10 +179,35 @@ def test_toy_benchmark_shows_what_there_is_and_what_is_missing(tmp_path):
     assert names == [f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "pdf", "png")]
 
 
-def test_toy_benchmark_without_any_runs(tmp_path):
-    places = {"runs_dir": str(tmp_path / "runs"), "figures_dir": str(tmp_path / "figures")}
-    said = outputs(notebooks.execute("toy_benchmark", places, tmp_path / "out"))
-    assert said.startswith("0 runs") and said.count("| 0 | missing | missing | missing | missing |") == 24
+def test_parameters_are_checked_inside_a_notebook(tmp_path):
+    """As plain papermill hands them over: a list is text."""
+    assert notebooks.words("envs", '["DI", "ODE"]') == notebooks.words("envs", ["DI", "ODE"]) == ["DI", "ODE"]
+    for wrong in ("DI", "{a: 1}", "[1, 2]", "[DI", 3):
+        with pytest.raises(UserError, match=r"envs is a list such as \[DI, ODE\], not"):
+            notebooks.words("envs", wrong)
+    for words, said in (
+        ({"envs": "[DJ]"}, "unknown environment 'DJ'"),
+        ({"arms": ["dq"]}, "unknown arm 'dq'"),
+        ({"runs_dir": str(tmp_path / "none")}, "there is no folder .*none of raw runs"),
+    ):
+        with pytest.raises(UserError, match=said):
+            notebooks.start("smoke", **words)
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_notebook(tmp_path):
+    with pytest.raises(UserError, match="toy_benchmark.ipynb failed in cell .*there is no folder"):
+        notebooks.execute("toy_benchmark", {"runs_dir": str(tmp_path / "none")}, tmp_path / "out")
+
+
+def test_every_notebook_starts_with_the_same_call_and_ends_with_words():
+    """One preamble, and a conclusion: the last cell is text, or asks the claims for their verdicts."""
+    for path in COMMITTED:
+        if path.stem == "explorer":
+            continue
+        cells = nbformat.read(path, as_version=4).cells
+        sources = "\n".join(cell.source for cell in cells)
+        assert "start(profile" in sources and "scan(" not in sources and "def show(fig" not in sources, path
+        assert cells[-1].cell_type == "markdown" or "conclude(" in cells[-1].source, path
 
 
 HOSTILE = "font.size: 20\naxes.facecolor: 0.5\nfigure.facecolor: yellow\nsavefig.bbox: tight\ntext.usetex: True\n"
@@ -184,15 +218,12 @@ def test_pictures_do_not_know_a_user_s_settings(tmp_path, monkeypatch):
     source = (
         "import matplotlib.pyplot as plt, pandas as pd, builtins\n"
         "from reproduction import figures\n"
-        "plt.style.use(['default', figures.STYLE])\n"
+        "from reproduction.notebooks import start\nstart(profile)\n"
         "fig, ax = plt.subplots()\nax.plot([1, 2], '--')\n"
         "figures.save(fig, pd.DataFrame({'a': [1.0]}), 'picture', runs_dir)\n"
         "print(getattr(builtins, 'hostile', 'nothing'))"
     )
-    assert all(
-        "plt.style.use" not in (text := path.read_text()) or 'plt.style.use([\\"default\\", ' in text
-        for path in COMMITTED
-    )
+    assert not any("plt.style.use" in path.read_text() for path in COMMITTED)  # that is start()'s
     path = write(tmp_path / "n.ipynb", source, parameters="profile = 'recorded'\nruns_dir = None")
     drawn = []
     for folder in ("plain", "hostile"):

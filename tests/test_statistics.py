@@ -32,17 +32,23 @@ def test_aer_averages_contexts_and_rollouts_of_one_set_only():
 def test_mean_interval_by_hand():
     # mean 2, standard deviation 1, n = 3: 2 -+ 4.302653 / sqrt(3)
     np.testing.assert_allclose(statistics.mean_interval([1, 2, 3]), (2, 2 - 2.484138, 2 + 2.484138), atol=1e-6)
-    assert statistics.mean_interval([4, 4]) == (4, 4, 4)
+    assert statistics.mean_interval([4, 4, 4]) == (4, 4, 4)
 
 
-def test_one_seed_has_no_interval():
-    for mean, low, high in (
-        statistics.mean_interval([7.0]),
-        statistics.iqm_interval([[7.0, 7.0]]),
-    ):
-        assert mean == 7.0 and np.isnan(low) and np.isnan(high)
-    poi = statistics.probability_of_improvement([[1.0]], [[0.0], [0.5]])
-    assert poi[0] == 1.0 and np.isnan(poi[1]) and np.isnan(poi[2])
+def test_few_seeds_have_no_interval():
+    """None below 3 seeds for Student's t and 5 for a bootstrap: two seeds look sharp by the one and say nothing by the
+    other."""
+    assert (statistics.LEAST_T, statistics.LEAST_BOOTSTRAP) == (3, 5)
+    rng = np.random.default_rng(0)
+    for n in range(1, 7):
+        x, y = rng.uniform(1, 2, size=(n, 3)), rng.uniform(1, 2, size=(8, 3))
+        assert np.isfinite(statistics.mean_interval(x[:, 0])[1:]).all() == (n >= 3)
+        bootstraps = [
+            statistics.iqm_interval(x, reps=50), statistics.probability_of_improvement(x, y, reps=50),
+            statistics.probability_of_improvement(y, x, reps=50), statistics.relative_gain(x, y, reps=50),
+        ]  # fmt: skip
+        for value, *interval in bootstraps:
+            assert np.isfinite(value) and np.isfinite(interval).all() == (n >= 5)
 
 
 def test_mean_interval_covers_its_mean_about_95_times_in_100():
@@ -53,8 +59,8 @@ def test_mean_interval_covers_its_mean_about_95_times_in_100():
 
 def test_iqm_by_hand():
     # eight scores: the two lowest and the two highest go, the mean of 2, 3, 4, 5 stays
-    scores = np.array([[0.0, 1, 2, 3], [4, 5, 6, 1000]])
-    iqm, low, high = statistics.iqm_interval(scores, reps=500)
+    assert statistics.iqm_interval(np.array([[0.0, 1, 2, 3], [4, 5, 6, 1000]]))[0] == 3.5
+    iqm, low, high = statistics.iqm_interval(np.arange(8.0)[:, None], reps=500)
     assert iqm == 3.5 and low < 3.5 < high
     # strata are tasks: with equal runs in each task, no resampling of runs can change anything
     assert statistics.iqm_interval(np.tile([0.1, 0.2, 0.9, 0.4], (5, 1)), reps=200) == pytest.approx((0.3, 0.3, 0.3))
@@ -67,7 +73,7 @@ def test_intervals_repeat_and_leave_the_global_random_state_alone():
     after = np.random.rand()  # noqa: NPY002
     np.random.seed(6)  # noqa: NPY002
     assert statistics.iqm_interval(scores, reps=200) == first
-    first, again = (statistics.probability_of_improvement(scores, scores[:3] * 0.9, reps=50) for _ in range(2))
+    first, again = (statistics.probability_of_improvement(scores, scores[:5] * 0.9, reps=50) for _ in range(2))
     assert first == again
     np.random.seed(5)  # noqa: NPY002
     assert np.random.rand() == after  # noqa: NPY002

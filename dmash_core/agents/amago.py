@@ -30,14 +30,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu_, softplus
 
 from dmash_core.agents.conditioning import LOG_STD_MAX, LOG_STD_MIN
-from dmash_core.agents.learner import Learner, stream
-from dmash_core.methods import Method
+from dmash_core.agents.learner import Learner, follow, stream
+from dmash_core.methods import InContextMethod
 from dmash_core.networks.layers import LayerNorm, Linear
 from dmash_core.networks.sequence import LeakyMLP, Recurrence, Statistics, Transformer
 from dmash_core.replay import History, Layout, Replay
@@ -147,7 +148,7 @@ class RecurrentAgent(Learner):
 
     def __init__(
         self,
-        method: Method,
+        method: InContextMethod,
         layout: Layout,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
@@ -226,9 +227,8 @@ class RecurrentAgent(Learner):
         self.modules["input"].update(torch.cat([batch.obs, batch.previous], dim=-1).flatten(1, 2))
         losses, logs = self.losses(batch)
         self._descend(losses["actor"] + CRITIC_WEIGHT * losses["critic"])
-        with torch.no_grad():  # or the targets' graph grows with every update
-            for name, target in self.targets.items():
-                torch._foreach_lerp_(list(target.parameters()), list(self.modules[name].parameters()), TARGET_TAU)
+        for name, target in self.targets.items():
+            follow(target.parameters(), self.modules[name].parameters(), TARGET_TAU)
         return {f"{name}_loss": loss.detach() for name, loss in losses.items()} | logs
 
     def losses(self, batch: Sequences) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -261,7 +261,8 @@ class RecurrentAgent(Learner):
     @torch.no_grad()
     def target(self, batch: Sequences, after: Tensor) -> Tensor:
         """10 r + gamma min over two random target critics (N, R, G), at states ``after`` (N, R, width)."""
-        mean, log_std = self.policy(self.targets["actor"], after)
+        actor: Any = self.targets["actor"]
+        mean, log_std = self.policy(actor, after)
         rows = torch.arange(self.n, device=self.device).unsqueeze(1)
         critics = [p[rows, batch.critics] for p in self.targets["critic"].parameters()]
         q = values(critics, after, torch.tanh(mean + log_std.exp() * batch.noise[:, 1])).amin(dim=1)

@@ -6,7 +6,7 @@ the input, or as an adapter on the features that a hypernetwork generates (Beukm
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Conditioning(NamedTuple):
 
     def detach(self) -> "Conditioning":
         """The same as a constant, for an arm that infers the context."""
+        assert self.vector is not None
         return Conditioning(self.vector.detach(), self.omega and type(self.omega)(*(t.detach() for t in self.omega)))
 
 
@@ -117,7 +118,7 @@ class ContextNetworks(Learner):
         mean, log_std = out.chunk(2, dim=-1)
         return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(log_std) + 1.0)
 
-    def values(self, modules: nn.ModuleDict, obs: Tensor, action: Tensor, conditioning: Conditioning) -> Tensor:
+    def values(self, modules: Any, obs: Tensor, action: Tensor, conditioning: Conditioning) -> Tensor:
         """Q1, Q2 (N, 2, B) by the critics of ``modules`` (``self.modules`` or ``self.targets``)."""
         x = self._input("critic", torch.cat([obs, action], dim=-1), conditioning)
         x = x.unsqueeze(1).expand(-1, 2, -1, -1)
@@ -152,13 +153,16 @@ class ContextNetworks(Learner):
         """How a code acts on the features of a network of ``modules``."""
         if not self.method.adapts(network):
             return torch.relu
-        if conditioning.omega is not None:
+        if (omega := conditioning.omega) is not None:
             if network == "critic":  # one omega for both
-                return lambda x: conditioning.omega.adapt(x.transpose(1, 2)).transpose(1, 2)
-            return _by_group(conditioning.omega)
+                return lambda x: omega.adapt(x.transpose(1, 2)).transpose(1, 2)
+            return _by_group(omega)
         shared = self.method.hypernetwork == "shared"
-        hypernetwork = modules["hypernetwork" if shared else f"{network}_hypernetwork"]
-        vector = conditioning.vector.unsqueeze(1).expand(-1, 2, -1, -1) if network == "critic" else conditioning.vector
+        hypernetwork: Any = modules["hypernetwork" if shared else f"{network}_hypernetwork"]
+        vector = conditioning.vector
+        assert vector is not None  # a context enters by an adapter
+        if network == "critic":
+            vector = vector.unsqueeze(1).expand(-1, 2, -1, -1)
         if self.method.context == "inferred":  # a code for each row: omega need not be built
             return lambda x: hypernetwork.adapt(x, vector)
         return _by_group(hypernetwork(vector))
@@ -188,16 +192,20 @@ class ContextNetworks(Learner):
         """True contexts as actor and critics see them: raw unless the method scales them."""
         if not self.method.scale_context:
             return contexts
+        assert self.context_range is not None
         low, high = self.context_range
         return (contexts - low) / (high - low)
 
     def embed(self, batch: Batch, passes: slice) -> tuple[Tensor, Tensor | None]:
         """z (N, P B, 8) of the batch's windows of P passes, sampled if Gaussian, and then the KL to N(0, I), (N,)."""
+        assert batch.windows is not None and batch.keep is not None
         windows, keep = (t[:, passes].flatten(1, 2) for t in (batch.windows, batch.keep))
         noise = None if batch.code_noise is None else batch.code_noise[:, passes].flatten(1, 2)
         return self._embedding(windows, keep, noise)
 
-    def _embedding(self, windows: Tensor, keep: Tensor | None, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _embedding(
+        self, windows: Tensor | None, keep: Tensor | None, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """z (N, B, 8) of windows, and with ``noise`` (N, B, 8), of a Gaussian posterior, the KL to N(0, I), (N,)."""
         masks = () if keep is None else (keep,)
         if noise is None:

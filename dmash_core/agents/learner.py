@@ -1,5 +1,8 @@
 """What every agent has: modules with a leading seed axis, their target copies and optimisers, saved and loaded."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -13,7 +16,7 @@ def stream(seed: int, *purpose: int) -> int:
 class Learner:
     """Modules, their target copies and optimisers, every tensor of which has a leading seed axis; saved and loaded."""
 
-    modules: nn.ModuleDict
+    modules: Any  # an nn.ModuleDict, of whose members torch does not tell a type checker what they are
     targets: nn.ModuleDict
     optimizers: dict[str, torch.optim.Optimizer]
     device: torch.device
@@ -41,6 +44,12 @@ class Learner:
     def policy_state(self, index: int) -> dict[str, Tensor]:
         """One seed's networks without target copies and optimisers, each with a seed axis of one."""
         return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
+
+
+@torch.no_grad()  # or the targets' graph grows with every update
+def follow(targets: Iterable[Tensor], sources: Iterable[Tensor], tau: float) -> None:
+    """The Polyak step of target copies: each moves by ``tau`` of its way to its source, in place."""
+    torch._foreach_lerp_(list(targets), list(sources), tau)  # pyright: ignore[reportPrivateImportUsage, reportCallIssue]
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dmash_core.agents.conditioning import LOSSES, Conditioning, ContextNetworks
+from dmash_core.agents.learner import follow
 from dmash_core.errors import UserError
 from dmash_core.methods import Method
 from dmash_core.replay import Batch, Layout
@@ -144,8 +145,7 @@ class Agent(ContextNetworks):
         q = self.values(self.modules, batch.obs, batch.action, conditioning)
         loss = (q - target.unsqueeze(1)).square().mean(dim=2).sum(dim=1)
         self._descend("critic", self._charge(loss, kl if self.method.objective == "none" else None))
-        with torch.no_grad():  # or the targets' graph grows with every update
-            torch._foreach_lerp_(list(self.targets.parameters()), self.followed, self.sac.tau)
+        follow(self.targets.parameters(), self.followed, self.sac.tau)
         logs = {"critic_loss": loss.detach(), "q": q.detach().mean(dim=(1, 2))}
         return logs if kl is None else logs | {"kl": kl.detach()}
 

@@ -45,11 +45,13 @@ class VariBAD(Agent):
 
     def embed(self, batch: Batch, passes: slice) -> tuple[Tensor, None]:
         """Mean and log-variance (N, P B, 20) of the batch's windows, which are the same for all P passes."""
+        assert batch.windows is not None
         z = self.modules["encoder"](batch.windows[:, 0])
         return z.repeat(1, len(range(*passes.indices(batch.windows.shape[1]))), 1), None
 
     def update_dynamics(self, batch: Batch) -> dict[str, Tensor]:
         """The negative ELBO's step: error summed over dimensions' means, KL over dimensions, both over posteriors."""
+        assert batch.windows is not None and batch.code_noise is not None
         windows = batch.windows[:, 0, :: batch.windows.shape[2] // batch.code_noise.shape[1]]
         error, kl = self.elbo(windows, batch.code_noise)
         set_clipped_grads(

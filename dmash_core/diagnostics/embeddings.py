@@ -7,6 +7,7 @@ sampled), as in the updates and in the paper's release.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool =
         z, c = (x / np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), 1.0) for x in (z, c))
     z = z + (z.max() or 1.0) * 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
     norm, joint = 2 if release else np.inf, np.hstack([z, c])
-    distance = KDTree(joint).query(joint, [k + 1], p=norm)[0][:, 0]  # a point is its own first neighbour
+    distance = np.asarray(KDTree(joint).query(joint, k + 1, p=norm)[0])[:, k]  # a point is its own first neighbour
     radius = np.nextafter(distance, 0)  # strictly nearer than the k-th
     counts = [KDTree(x).query_ball_point(x, radius, p=norm, return_length=True) for x in (z, c)]
     value = float(digamma(k) + digamma(len(z)) - sum(digamma(count).mean() for count in counts))
@@ -128,6 +129,7 @@ def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = 
     W = min(windows, rollouts x T) distinct pairs (rollout, time) of each context, drawn from ``seed`` and ``step``
     alone; their windows are those that the agent acted on.
     """
+    assert isinstance(rollout.agent, Agent)
     agent, layout, rows = rollout.agent, rollout.agent.layout, rollout.history.rows
     (n, c), positions = rollout.contexts.shape[:2], rollout.history.positions
     pairs = rollout.batch // c * layout.horizon
@@ -149,7 +151,8 @@ def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = 
         acting, training = (layout.read(flat, first[:, i], chosen) for chosen in (positions, subset[:, i]))
         out[""].append(agent.modules["encoder"](acting))
         read = (training, keep[:, i], None if noise is None else noise[:, i])
-        batch = Batch(*[None] * 6, *(t if t is None else t.unsqueeze(1) for t in read))
+        nothing: Any = [None] * 6
+        batch = Batch(*nothing, *(t if t is None else t.unsqueeze(1) for t in read))
         out["_train_mode"].append(agent.embed(batch, slice(0, 1))[0])
     return {suffix: torch.stack(z, dim=1) for suffix, z in out.items()}
 
@@ -203,7 +206,8 @@ def shadow_gradients(agent: Agent, replay: Replay, per_context: int, seeds: Sequ
     with torch.no_grad():
         z, _ = agent.embed(batch, slice(1, 2))
     ends = [z.clone().requires_grad_() for _ in range(2)]
-    loss, _ = agent.actor_loss(batch.obs, *map(agent.condition_on, ends), batch.noise[:, 0])
+    policy, values = map(agent.condition_on, ends)
+    loss, _ = agent.actor_loss(batch.obs, policy, values, batch.noise[:, 0])
     actor, critics = torch.autograd.grad(loss.sum(), ends)
     paths = {"actor": actor, "critics": critics, "both": actor + critics}
     return {f"shadow_{name}": gradient.flatten(1).norm(dim=1).tolist() for name, gradient in paths.items()}

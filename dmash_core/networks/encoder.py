@@ -40,6 +40,8 @@ class Encoder(nn.Module):
     everything else, masks included: transitions are then those that ``Layout.read`` has standardised.
     """
 
+    parts: Tensor
+
     def __init__(
         self,
         n_seeds: int,

@@ -105,8 +105,8 @@ class ChunkedHypernetwork(nn.Module):
         first, final = up[:, :, :: k // 2].unbind(2)  # one slice: autograd fills a tensor as large as up for each
         b_down = torch.baddbmm(bias[..., :k], first, weight[..., :k])
         b_up = torch.baddbmm(bias[..., k : k + width], final, weight[..., k : k + width])
-        parts = (weight.unflatten(-1, (-1, size)).transpose(1, 2).flatten(1, 2) for size in (width, k))
-        return ChunkFeatures(down, up, *parts, bias.squeeze(1), b_down, b_up)
+        rows, columns = (weight.unflatten(-1, (-1, size)).transpose(1, 2).flatten(1, 2) for size in (width, k))
+        return ChunkFeatures(down, up, rows, columns, bias.squeeze(1), b_down, b_up)
 
     def adapt(self, x: Tensor, code: Tensor) -> Tensor:
         """The adapter on x (*lead, G, width) with one code per row, differentiable in x, code and parameters."""

@@ -7,6 +7,7 @@ from one generator per seed, so that a seed has the same parameters alone and in
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class Linear(nn.Module):
         self.lead = lead
         bound = 1.0 / math.sqrt(n_in)
         self.weight = uniform_parameter(lead, (n_in, n_out), bound, generators)
-        self.bias = uniform_parameter(lead, (1, n_out), bound, generators) if bias else None
+        self.bias: Any = uniform_parameter(lead, (1, n_out), bound, generators) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         last = len(self.lead) - 1
@@ -106,7 +107,8 @@ class GRU(nn.Module):
         seeds = zip(x, state, *self.weights, strict=True)
         layers = len(self.weights) // 4
         results = [torch.gru(x, h, w, True, layers, 0.0, self.training, False, True) for x, h, *w in seeds]
-        return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+        y, h = (torch.stack(parts) for parts in zip(*results, strict=True))
+        return y, h
 
 
 def avg_l1_norm(x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ GRU_LAYERS, TRANSFORMER_LAYERS, HEADS = 2, 3, 8
 
 class Statistics(nn.Module):
     """Running mean and variance (N, d) of rows, with an exponential step that is 1 at first (Adam's debiasing)."""
+
+    mean: Tensor
+    var: Tensor
+    updates: Tensor
 
     def __init__(self, n_seeds: int, size: int, step: float):
         super().__init__()
@@ -35,8 +40,7 @@ class Statistics(nn.Module):
         mean = (weight * rows).sum(dim=1)
         var = (weight * (rows - mean.unsqueeze(1)).square()).sum(dim=1)
         self.updates += 1
-        beta = self.step / (1.0 - (1.0 - self.step) ** self.updates)
-        beta = beta.to(rows.dtype)
+        beta = (self.step / (1.0 - torch.pow(1.0 - self.step, self.updates))).to(rows.dtype)
         delta = mean - self.mean
         self.var.copy_((1.0 - beta) * (self.var + beta * delta.square()) + beta * var)
         self.mean += beta * delta
@@ -110,6 +114,9 @@ class Transformer(nn.Module):
     A timestep attends to itself and to those before it, ``reach`` in all. The memory is a ring of their keys and
     values, (N, layers, 2, B, reach, width); slot ``time % reach`` is written in place: a repeated step changes nothing.
     """
+
+    blocks: Any
+    positions: Tensor
 
     def __init__(self, n_seeds: int, width: int, timesteps: int, reach: int, generators: Sequence[torch.Generator]):
         """``timesteps`` is how many times there are, from 0."""

@@ -20,7 +20,7 @@ from dmash_core.agents.sac import Agent
 WARM_UP = 3  # eager runs before a capture, in which libraries allocate what they keep
 
 
-def use_graphs(agent: Learner) -> None:
+def use_graphs(agent: Any) -> None:
     """Where the agent's memory is on a GPU, its updates are CUDA graphs from here on; so is the acting of a SAC agent
     (a recurrent one acts from a history and not from tensors alone)."""
     if agent.device.type != "cuda":
@@ -30,7 +30,7 @@ def use_graphs(agent: Learner) -> None:
             group["capturable"] = True
     agent.update = Graphed(agent, agent.update)
     if isinstance(agent, Agent):
-        agent.act = Graphed(agent, agent.act)
+        agent.act = Graphed(agent, agent.act)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Graphed:
@@ -55,7 +55,7 @@ class Graphed:
                 self.captured[shapes] = self.capture(lambda: self.method(*own)), _tensors(own)
         replay, inputs = self.captured[shapes]
         for tensor, value in zip(inputs, given, strict=True):
-            if tensor is not None:
+            if tensor is not None and value is not None:
                 tensor.copy_(value)
         return replay()
 

@@ -30,7 +30,7 @@ def configure_cpu(threads: int) -> str:
     torch.set_num_threads(threads)
     BatchedEnv.threads = threads
     _keep_memory()
-    setting = torch.backends.mkldnn.matmul
+    setting = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(1, 256, 256, generator=generator) for _ in range(2))
     exact = torch.bmm(a.double(), b.double())

@@ -38,7 +38,7 @@ def make_agent(
         return RecurrentAgent(method, Layout(*sizes), seeds, device)
     whole = method.posterior == "sequence"
     layout = Layout(*sizes, whole, standardise=method.input_norm == "windownorm")
-    ends = [dimension.train or (min(dimension.values), max(dimension.values)) for dimension in spec.dimensions]
+    ends = [d.train or (min(d.values or ()), max(d.values or ())) for d in spec.dimensions]
     build = VariBAD if whole else Agent
     return build(method, layout, spec.context_dim, seeds, sac, device, torch.tensor(ends).T)
 

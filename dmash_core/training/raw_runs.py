@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
         return f"its metadata says {said}, which disagrees with its path"
     if set(meta["contexts"]) != set(SPLITS):
         return f"its context sets are {sorted(meta['contexts'])} and not {sorted(SPLITS)}"
-    returns = frame[frame["metric"] == "return"]
+    returns: Any = frame[frame["metric"] == "return"]
     if returns[["split", "context", "rollout"]].isna().any(axis=None):
         return "a return lacks its split, context or rollout"
     if not np.isfinite(returns["value"]).all():
@@ -284,7 +285,7 @@ def load_returns(runs: list[Run]) -> pd.DataFrame:
         part = run.frame[run.frame["metric"] == "return"].drop(columns="metric")
         part = part.astype({"split": str, "context": int, "rollout": int})
         parts.append(part.assign(**{key: run.meta[key] for key in ("env", "arm", "seed")})[columns])
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({name: [] for name in columns})
 
 
 def _git(*arguments: str) -> str | None:
@@ -308,7 +309,7 @@ def provenance() -> dict:
     if (info := Path("/proc/cpuinfo")).exists():
         models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = models[0].split(":", 1)[1].strip() if models else cpu
-    versions = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

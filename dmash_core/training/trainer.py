@@ -5,9 +5,11 @@ states), so a run that was cut and continued by the same command ends in the sam
 """
 
 import datetime
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from gymnasium.error import InvalidAction
@@ -15,6 +17,7 @@ from tqdm import tqdm
 
 from dmash_core.agents.amago import RecurrentAgent, Sequences, sample_sequences
 from dmash_core.agents.learner import below, stream
+from dmash_core.agents.sac import Agent
 from dmash_core.benchmark.contexts import SETS as SPLITS
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.diagnostics.embeddings import diagnose, shadow_gradients
@@ -68,19 +71,20 @@ class Trainer:
         configure_cuda(tf32)
         self.agent = make_agent(settings.env, settings.method, self.seeds, settings.sac, device, settings.horizon)
         use_graphs(self.agent)
-        layout, device = self.agent.layout, self.agent.device
-        self.replay = Replay(layout, len(self.seeds), 20, settings.replay_capacity, device)
+        layout, place = self.agent.layout, self.agent.device
+        self.replay = Replay(layout, len(self.seeds), 20, settings.replay_capacity, place)
         self.rollout = Rollout(self.agent, settings.env, self.contexts["train"])
         self.evaluator = self._evaluator(settings.rollouts_between)
-        self.generators = [torch.Generator(device).manual_seed(stream(seed, 3)) for seed in self.seeds]
+        self.generators = [torch.Generator(place).manual_seed(stream(seed, 3)) for seed in self.seeds]
         self.step = -settings.random_steps  # updates made; below 0 in the random phase
         self.wall_time = 0.0  # of the processes before this one
         self.began = time.perf_counter()
         self.started = _now()
         # of the code as it is now: it may have changed on disk by the end of the run
         self.origin = provenance()
-        self.origin["machine"]["matmul"] = torch.backends.mkldnn.matmul.fp32_precision
-        self.origin["machine"] |= {"device": device.type, "tf32": tf32}
+        matmul = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
+        self.origin["machine"]["matmul"] = matmul.fp32_precision
+        self.origin["machine"] |= {"device": place.type, "tf32": tf32}
         self.log = RunLog()
         self.stop_signal: int | None = None
 
@@ -145,7 +149,7 @@ class Trainer:
                 raise Interrupted(
                     f"stopped at step {self.step} of {self.steps} with everything saved in {self.checkpoints.folder}; "
                     "the same command goes on from there",
-                    self.stop_signal,
+                    self.stop_signal or signal.SIGINT,
                 ) from None
         self._check_finite()
 
@@ -207,7 +211,7 @@ class Trainer:
     def _learn(self) -> None:
         """The update of this step; the first has index 0 and is one with the actor's."""
         every = self.settings.sac.actor_every
-        batch = self.sample(1 + (every if self.step % every == 0 else 0))
+        batch: Any = self.sample(1 + (every if self.step % every == 0 else 0))  # of the kind that the agent learns from
         with no_denormals():
             losses = self.agent.update(batch, self.rollout.contexts)
         self.log.add(losses)
@@ -233,7 +237,7 @@ class Trainer:
         means = self.log.means()
         # of each environment: the steps counted here, warm-ups included
         means["env_steps"] = [float(self.rollout.env_steps)] * len(self.seeds)
-        if "encoder" in self.agent.modules:
+        if isinstance(self.agent, Agent) and "encoder" in self.agent.modules:
             means |= diagnose(self.evaluator.rollout, self.settings.env, self.seeds, self.step)
             if self.replay.added:
                 means |= shadow_gradients(self.agent, self.replay, self.settings.per_context, self.seeds, self.step)
@@ -264,8 +268,8 @@ class Trainer:
         title = f"{self.settings.env} {self.settings.label} seed {seeds}"
         # The random phase counts here, and nowhere else: it takes time.
         total, initial = (steps + self.settings.random_steps for steps in (self.steps, self.step))
-        options = dict(disable=not self.progress, mininterval=1.0, smoothing=0.05)
-        return tqdm(total=total, initial=initial, desc=title, **options)
+        hide = not self.progress
+        return tqdm(total=total, initial=initial, desc=title, disable=hide, mininterval=1.0, smoothing=0.05)
 
     # ---------------------------------------------------------------- on disk
 

@@ -10,8 +10,9 @@ from dmash_core.errors import unknown
 from reproduction.evidence import CLAIMS, Claim, needed
 from reproduction.figures.style import arm_order
 from reproduction.sweep.grid import Cell
+from reproduction.titles import FAMILIES
 
-for _family in ("theory", "tables", "figures", "ablations", "questions"):  # in the order of the site
+for _family in FAMILIES:
     import_module(f"reproduction.claims.{_family}")
 
 

@@ -15,6 +15,7 @@ NORMS = "The other norms of the figure are options of the arm, and not judged."
     "F10",
     "On DI each component of DMA*-SH helps: it improves on itself without masking, without input norm, without "
     "output norm, and without all three.",
+    title="Each component helps",
     where="Figure 10",
     **ABLATION,
 )
@@ -32,6 +33,7 @@ def f10():
 @claim(
     "F11",
     "Masking: on DI the chosen 40 % is not worse than none and not worse than 80 %.",
+    title="Masking",
     where="Figure 11",
     note=OURS,
     **ABLATION,
@@ -45,7 +47,14 @@ def f11():
         yield seeds("ODE", SELF, f"{SELF}+masking={masking}").shown()
 
 
-@claim("F12", "Input norm: on DI AvgL1Norm is better than none.", where="Figure 12", note=OURS + NORMS, **ABLATION)
+@claim(
+    "F12",
+    "Input norm: on DI AvgL1Norm is better than none.",
+    title="Input norm",
+    where="Figure 12",
+    note=OURS + NORMS,
+    **ABLATION,
+)
 def f12():
     """Better. ODE is shown.
 
@@ -54,7 +63,14 @@ def f12():
     yield seeds("ODE", SELF, f"{SELF}+input_norm=none").shown()
 
 
-@claim("F13", "Output norm: on DI SimNorm is better than none.", where="Figure 13", note=OURS + NORMS, **ABLATION)
+@claim(
+    "F13",
+    "Output norm: on DI SimNorm is better than none.",
+    title="Output norm",
+    where="Figure 13",
+    note=OURS + NORMS,
+    **ABLATION,
+)
 def f13():
     """Better. ODE is shown.
 
@@ -66,6 +82,7 @@ def f13():
 @claim(
     "F14",
     "Window: on DI K = 24 is better than K = 8 and not worse than K = 64.",
+    title="Length of the window",
     where="Figure 14",
     note=OURS + "K = 128 and 256, for MuJoCo, are not judged.",
     **ABLATION,
@@ -83,6 +100,7 @@ def f14():
 @claim(
     "F15",
     "On DI an actor gradient through the shared hypernetwork collapses learning.",
+    title="An actor gradient collapses learning",
     where="Figure 15",
     headline=True,
     note="Whether private hypernetworks and concatenation lie between is shown. The critic's gradient alone "
@@ -106,6 +124,7 @@ def f15():
 @claim(
     "F16",
     "On DI DMA*-SH lies above Amago with a GRU and with a Transformer.",
+    title="DMA*-SH against Amago",
     where="Figure 16",
     note="Ours is a compact version of Amago-2, whose own code for this comparison does not run.",
     **ABLATION,
@@ -122,6 +141,7 @@ def f16():
     "F17",
     "On DI DMA*-SH lies above DMA-Pearl and PEARL; PEARL, whose encoder is trained by the critic, lies below "
     "DMA-Pearl.",
+    title="DMA*-SH against PEARL",
     where="Figure 17",
     note="The release's PEARL lets the actor loss train the encoder and has no effect of beta; ours is the published "
     "PEARL. The figure's sweep of beta is an option (--beta) and not judged.",
@@ -135,7 +155,7 @@ def f17():
         yield seeds("DI", higher, lower).better()
 
 
-@claim("F18", "On DI DMA*-SH lies above VariBAD.", where="Figure 18", **ABLATION)
+@claim("F18", "On DI DMA*-SH lies above VariBAD.", title="DMA*-SH against VariBAD", where="Figure 18", **ABLATION)
 def f18():
     """Better.
 

@@ -11,6 +11,7 @@ OURS = "The sources at hand give no numbers of this figure; the sentence is ours
 @claim(
     "F2",
     "Over all environments DMA*-SH has the highest normalised score of the eight arms.",
+    title="DMA*-SH has the highest score of eight arms",
     where="Figure 2",
     headline=True,
     checked_by=("notebooks/zero_shot.ipynb",),
@@ -36,6 +37,7 @@ def f2():
     "F3",
     "On DI, at the end of training, DMA*-SH compresses: its embeddings have a lower Variability than those of DMA "
     "and DMA*, at an Informativeness that is not lower.",
+    title="DMA*-SH compresses its embeddings",
     where="Figure 3",
     headline=True,
     checked_by=GEOMETRY,
@@ -63,6 +65,7 @@ def f3():
     "F4",
     "On DI the embeddings of DMA*-SH agree within a mode (cosine 1.0) and differ between modes (0.14 to 0.23); DMA "
     "and DMA* are less uniform within a mode.",
+    title="Cosines of the embeddings on DI",
     where="Figure 4",
     checked_by=(*GEOMETRY, "runs/DI/*/seed-*.safetensors"),
     note="The networks of seeds 0 to 2 are committed; those of other seeds come with training and stay where they "
@@ -86,6 +89,7 @@ def f4():
 @claim(
     "tSNE",
     "In a t-SNE picture the embeddings form clusters by mode.",
+    title="Clusters by mode in a t-SNE picture",
     where="appendix, t-SNE figure",
     checked_by=GEOMETRY,
     cost="none that would decide it",
@@ -103,6 +107,7 @@ def tsne():
     "S6.5",
     "At the end of training the shadow gradient of the actor loss with respect to z is larger in DMA*-SH than in "
     "DMA*-H, where it has faded.",
+    title="The shadow gradient stays alive",
     where="Section 6.5",
     headline=True,
     checked_by=("notebooks/shadow_gradients.ipynb",),
@@ -120,6 +125,7 @@ def s65():
 @claim(
     "G1",
     "Over training DMA*-SH lies above DR where contexts do not overlap: the mean of its learning curve is higher.",
+    title="Learning curves lie above DR",
     where="appendix, learning curves",
     checked_by=("notebooks/zero_shot.ipynb", "figures/learning-curves-*.csv"),
     note=OURS,
@@ -137,6 +143,7 @@ def g1():
     "G2",
     "Without overlap DR gives up part of the contexts and DMA*-SH does not: the worst context of DMA*-SH is better "
     "than the worst context of DR.",
+    title="No context is given up",
     where="appendix, return per context instance",
     headline=True,
     checked_by=("notebooks/zero_shot.ipynb",),
@@ -155,6 +162,7 @@ def g2():
 @claim(
     "G3",
     "On ODE-k DMA*-SH lies above DR over k = 1 to 20 context dimensions.",
+    title="More context dimensions",
     where="appendix, context scaling",
     checked_by=("notebooks/context_scaling.ipynb",),
     note="Six of the twenty values of k, spaced as their effect is expected to be. Their contexts cannot be the "

@@ -12,6 +12,7 @@ SELF = "dma-star-sh"
     "L1",
     "The encoder's window contains its own target in training; on DI ending it one step earlier does not change the "
     "return.",
+    title="The window contains its own target",
     where="ours; the release's windows (docs/deviations.md)",
     kind="question",
     headline=True,
@@ -32,6 +33,7 @@ def l1():
     "C1",
     "On DI the form of the hypernetwork, in chunks as in the paper's counts or whole, does not change the return at "
     "30,000 steps.",
+    title="Hypernetwork in chunks or whole",
     where="ours; the release's default and the paper's counts (docs/deviations.md)",
     kind="question",
     note="30,000 of the benchmark's 100,000 steps, so its score is the mean of the evaluations from 10,000 to "
@@ -48,6 +50,7 @@ def c1():
 @claim(
     "R1",
     "Outside the training range return falls with the distance from it, for every arm: aggregates hide a gradient.",
+    title="Return falls with the distance",
     headline=True,
     **QUESTION,
 )
@@ -67,6 +70,7 @@ def r1():
     "R2",
     "The order of DMA*-SH over the other arms does not hang on one environment: it holds with each environment left "
     "out.",
+    title="The order does not hang on one environment",
     **QUESTION,
 )
 def r2():
@@ -81,6 +85,7 @@ def r2():
 @claim(
     "R3",
     "Informativeness by a correct estimator orders DMA and DMA*-SH as R^2 of a linear reading does.",
+    title="Informativeness by two estimators",
     cost="R^2 among the diagnostics, then the training runs",
     **QUESTION,
 )
@@ -95,6 +100,7 @@ def r3():
     "R4",
     "A few transitions are enough to identify the context: on DI the return of DMA*-SH at evaluation is reached with "
     "a quarter of the K warm-up transitions.",
+    title="A few transitions identify the context",
     cost="a minute of one core; networks of 20 seeds, of which 0 to 2 are committed",
     note="The window goes on filling during the episode, so an agent that starts with few transitions has K of them "
     "after K steps. What is judged is the return, not what the first code tells (notebook).",
@@ -115,6 +121,7 @@ def r4():
 @claim(
     "R5",
     "With 100 % masking the embedding says nothing, and on DI DMA*-SH falls to the level of DR.",
+    title="Masking everything",
     note="The embedding's variance at 100 % masking is drawn in the notebook and not judged.",
     **QUESTION,
 )
@@ -131,6 +138,7 @@ def r5():
     "R6",
     "Sharing is what helps: on DI DMA*-SH lies above the same agent with the hypernetwork in one of dynamics model, "
     "policy and critics only, and in two of the three.",
+    title="Sharing is what helps",
     **QUESTION,
 )
 def r6():
@@ -145,6 +153,7 @@ def r6():
 @claim(
     "R7",
     "The hypernetwork costs what A.7 says.",
+    title="The hypernetwork's cost",
     where="public reviews",
     kind="question",
     published=published_ids("A7-1..6"),
@@ -162,6 +171,7 @@ def r7():
     "R8",
     "On DI DMA*-SH keeps its order over Concat under changes that no context describes: friction, delay, noise at "
     "evaluation.",
+    title="Robust to changes outside the context",
     cost="minutes of one core; networks of 10 seeds, of which few are committed",
     note="The strengths are the middle ones of the notebook and were chosen when one seed of an earlier agent had "
     "been seen.",

@@ -42,6 +42,7 @@ TOYS = ("DI", "DI-Perm", "DI-Friction", "ODE")
     "A.1",
     "A hypernetwork-modulated ReLU network represents s z exactly; no concatenating ReLU network does on a set with "
     "interior, nor on a segment along which s z bends, such as SimNorm codes hold.",
+    title="Modulated networks represent s z, concatenating ones do not",
     where="Theorem A.1",
     checked_by=("proofs/Expressivity.v", "proofs/Approximation.v", *PAGES),
     note="Within eps on a square of half-side r concatenation needs r^2 <= 2 eps prod (k_i + 1)^2 over its hidden "
@@ -93,6 +94,7 @@ def a1():
     "A.2",
     "The same holds for any family of operators T(z), if the hypernetwork can output T(z) - I; sign inversion, "
     "permutation and gain are examples.",
+    title="The same for any family of operators",
     where="Theorem A.2",
     checked_by=("proofs/Expressivity.v", "proofs/NoSeparation.v", *PAGES),
     note="The half that is true: modulation realises T(z) wherever the hypernetwork outputs T(z) - I, by one affine "
@@ -123,6 +125,7 @@ def a2():
 @claim(
     "A.3",
     "Continuous affine families of operators separate the two classes.",
+    title="Continuous affine families separate the classes",
     where="Theorem A.3",
     checked_by=("proofs/Expressivity.v", "tests/test_theory.py"),
     note="Only if w^T T_j x(s) is not constant in s for some j; if all are constant a concatenating network has the "
@@ -148,6 +151,7 @@ def a3():
 @claim(
     "A.5",
     "The separation survives the bottleneck adapter of width k >= 2.",
+    title="The separation survives the bottleneck",
     where="Theorem A.5",
     checked_by=("proofs/Bottleneck.v", *PAGES),
     note="On all of R^2 width two is needed (proved); for bounded contexts, whatever the bound, width one is enough "
@@ -227,6 +231,7 @@ def _noise(seeds: int, level: float, steps: int) -> tuple[list[dict], list[dict]
     "A.6",
     "Concatenation switches modes by a piecewise-linear partition; it is more sensitive to noise in z near the "
     "boundary and needs more parameters.",
+    title="Concatenation is more sensitive to noise in the code",
     where="Remark A.6 (argued there, not measured)",
     kind="theorem",
     checked_by=(
@@ -290,11 +295,15 @@ def _cost(row: dict) -> Finding:
     common |= {"paper": value}
     if not found:
         return Finding(verdict=VERDICTS[NOT_CHECKED], reason="no file in benchmarks/ has both arms", **common)
-    common |= {"value": float(np.median(found)), "low": float(min(found)), "high": float(max(found))}
+    common |= {
+        "value": float(np.median(found)),
+        "points": {"environments" if column is None else "measurements": [float(f"{v:.4g}") for v in found]},
+    }
+    spread = " to ".join(dict.fromkeys(f"{end:.3g} %" for end in (min(found), max(found))))
     if column is None:
         code = REPRODUCED if min(abs(f - value) for f in found) <= 0.5 else CONTRADICTED
-        return Finding(verdict=VERDICTS[code], reason=f"counted in {len(found)} environments, range of all", **common)
-    reason = f"median and range of {len(found)} measurements in benchmarks/"
+        return Finding(verdict=VERDICTS[code], reason=f"counted in {len(found)} environments: {spread}", **common)
+    reason = f"median of {len(found)} measurement{'s' * (len(found) > 1)} in benchmarks/: {spread}"
     if all(f * value < 0 for f in found):
         return Finding(verdict=VERDICTS[CONTRADICTED], reason=f"the other sign everywhere; {reason}", **common)
     close = all(0.5 <= f / value <= 2 for f in found)
@@ -310,6 +319,7 @@ def _parameters(env: str, arm: str) -> int:
     "A.7",
     "Against DA, DMA*-SH has 4.1 % more parameters, trains 43.5 % faster and peaks at 24.4 % less memory; against "
     "DMA it has 9.5 % more parameters, takes 79.2 % more time and 21.7 % more memory.",
+    title="Parameters, speed and memory",
     where="Remark A.7",
     kind="efficiency",
     published=published_ids("A7-1..6"),
@@ -353,6 +363,7 @@ def _regret(env: str) -> float:
     "A.8",
     "In non-overlapping environments every memoryless policy that ignores the context has regret in some context; in "
     "overlapping ones it need not.",
+    title="Regret of policies that ignore the context",
     where="Definition A.8",
     kind="theorem",
     checked_by=("proofs/Memoryless.v", "reproduction/theory/regret.py"),
@@ -394,6 +405,7 @@ def a8():
 @claim(
     "A.15",
     "Variability is within-context noise plus within-mode spread plus between-mode separation.",
+    title="Variability is a sum of three terms",
     where="Theorem A.15",
     checked_by=("proofs/Variability.v", "tests/test_theory.py", "notebooks/variance_decomposition.ipynb"),
     note="An identity, for any law of the embedding and finitely many contexts; it says nothing about which term is "
@@ -418,6 +430,7 @@ def a15():
 @claim(
     "A.17",
     "The variance of the policy gradient is bounded through Variability.",
+    title="Variability bounds the gradient's variance",
     where="Theorem A.17",
     checked_by=("proofs/Variability.v", "tests/test_theory.py", "notebooks/variance_decomposition.ipynb"),
     note="A bound for one embedding. Its Lipschitz constant and its first term change with the embedding, so bounds "
@@ -452,6 +465,7 @@ def a17():
 @claim(
     "A.18",
     "Compression within modes lowers the gradient variance although total information falls.",
+    title="Compression lowers the gradient's variance",
     where="Corollary A.18",
     checked_by=(
         "proofs/Variability.v",
@@ -518,6 +532,7 @@ def a18():
     "N1",
     "On bounded states with two contexts there is no separation: the functions of modulated and of concatenating ReLU "
     "networks are the same.",
+    title="No separation on bounded states with two contexts",
     where="ours, about actuator inversion as the paper tests it",
     checked_by=("proofs/NoSeparation.v", "tests/test_theory.py"),
     note="A separation in what can be represented needs unbounded states, infinitely many contexts, or a count of "
@@ -536,6 +551,7 @@ def n1():
     "N2",
     "How much the variance of the gradient changes when a code is compressed to its mode's mean, exactly, and when it "
     "falls.",
+    title="Exact account of the gradient's variance",
     where="ours, about Corollary A.18",
     checked_by=("proofs/GradientVariance.v", "tests/test_theory.py", "notebooks/variance_decomposition.ipynb"),
     note="An account of the variance itself and not of a bound. It names the covariance that decides the sign.",
@@ -553,6 +569,7 @@ def n2():
     "N3",
     "Gradient ascent on an adapter's bias under a frozen critic raises the critic's value without bound; without that "
     "path it does not.",
+    title="Ascent through the adapter is unbounded",
     where="ours, the mechanism behind Figure 15",
     checked_by=("proofs/Ascent.v", "tests/test_theory.py"),
     note="A frozen critic: in training the critic follows. That learning collapses is F15, and is measured.",

@@ -4,14 +4,31 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from reproduction.evidence.comparisons import ROOT, Computed, Finding, Proof, Twin, Unjudged
 from reproduction.evidence.rules import CONTRADICTED, NOT_CHECKED, REPRODUCED, UNDECIDED, VERDICTS
 
 PROOF_COST = "make proofs needs Coq (Debian: coq libcoq-mathcomp-algebra libcoq-mathcomp-algebra-tactics) and a minute"
+
+_listeners: list[Callable[[str], None]] = []
+"""Who hears what long checks report while they run; the command line prints it."""
+EVERY = 5.0
+"""Seconds between two such lines of the same check."""
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Let `listener` hear a line now and then from checks that take long."""
+    _listeners[:] = [listener]
+
+
+def say(line: str) -> None:
+    """Tell the listener, if there is one."""
+    for listener in _listeners:
+        listener(line)
 
 
 def _finding(what: str, code: int, reason: str) -> Finding:
@@ -24,6 +41,7 @@ def proved() -> dict[str, str] | tuple[int, str]:
     lacking = [tool for tool in ("make", "coqc", "coqchk") if shutil.which(tool) is None]
     if lacking or not (ROOT / "proofs").is_dir():
         return NOT_CHECKED, f"this machine lacks {', '.join(lacking) or 'the folder proofs/'}; {PROOF_COST}"
+    say("proofs: Coq compiles and re-checks them, about a minute")
     done = subprocess.run(["make", "-C", ROOT / "proofs"], capture_output=True, text=True)
     if done.returncode:
         return UNDECIDED, f"make -C proofs failed: {' '.join(done.stderr.split())[-300:]}"
@@ -52,12 +70,22 @@ def run_tests(plans: Iterable[object]) -> None:
     nodes = [node for node in nodes if node not in _outcomes]
     if not nodes:
         return
-    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rA", "-p", "no:cacheprovider", *nodes]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    seen = defaultdict(set)
-    for word, name in re.findall(r"^(PASSED|FAILED|ERROR) (tests/\S+?)(?:\[.*\])?(?: - .*)?$", done.stdout, re.M):
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-v", "-rA", "-p", "no:cacheprovider", *nodes]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines, count, last = [], 0, time.monotonic()
+    say(f"tests: {len(nodes)} to run")
+    for line in running.stdout:
+        lines.append(line)
+        if re.match(r"tests/\S+ (PASSED|FAILED|ERROR)", line):
+            count += 1
+            if time.monotonic() - last > EVERY:
+                last = time.monotonic()
+                say(f"tests: {count} done, {line.split()[0].split('::')[-1]} was the last")
+    running.wait()
+    seen, said = defaultdict(set), "".join(lines)
+    for word, name in re.findall(r"^(PASSED|FAILED|ERROR) (tests/\S+?)(?:\[.*\])?(?: - .*)?$", said, re.M):
         seen[name].add(word.lower())
-    lost = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
+    lost = " ".join(said.strip().splitlines()[-1:])
     for node in nodes:
         words = seen[node]
         _outcomes[node] = next((w for w in ("failed", "error", "passed") if w in words), f"it was not run: {lost}")

@@ -21,13 +21,15 @@ from pathlib import Path
 from dmash_core.errors import UserError
 from reproduction.evidence.checks import check_plan, run_tests
 from reproduction.evidence.comparisons import Comparison, Computed, Finding, Proof, Twin, Unjudged, published_values
+from reproduction.evidence.cost import price, speeds
 from reproduction.evidence.rules import LOOKS, NOT_CHECKED, UNDECIDED, VERDICTS, combine
 from reproduction.evidence.runs import Evidence
-from reproduction.sweep.folder import Folder
 from reproduction.sweep.grid import Cell
 from reproduction.yaml12 import load
 
 KINDS = ("theorem", "table", "figure", "efficiency", "question")
+AREAS = ("training", "theory", "benchmark", "cost")
+"""What a claim is about, which decides with what else its verdict may be counted."""
 CLAIMS: dict[str, "Claim"] = {}
 """The registered claims by id, in the order in which they are defined."""
 
@@ -37,7 +39,7 @@ class Claim:
     """What is claimed and where, the rule and its reason in words, and the plans that decide it.
 
     published: ids in published.csv. checked_by: files. note: what the paper does not say. cost: beside the training of
-    missing runs. headline: in the README's table.
+    missing runs. headline: named in the README. title: a few words for lists; the statement if there is none.
     """
 
     id: str
@@ -52,6 +54,27 @@ class Claim:
     note: str = ""
     cost: str = ""
     headline: bool = False
+    title: str = ""
+
+    @property
+    def area(self) -> str:
+        """One of AREAS: a theorem or its remark is theory; one that raw runs decide, or that would need them, is
+        training; a table of specifications is the benchmark; what is computed from machines and sizes is cost."""
+        if self.kind == "theorem":
+            return "theory"
+        if any(isinstance(plan, Computed) for plan in self.plans):
+            return "cost"
+        return "benchmark" if all(isinstance(plan, Twin) for plan in self.plans) else "training"
+
+    @property
+    def same_as(self) -> str:
+        """The id of an earlier claim that is decided by the very same plans; its verdict counts once. Empty if none."""
+        for id_, other in CLAIMS.items():
+            if id_ == self.id:
+                break
+            if other.plans == self.plans:
+                return id_
+        return ""
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -85,6 +108,7 @@ def claim(
     note: str = "",
     cost: str = "",
     headline: bool = False,
+    title: str = "",
 ) -> Callable[[Callable[[], Iterator]], Claim]:
     """Register the decorated function as a claim. TypeError for whatever is wrong with it, a misspelling too."""
 
@@ -108,8 +132,9 @@ def claim(
             raise TypeError(f"claim {id}: there is no published value {lost[0]}")
         words = (" ".join(text.split()) for text in (rule, reason))
         CLAIMS[id] = Claim(
-            id, statement, where, kind, *words, plans, tuple(ids), tuple(checked_by), note, cost, headline
-        )
+            id, statement, where, kind, *words, plans, tuple(ids), tuple(checked_by), note, cost, headline,
+            title or statement,
+        )  # fmt: skip
         return CLAIMS[id]
 
     return register
@@ -170,26 +195,21 @@ def missing_cells(claim: Claim, evidence: Evidence) -> list[Cell]:
 
 
 def _to_do(claim: Claim, evidence: Evidence) -> tuple[tuple[str, ...], str]:
-    """What is missing, a line for each environment, and what deciding the claim costs."""
+    """What is missing, environments that lack the same on one line, and what deciding the claim costs."""
     left, lines = missing_cells(claim, evidence), []
+    alike: dict[tuple, list[str]] = {}
     for env in dict.fromkeys(cell.env for cell in left):
         here = [cell for cell in left if cell.env == env]
-        arms = Counter(cell.label for cell in here)
-        lines.append(f"{env}, {here[0].steps:,} steps: {', '.join(f'{arm} {n} seeds' for arm, n in arms.items())}")
+        alike.setdefault((here[0].steps, *Counter(cell.label for cell in here).items()), []).append(env)
+    for (steps, *arms), envs in alike.items():
+        lacks = ", ".join(f"{arm} {n} seed{'s' * (n > 1)}" for arm, n in arms)
+        lines.append(f"{', '.join(envs)}, {steps:,} steps: {lacks}")
     absent = list(dict.fromkeys(name for plan in claim.comparisons for name in cells(plan, 1)[1]))
     if absent:
         lines.append(f"not in the code: {', '.join(absent)}")
     if not left:
         return tuple(lines), claim.cost
-    status = Folder(evidence.root).status(left)
-    known = len(left) - status.unmeasured
-    parts = [f"{len(left)} training runs"]
-    if known:
-        hours = status.core_seconds / 3600
-        parts.append(f"about {hours:,.0f} hours of one core for {known} of them, at the speeds in {evidence.root}")
-    if status.unmeasured:
-        parts.append(f"{status.unmeasured} of unmeasured speed")
-    return tuple(lines), "; ".join([*parts, *([claim.cost] if claim.cost else [])])
+    return tuple(lines), "; ".join([str(price(left, speeds(evidence))), *([claim.cost] if claim.cost else [])])
 
 
 # ---------------------------------------------------------------- the verdict
@@ -272,9 +292,24 @@ def check(claim: Claim, evidence: Evidence) -> Verdict:
 
 
 def as_data(claim: Claim, verdict: Verdict) -> dict:
-    """A claim and its verdict as data for JSON: the plans as text."""
+    """A claim and its verdict as data for JSON: the plans as text, and for each judged comparison of runs what its rule
+    asks in numbers (`rules`, by the comparison's words), so that a page can judge other choices of the same runs."""
     row = {key: value for key, value in vars(claim).items() if key != "plans"}
-    return row | {"plans": [str(plan) for plan in claim.plans], "criteria": claim.criteria, "result": asdict(verdict)}
+    asked = {plan.what: plan.in_numbers(claim.parts) for plan in claim.comparisons if plan.judged}
+    return row | {
+        "area": claim.area, "same_as": claim.same_as, "plans": [str(plan) for plan in claim.plans],
+        "criteria": claim.criteria, "rules": asked, "result": asdict(verdict),
+    }  # fmt: skip
+
+
+def tally(verdicts: Sequence[tuple[str, str, str]]) -> dict[str, Counter]:
+    """{area: how many claims have each verdict}, in the order of AREAS, of (area, verdict, `same_as`) a claim. A check
+    that decides two claims counts once."""
+    found = {area: Counter() for area in AREAS}
+    for area, verdict, same_as in verdicts:
+        if not same_as:
+            found[area][verdict] += 1
+    return found
 
 
 def write_json(rows: Sequence[dict], out: str | Path) -> None:

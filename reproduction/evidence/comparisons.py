@@ -45,6 +45,7 @@ from reproduction.evidence.runs import MEASURES, Evidence, Measure, arm_names, f
 from reproduction.figures.style import ARMS, SLUGS, arm_style
 from reproduction.figures.tables import groups
 from reproduction.paths import PUBLISHED, ROOT
+from reproduction.statistics import LEAST_T
 
 MOST_SHOWN = 20
 """Seeds of a comparison that is shown and not judged."""
@@ -271,6 +272,32 @@ class Comparison:
         cells = "in each environment" if self.unit == "environments" else "of each arm"
         return f"{self.question} ({how}; looked at with {first} and with {last} seeds {cells}): {where}."
 
+    def in_paper(self) -> str:
+        """The id of the published number about the same arms, environments and set, though the question is not whether
+        ours agrees with it; empty if there is none."""
+        plain = Measure(split=self.measure.split)
+        if self.measure != plain or self.steps or self.leave_one_out:
+            return ""
+        arms = " vs ".join(arm_style(arm).name for arm in self.arms)
+        for id_, row in published_values().items():
+            metric = "relative gain %" if len(self.arms) == 2 else "normalised AER"
+            if (row["env"], row["split"], row["arm"], row["metric"]) == (self.name, self.measure.split, arms, metric):
+                return id_
+        return ""
+
+    def in_numbers(self, parts: int) -> dict:
+        """Its question as plain data, on the scale of `Finding.points`: question, unit, looks, whether its published
+        value brings an error of its own (`estimated`), the edges that count as the same, and the levels of the two
+        intervals as one of `parts` comparisons: the one that says "yes", the one that says "no"."""
+        top = self._scale()[0]
+        goal = target(self.published) if self.published else None
+        region = [edge * top for edge in self.region()] if MEASURES[self.measure.metric][2] is not None else None
+        return {
+            "question": self.question, "unit": self.unit, "looks": list(LOOKS[self.unit]), "parts": parts,
+            "estimated": bool(goal and goal.estimated), "leave_one_out": self.leave_one_out, "region": region,
+            "yes": 1 - (ALPHA if self.question == "better" else 2 * SAME) / parts, "no": 1 - ALPHA / parts,
+        }  # fmt: skip
+
     # ------------------------------------------------------------ judging
 
     def estimate(self, cells: tuple[np.ndarray, ...]) -> Estimate:
@@ -329,8 +356,10 @@ class Comparison:
             "what": self.what, "judged": self.judged, "published_id": self.published, "scope": self.scope,
             "published": target(self.published).text if self.published else "", "unit": unit,
         }  # fmt: skip
-        if self.published and target(self.published).estimated:
+        if self._estimated:
             common["paper"] = target(self.published).least * top
+        if not self.published and (id_ := self.in_paper()):
+            common |= {"published": target(id_).text, "published_id": id_, "paper": target(id_).least * top}
         aside = [f"{n} shorter runs of {arm_style(arm).name} on {env} do not count" for arm, env in cells
                  if (n := len(evidence.short(env, arm, self.length(env))))]  # fmt: skip
         looks, wanted = LOOKS[self.unit], self.seeds if self.judged else LOOKS[self.unit][0]
@@ -364,7 +393,7 @@ class Comparison:
         }  # fmt: skip
         if lacking:
             common["unit"] += f" over {', '.join(envs)} alone"
-        if look:
+        if look and not (self._estimated and look < LEAST_T):  # where seeds are the sample, two make no interval
             low, high = found.interval(self._level(int(code), parts), self._slack)
             common |= {"low": float(low) * top, "high": float(high) * top} if np.isfinite(low) else {}
         reason = self._reason(found, int(code), parts, look, needs, lacking)
@@ -383,6 +412,11 @@ class Comparison:
         if metric in ("AER", "AER/100"):
             return get_spec(self.envs[0]).score_high, "AER"
         return 1.0, MEASURES[self.measure.metric][1] if metric != "normalised AER" else metric
+
+    @property
+    def _estimated(self) -> bool:
+        """Whether it is a statistic over seeds that stands beside one of the paper."""
+        return bool(self.published) and target(self.published).estimated
 
     @property
     def _slack(self) -> float:

@@ -1,63 +1,115 @@
 """Verdicts for reading: a claim in a terminal, the tables in README and FINDINGS, the table of the calibration."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from dmash_core.benchmark.contexts import SETS
+from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
+from dmash_core.methods import MAIN_ARMS
+from reproduction import manifest
 from reproduction.evidence.calibration import BOUND, COLUMNS, REPLICATES
-from reproduction.evidence.claim import Claim, Verdict
+from reproduction.evidence.claim import Claim, Verdict, as_data, tally
 from reproduction.evidence.comparisons import ROOT, Finding
-from reproduction.evidence.rules import NOT_CHECKED, VERDICTS
-from reproduction.evidence.runs import Evidence
-from reproduction.evidence.wordings import RULES, ledger, order, said
+from reproduction.evidence.forecast import forecast
+from reproduction.evidence.rules import CONTRADICTED, NOT_CHECKED, VERDICTS
+from reproduction.evidence.runs import Evidence, Measure
+from reproduction.evidence.wordings import RULES, ledger, order, said, timeline
+from reproduction.figures.style import arm_order, arm_style
 from reproduction.figures.tables import aer_markdown, aer_table
+from reproduction.statistics import LEAST_T, mean_interval
 
+AND = ", "
 BEGIN, END = "<!-- claims: written by dmash claims --readme -->", "<!-- claims: end -->"
+MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?", "not checked": "–"}
+"""A sign for each verdict, which says the same where colours are not seen."""
 CALIBRATION = ROOT / "docs" / "calibration.csv"
 
 
+WIDTH = 118
+
+
 def _line(name: str, text: str) -> str:
-    return textwrap.fill(text, 118, initial_indent=f"{name:14}", subsequent_indent=" " * 14) if text else ""
+    return textwrap.fill(text, WIDTH, initial_indent=f"{name:12}", subsequent_indent=" " * 12) if text else ""
 
 
-def _row(one: Finding) -> str:
-    published = f"published {one.published}" if one.published else ""
-    parts = [one.what, published, one.measured, one.reason, f"values: {one.single}" if one.single else ""]
-    return _line(f"  {one.verdict}", "; ".join(filter(None, parts)))
+def _table(title: str, rows: Sequence[Finding]) -> list[str]:
+    """Findings as aligned columns below a title: what, published, measured, why. Long cells are wrapped."""
+    if not rows:
+        return []
+    cells = [("comparison", "published", "measured", "why")]
+    cells += [(one.what, one.published, one.measured, _why(one)) for one in rows]
+    shares = (0.34, 0.18, 0.22, 0.26) if any(row[1] for row in cells[1:]) else (0.42, 0.0, 0.25, 0.33)
+    widths = [int(share * (WIDTH - 8)) for share in shares]
+    lines = ["", title]
+    for row in cells:
+        parts = [textwrap.wrap(text, width) if width else [] for text, width in zip(row, widths, strict=True)]
+        for i in range(max(map(len, parts))):
+            pieces = [(part[i] if i < len(part) else "").ljust(w) for part, w in zip(parts, widths, strict=True) if w]
+            lines.append(f"  {'  '.join(pieces)}".rstrip())
+    return lines
 
 
-def describe(claim: Claim, verdict: Verdict) -> str:
-    """All that is known about a claim, as text for a terminal; comparisons without anything measured share a line."""
-    head, wordings = verdict.headline, ledger()
-    empty = [one for one in verdict.findings if not one.judged and not one.measured and one.scope]
-    rows = [one for one in verdict.findings if one not in empty]
-    mine, shared = wordings.get(claim.id, []), wordings.get(RULES, [])
+def why_without_places(reason: str) -> str:
+    """The reason of a finding without the environments that are missing, which are said once for the whole claim."""
+    return "; ".join(part for part in reason.split("; ") if not part.startswith("no run of full length"))
+
+
+def _why(one: Finding) -> str:
+    return why_without_places(one.reason)
+
+
+def first_sentence(result: dict) -> str:
+    """Why a verdict is what it is, in one sentence without lists of what is missing. `result`: a Verdict as data."""
+    judged = [one for one in result["findings"] if one["judged"]]
+    if len(judged) == 1:
+        return why_without_places(judged[0]["reason"])
+    count = Counter(one["verdict"] for one in judged)
+    numbers = ", ".join(f"{count[word]} {word}" for word in VERDICTS if count[word])
+    first = next((one for one in judged if one["verdict"] == result["verdict"]), judged[0])
+    said = f"of {len(judged)} judged comparisons {numbers}"
+    return f"{said}; {first['what']}: {why_without_places(first['reason'])}"
+
+
+def describe(claim: Claim, verdict: Verdict, evidence: Evidence) -> str:
+    """A claim as text for a terminal: the verdict in one sentence, its comparisons as tables, then what is missing
+    (once), what it costs, whether that is likely to decide it, and the rule beside its dates."""
+    groups = {name: [one for one in verdict.findings if one.verdict == name] for name in (*VERDICTS, "shown")}
+    empty = [one for one in groups["shown"] if not one.measured and one.scope]
+    shown = [one for one in groups["shown"] if one not in empty]
+    mine = ledger().get(claim.id, [])
     lines = [
-        _line(claim.id, claim.statement),
-        _line("where", f"{claim.where} ({claim.kind}); checked by {', '.join(claim.checked_by)}"),
-        _line("VERDICT", f"{verdict.verdict}: {verdict.reason}"),
-        _line("published", f"{head.published} ({head.what}; {head.published_id})" if head.published else "no number"),
-        _line("measured", f"{head.measured} ({head.what})" if head.measured else "no number"),
-        *map(_row, rows),
-        _line("  shown", f"{len(empty)} without runs, such as {empty[0].what}") if empty else "",
-        _line("speaks for", head.scope),
+        _line(claim.id, claim.title),
+        _line("", claim.statement),
+        _line("", f"{claim.where}; {claim.area}; checked by {', '.join(claim.checked_by) or 'its comparisons'}"),
+        _line("VERDICT", f"{verdict.verdict}: {first_sentence(asdict(verdict))}"),
+        *_table("decided", groups["reproduced"] + groups["contradicted"]),
+        *_table("undecided", groups["undecided"]),
+        *_table("not checked", groups["not checked"]),
+        *_table("shown, not judged", shown),
+        f"  and {len(empty)} more without runs, such as {empty[0].what}" if empty else "",
+        " ",
+        *(_line("missing" if not i else "", text) for i, text in enumerate(verdict.missing)),
+        _line("cost", verdict.cost or "this command"),
+        *(_line("forecast" if not i else "", text) for i, text in enumerate(forecast(claim, evidence))),
+        _line("speaks for", verdict.headline.scope),
         _line("rule", claim.rule),
         *(_line("in numbers" if not i else "", text) for i, text in enumerate(claim.criteria)),
         _line("because", claim.reason),
         _line("note", claim.note),
+        _line("order", order(claim, evidence)),
         *(_line("worded" if not i else "", text) for i, text in enumerate(said(mine))),
-        _line("shared rules", said(shared)[0] if shared else ""),
-        _line("order", order(mine, shared, verdict) if claim.comparisons else ""),
         _line("runs", f"{len(verdict.used)} raw runs used" if claim.comparisons else ""),
         *(_line("left out", text) for text in _left_out(verdict)),
-        *(_line("missing", text) for text in verdict.missing),
-        _line("cost", verdict.cost or "this command"),
-        _line("repeat", verdict.command),
+        _line("repeat", f"make claim ID={claim.id}"),
     ]
-    return "\n".join(filter(None, lines))
+    return "\n".join(line.rstrip() for line in lines if line)
 
 
 def _left_out(verdict: Verdict) -> list[str]:
@@ -72,32 +124,109 @@ def _escaped(words: Iterable[str]) -> str:
     return " | ".join(" ".join(str(word).split()) for word in words).replace("*", r"\*")
 
 
-def readme_table(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> str:
-    """Markdown, a row for each headline claim."""
-    lines = ["| claim | published | measured here | verdict |", "|---|---|---|---|"]
-    for verdict in verdicts:
-        claim, head = claims[verdict.id], verdict.headline
-        if claim.headline:
-            measured = f"{head.measured} ({head.what})" if head.measured else "no number yet"
-            said = verdict.verdict if head.measured else f"{verdict.verdict}: {head.reason.split(';')[0]}"
-            words = [claim.statement, head.published or "no number", measured, said]
-            lines.append(f"| **{claim.id}** {_escaped(words)} |")
-    return "\n".join(lines)
+def data(claim: Claim, verdict: Verdict, evidence: Evidence) -> dict:
+    """All that is known about a claim as data for JSON: `as_data`, and its rule beside its dates, and the forecast."""
+    rows, line = ledger(), timeline(claim, evidence)
+    return as_data(claim, verdict) | {
+        "wordings": rows.get(claim.id, []), "shared_rules": rows.get(RULES, []), "order": order(claim, evidence),
+        "mark": line.mark, "timeline": [asdict(event) for event in line.events], "forecast": forecast(claim, evidence),
+    }  # fmt: skip
 
 
-def findings_tables(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> str:
-    """Markdown: the AER of every arm, and a row for each comparison of raw runs that measured anything."""
+# ---------------------------------------------------------------- README, FINDINGS and the table of comparisons
+
+
+def area_lines(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    """A line for each area, training first: how many checks have which verdict, and which are contradicted.
+
+    `rows`: (id, area, verdict, `same_as`) of the claims; a check that decides two of them counts once.
+    """
+    lines = []
+    for area, count in tally([row[1:] for row in rows]).items():
+        here = [(id_, verdict) for id_, where, verdict, same_as in rows if where == area and not same_as]
+        if not here:
+            continue
+        parts = [f"{count[word]} {word}" for word in VERDICTS if count[word] or word == VERDICTS[0]]
+        against = [id_ for id_, verdict in here if verdict == VERDICTS[CONTRADICTED]]
+        also = "".join(f"; {id_} is {same_as} again" for id_, where, _, same_as in rows if where == area and same_as)
+        said = f"{area.capitalize()}, {len(here)} check{'s' * (len(here) > 1)}: {', '.join(parts)}"
+        lines.append(f"{said}{f' (contradicted: {AND.join(against)})' if against else ''}{also}.")
+    return lines
+
+
+def state_lines(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> list[str]:
+    """`area_lines` of verdicts."""
+    return area_lines([(one.id, claims[one.id].area, one.verdict, claims[one.id].same_as) for one in verdicts])
+
+
+def results_table(evidence: Evidence) -> str:
+    """Markdown, a row for each environment and main arm that has runs that count: seeds, steps, and for each context
+    set the score that claims use (AER, mean of the last LAST evaluations), with its 95 % interval over seeds
+    (Student's t) from LEAST_T seeds on, and the single seeds below."""
+    lines = ["| environment | arm | seeds | steps | train | eval-in | eval-out |", "|---|---|---:|---:|---:|---:|---:|"]
+    pairs = {key[:2] for key in evidence.runs if key[1] in MAIN_ARMS}
+    known = {env: number for number, env in enumerate(SUITE)}
+
+    def place(pair: tuple[str, str]) -> tuple:
+        return known.get(pair[0], len(known)), pair[0], arm_order(pair[1])
+
+    for env, arm in sorted(pairs, key=place):
+        steps = max(run.meta["steps"] for run in evidence.of(env, arm).values())
+        cells = []
+        for split in SETS:
+            found = evidence.values(env, arm, Measure(split=split), steps)
+            values = [get_spec(env).score_high * value for value, _ in found.values()]
+            mean, low, high = mean_interval(values)
+            interval = f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+            cells.append(interval if np.isfinite(low) else ", ".join(f"{value:.1f}" for value in values))
+        lines.append(f"| {_escaped([env, arm_style(arm).name, len(found), f'{steps:,}', *cells])} |")
+    return "\n".join(lines) if pairs else "No raw run counts yet."
+
+
+def readme_part(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> str:
+    """Markdown of README.md: the results of all environments, and the state of the claims."""
+    return "\n".join([results_table(evidence), "", *(f"- {line}" for line in state_lines(verdicts, claims))])
+
+
+def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> str:
+    """docs/comparisons.md: the AER of every arm, and a row for each comparison of raw runs that measured anything."""
     runs = list(evidence.runs.values())
-    lines = [aer_markdown(aer_table(runs)) if runs else "No raw run counts yet.\n"]
-    lines += ["| claim | comparison | published | measured here | verdict |", "|---|---|---|---|---|"]
+    lines = [
+        "# Every comparison that the raw runs speak to", "",
+        "Written by `dmash claims --readme`. Comparisons of environments without runs are not in it.", "",
+        "AER of the last evaluation that all seeds have: mean over seeds, with its 95 % interval (Student's t) from "
+        f"{LEAST_T} seeds on. Compare only equal steps.", "",
+        aer_markdown(aer_table(runs)) if runs else "No raw run counts yet.\n",
+        "| claim | comparison | published | measured here | verdict |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    count = len(lines)
     for verdict in verdicts:
         for one in verdict.findings:
             if claims[verdict.id].comparisons and one.measured and one.verdict != VERDICTS[NOT_CHECKED]:
-                words = [verdict.id, one.what, one.published or "no number", one.measured]
-                lines.append(f"| {_escaped([*words, f'{one.verdict}: {one.reason}'])} |")
-    if len(lines) == 3:
-        lines[1:] = ["No comparison of raw runs has measured anything yet."]
-    return "\n".join(lines)
+                words = [verdict.id, one.what, one.published, one.measured, f"{one.verdict}: {_why(one)}"]
+                lines.append(f"| {_escaped(words)} |")
+    if len(lines) == count:
+        lines[-2:] = ["No comparison of raw runs has measured anything yet."]
+    return "\n".join(lines) + "\n"
+
+
+def written(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence, root: Path = ROOT) -> dict:
+    """{file: its text with the generated parts made again}: README.md, FINDINGS.md, docs/comparisons.md,
+    runs/scores.csv and runs/SHA256SUMS."""
+    state = "\n".join(f"- {line}" for line in state_lines(verdicts, claims))
+    return {
+        root / "README.md": with_table((root / "README.md").read_text(), readme_part(verdicts, claims, evidence)),
+        root / "FINDINGS.md": with_table((root / "FINDINGS.md").read_text(), state),
+        root / "docs" / "comparisons.md": comparisons_page(verdicts, claims, evidence),
+        root / manifest.SCORES: manifest.scores_text(list(evidence.runs.values())),
+        root / manifest.SUMS: manifest.sums_text(root),
+    }
+
+
+def write_readme(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> None:
+    """Write the files of `written`."""
+    for path, text in written(verdicts, claims, evidence).items():
+        path.write_text(text)
 
 
 def with_table(text: str, table: str) -> str:

@@ -1,9 +1,10 @@
-"""When each claim was worded, and in which commit: a ledger beside the claims, read together with git.
+"""When each claim was worded, in which commit, and what had been trained by then.
 
 A row of claims/wordings.csv says that from its date on a claim, or the rules that all claims share ("rules"), had a
 wording with this digest, and why it changed. The digest covers all that a verdict depends on, so a rule cannot change
 without a row: a test fails until `dmash claims --record WHY` has written it. The commit that added a row is asked of
-git and not stored.
+git and not stored. A row of claims/earlier.csv is a wording, or a raw run, of the agent before this one; that file is
+history and does not change. All dates are stored, so a clone without history shows the same ones.
 """
 
 import ast
@@ -13,15 +14,18 @@ import inspect
 import subprocess
 import textwrap
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from dmash_core.errors import UserError
 from reproduction.evidence import comparisons, rules, runs
-from reproduction.evidence.claim import CLAIMS, Verdict
+from reproduction.evidence.claim import CLAIMS, Claim
+from reproduction.evidence.runs import Evidence
 
 LEDGER = Path(__file__).parents[1] / "claims" / "wordings.csv"
+EARLIER = LEDGER.with_name("earlier.csv")
 RULES = "rules"
 """The id of what all claims share."""
 _SHARED = (
@@ -100,32 +104,121 @@ def said(rows: list[dict]) -> list[str]:
     return lines
 
 
-@cache
-def _committed(root: Path) -> dict[str, str]:
-    """{raw run, relative to `root`: when it was last committed}, as git has it."""
-    command = ["git", "-C", str(root), "log", "--format=@%cI", "--name-only", "--", "runs"]
-    done, found, date = subprocess.run(command, capture_output=True, text=True), {}, ""
-    for line in done.stdout.splitlines() if done.returncode == 0 else ():
-        date = line[1:] if line.startswith("@") else date
-        if line and not line.startswith("@"):
-            found.setdefault(line, date)  # the newest commit comes first
-    return found
-
-
 def _utc(date: str) -> str:
     """An ISO date for reading and comparing: 2026-11-28 14:52 (UTC)."""
     return datetime.fromisoformat(date).astimezone(UTC).strftime("%Y-%m-%d %H:%M") if date else ""
 
 
-def order(mine: list[dict], shared: list[dict], verdict: Verdict, root: Path = comparisons.ROOT) -> str:
-    """Whether the wording of a claim and the shared rules were there before its first raw run was compared: before it
-    was committed, or, for runs that are not, before it was finished."""
-    if not verdict.trained:
-        return "no raw run has been compared under it yet"
-    worded = max((_utc(rows[-1]["date"]) for rows in (mine, shared) if rows), default="")
-    known = _committed(root)
-    dates = [known.get(str(Path(path).resolve()).removeprefix(f"{root}/"), "") for path in verdict.used]
-    first, trained = min(map(_utc, filter(None, dates)), default=""), _utc(verdict.trained)
-    when = "after" if worded and worded <= (first or trained) else "before"
-    said = f"finished on {trained} and {f'committed on {first}' if first else 'is not committed'}"
-    return f"the first of its raw runs was {said}, {when} its last wording of {worded or 'no date'}"
+# ---------------------------------------------------------------- rules beside the data
+
+
+@dataclass(frozen=True)
+class Event:
+    """One date of a timeline. date: UTC, to the minute. kind: "wording", "shared rules", "earlier wording", "run" (it
+    counts; the date is when its training ended) or "earlier run" (of another agent; when it was committed). what: the
+    reason of a wording, or the file of a run. commit: empty for a run, or where git does not know it."""
+
+    date: str
+    kind: str
+    what: str
+    commit: str = ""
+
+
+FIXED, AFTER, AGAIN = "fixed before the data", "changed after data", "changed after an earlier agent's data"
+OPEN, NONE = "no data yet", "reads no raw runs"
+"""The marks of a rule, see `Timeline.mark`."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The wordings of a claim and the runs that it is about, in the order of time. compares: whether it judges runs."""
+
+    events: tuple[Event, ...]
+    compares: bool
+
+    def of(self, *kinds: str) -> list[Event]:
+        """The events of some kinds."""
+        return [event for event in self.events if event.kind in kinds]
+
+    @property
+    def changed(self) -> str:
+        """When the claim or the rules that it shares were last worded."""
+        return max((event.date for event in self.of("wording", "shared rules")), default="")
+
+    @property
+    def mark(self) -> str:
+        """FIXED: the last wording is older than the end of the first run that counts, and than all runs of an earlier
+        agent. AFTER: it is younger than the end of a run that counts. AGAIN: it is younger than runs of an earlier
+        agent in the same cells, and older than all that count. OPEN: there is no run of either kind. NONE: the claim
+        compares no runs."""
+        if not self.compares:
+            return NONE
+        runs, earlier = self.of("run"), self.of("earlier run")
+        if any(event.date < self.changed for event in runs):
+            return AFTER
+        if any(event.date < self.changed for event in earlier):
+            return AGAIN
+        return FIXED if runs else OPEN
+
+    def said(self) -> str:
+        """The mark as a sentence with its dates."""
+        runs, earlier, changed = self.of("run"), self.of("earlier run"), self.changed
+        seen = [event for event in runs if event.date < changed]
+        before = [event for event in earlier if event.date < changed]
+        also = f" {_runs(before)} of an earlier agent had been seen by then; they count for nothing." if before else ""
+        if self.mark == AFTER:
+            ended = f"{len(seen)} of the {len(runs)} runs that it uses had ended"
+            return f"Changed after, on {changed}: {ended} by then (the first on {runs[0].date}).{also}"
+        if self.mark == AGAIN:
+            after = (
+                f"before the first run that counts had ended ({runs[0].date})" if runs else "before any run that counts"
+            )
+            return f"Changed on {changed}, {after}.{also}"
+        if self.mark == FIXED:
+            return f"Fixed before the data: worded on {changed}, the first of its runs ended on {runs[0].date}."
+        return f"Worded on {changed}; no raw run has been compared under it yet."
+
+
+def _runs(events: list[Event]) -> str:
+    return f"{len(events)} run{'s' * (len(events) != 1)}"
+
+
+@cache
+def earlier(path: Path = EARLIER) -> tuple[dict, ...]:
+    """The rows of the history before this ledger: what ("wording" or "run"), id (a claim or the file of a run), date,
+    commit, why."""
+    return tuple(csv.DictReader(path.read_text().splitlines()))
+
+
+def timeline(claim: Claim, evidence: Evidence, path: Path | None = None) -> Timeline:
+    """The dates of a claim: its wordings, those of the shared rules if it compares runs, and the runs of its judged
+    comparisons, of this agent and of the earlier one. `evidence` is read for the dates of runs only."""
+    rows = ledger(path or LEDGER)
+    found = [Event(_utc(r["date"]), "wording", r["why"], r["commit"]) for r in rows.get(claim.id, [])]
+    found += [
+        Event(_utc(r["date"]), "earlier wording", r["why"], r["commit"])
+        for r in earlier() if (r["what"], r["id"]) == ("wording", claim.id)
+    ]  # fmt: skip
+    judged = [plan for plan in claim.comparisons if plan.judged]
+    if judged:
+        found += [Event(_utc(r["date"]), "shared rules", r["why"], r["commit"]) for r in rows.get(RULES, [])]
+        pairs = {(env, arm) for plan in judged for env in plan.envs for arm in plan.arms}
+        for key, run in evidence.runs.items():
+            if key[:2] in pairs:
+                found.append(Event(_utc(run.meta["finished"]), "run", f"{key[0]}/{key[1]}/seed-{key[2]}"))
+        for r in earlier():
+            if r["what"] == "run" and tuple(r["id"].split("/")[1:3]) in pairs:
+                name = r["id"].removeprefix("runs/").removesuffix(".parquet")
+                found.append(Event(_utc(r["date"]), "earlier run", name, r["commit"]))
+    return Timeline(tuple(sorted(found, key=lambda event: (event.date, event.kind))), bool(judged))
+
+
+def order(claim: Claim, evidence: Evidence) -> str:
+    """Whether the wording was there before the data, in sentences: for a claim that compares runs `Timeline.said`, for
+    any other the date of its last wording."""
+    line = timeline(claim, evidence)
+    if line.compares:
+        return line.said()
+    count = len(line.of("wording", "earlier wording"))
+    again = f"; this is wording {count}, and what it reads had been seen before" if count > 1 else ""
+    return f"It reads no raw runs. Worded on {line.changed or 'no date'}{again}."

@@ -4,8 +4,8 @@ Drawn from the tables that lie beside committed networks (`reproduction.measured
 every machine.
 """
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
@@ -60,20 +60,16 @@ def cosine_matrices(cosines: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         for ax, arm in zip(line, shown, strict=True):
             own = table[(table["encoder"] == encoder) & (table["arm"] == arm)]
             matrix = own.pivot(index="i", columns="j", values="cosine").to_numpy()
-            image = ax.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
-            for i, j in np.ndindex(matrix.shape):
-                color = "white" if abs(matrix[i, j]) > 0.6 else "black"
-                ax.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize=5.5, color=color)
-            ax.set_xticks(range(len(ticks)), ticks)
-            ax.set_yticks(range(len(ticks)), ticks)
-            ax.grid(visible=False)
-            ax.spines[:].set_visible(False)
-            ax.axhline(2.5, color="black", linewidth=0.8)
-            ax.axvline(2.5, color="black", linewidth=0.8)
+            look = {"vmin": -1, "vmax": 1, "cmap": "RdBu_r", "cbar": False, "square": True}
+            labels = {"annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 5.5}}
+            sns.heatmap(matrix, xticklabels=ticks, yticklabels=ticks, ax=ax, **look, **labels)
+            ax.tick_params(axis="y", rotation=0)
+            ax.axhline(len(ticks) / 2, color="black", linewidth=0.8)
+            ax.axvline(len(ticks) / 2, color="black", linewidth=0.8)
             if row == 0:
                 ax.set_title(f"{arm_style(arm).name} ({_kilo(own['steps'].iloc[0])} steps)")
             if row == len(encoders) - 1:
                 ax.set_xlabel("mass: upright | inverted")
         line[0].set_ylabel(f"{encoder} mode\nmass: inverted | upright")
-    fig.colorbar(image, ax=axes, shrink=0.6, label="cosine of mean codes")
+    fig.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.6, label="cosine of mean codes")
     return fig, table

@@ -1,0 +1,103 @@
+"""Verdicts that were reached before, by a digest of all that they were reached from.
+
+A verdict is a function of files: the code of both packages, published values, the raw runs and networks of the claim's
+cells, and, if it has them, proofs, tests and benchmarks; and of the versions of packages and the tools that there are.
+If one of them changes, the digest does. `--fresh` reads nothing from here.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from reproduction.evidence.claim import Claim, Verdict
+from reproduction.evidence.comparisons import Comparison, Computed, Finding, Proof, Twin
+from reproduction.paths import ROOT
+
+FOLDER = ROOT / "build" / "verdicts"
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "gymnasium", "mujoco", "mjbatch")
+TOOLS = ("make", "coqc", "coqchk")
+
+
+@cache
+def _hash(path: Path, size: int, changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, read again only if its size or its time has changed."""
+    stat = path.stat()
+    return _hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _files(*patterns: str) -> list[Path]:
+    return sorted({path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()})
+
+
+def code_files() -> list[Path]:
+    """The code of both packages and the data beside it."""
+    return _files("dmash_core/**/*.py", "reproduction/**/*.py", "reproduction/*.csv", "reproduction/*.yaml")
+
+
+def reads(claim: Claim, runs: str | Path) -> list[Path]:
+    """The files that the verdict of a claim depends on. Raw runs: those of its environments and arms, whatever seed."""
+    kinds = {type(plan) for plan in claim.plans}
+    found = code_files()
+    found += _files("proofs/*.v", "proofs/*.py", "proofs/*.txt", "proofs/Makefile") if Proof in kinds else []
+    found += _files("tests/*.py") if Twin in kinds else []
+    found += _files("benchmarks/*.json") if Computed in kinds else []
+    plans = [plan for plan in claim.plans if isinstance(plan, Comparison)]
+    pairs = {(env, arm) for plan in plans for env in plan.envs for arm in plan.arms}
+    for env, arm in sorted(pairs):
+        found += sorted(path for path in (Path(runs) / env / arm).glob("seed-*") if path.suffix != ".csv")
+    return found
+
+
+def digest(claim: Claim, runs: str | Path) -> str:
+    """16 hex digits over the claim's words, what it reads, and the machine's packages and tools."""
+    sha = hashlib.sha256(claim.wording().encode())
+    for path in reads(claim, runs):
+        sha.update(f"{path} {file_hash(path)}\n".encode())
+    sha.update(" ".join(importlib.metadata.version(name) for name in PACKAGES).encode())
+    sha.update(" ".join(name for name in TOOLS if shutil.which(name)).encode())
+    return sha.hexdigest()[:16]
+
+
+def load(claim: Claim, runs: str | Path, folder: Path | None = None) -> Verdict | None:
+    """The verdict that was reached from the same files, or None."""
+    path = (folder or FOLDER) / f"{claim.id}.json"
+    try:
+        row = json.loads(path.read_text())
+        if row["digest"] != digest(claim, runs):
+            return None
+        found = row["verdict"]
+        found["findings"] = tuple(Finding(**one) for one in found["findings"])
+        found["headline"] = Finding(**found["headline"])
+        for name in ("used", "missing"):
+            found[name] = tuple(found[name])
+        return Verdict(**found | {"left_out": tuple(map(tuple, found["left_out"]))})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def store(claim: Claim, verdict: Verdict, runs: str | Path, folder: Path | None = None) -> None:
+    """Keep a verdict; a place that cannot be written keeps nothing, and costs only time."""
+    path = (folder or FOLDER) / f"{claim.id}.json"
+    row = {"digest": digest(claim, runs), "verdict": asdict(verdict)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(row))
+        new.replace(path)
+    except OSError:
+        return
+
+
+def known(claims: Iterable[Claim], runs: str | Path) -> dict[str, Verdict]:
+    """{id: verdict} of those whose verdict is stored and up to date."""
+    found = {claim.id: load(claim, runs) for claim in claims}
+    return {id_: verdict for id_, verdict in found.items() if verdict}

@@ -1,0 +1,44 @@
+"""What training runs cost, at the speeds of the runs that are there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reproduction.evidence.runs import Evidence
+from reproduction.sweep.grid import Cell
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some training runs cost. hours: of one core. guessed: how many of `cells` were never trained in their
+    environment, and are counted at the speed of the same arm elsewhere, or at the slowest that was measured."""
+
+    cells: tuple[Cell, ...]
+    hours: float
+    guessed: int
+
+    def __str__(self):
+        if not self.cells:
+            return "no run is missing"
+        runs = f"{len(self.cells)} run{'s' * (len(self.cells) > 1)}"
+        guess = f", {self.guessed} of them at a speed measured in other environments" if self.guessed else ""
+        return f"{runs}, about {self.hours:,.{int(self.hours < 10)}f} h of one core{guess}"
+
+
+def speeds(evidence: Evidence) -> dict[tuple[str, str], float]:
+    """Training steps a second, evaluations included: of (environment, arm) and of ("", arm) wherever it was trained."""
+    total: dict[tuple[str, str], list[float]] = {}
+    for (env, arm, _), run in evidence.runs.items():
+        for key in ((env, arm), ("", arm)):
+            steps, seconds = total.setdefault(key, [0.0, 0.0])
+            total[key] = [steps + run.meta["steps"], seconds + run.meta["wall_time_s"]]
+    return {key: steps / seconds for key, (steps, seconds) in total.items() if steps and seconds}
+
+
+def price(cells: Iterable[Cell], known: dict[tuple[str, str], float]) -> Cost:
+    """What `cells` cost at `known` speeds: of the same arm there, else of the same arm elsewhere, else the slowest."""
+    cells, seconds, guessed = tuple(cells), 0.0, 0
+    for cell in cells:
+        speed = known.get((cell.env, cell.label)) or known.get(("", cell.label)) or known.get(("", cell.arm))
+        guessed += (cell.env, cell.label) not in known
+        seconds += cell.steps / (speed or min(known.values(), default=1.0))
+    return Cost(cells, seconds / 3600, guessed)

@@ -1,0 +1,58 @@
+"""What would settle a claim: the runs that are missing, their hours, and whether they are likely to be enough.
+
+"Likely" means: if the value and the spread of today's runs stayed. Where a spread is not known yet, because there are
+fewer than LEAST_T seeds or too few environments of a group, nothing is forecast and only the cost is said.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from reproduction.evidence.claim import Claim, missing_cells
+from reproduction.evidence.comparisons import Comparison
+from reproduction.evidence.cost import Cost, price, speeds
+from reproduction.evidence.rules import LOOKS, UNDECIDED, VERDICTS, Estimate, decide, one_sample, welch
+from reproduction.evidence.runs import Evidence
+from reproduction.statistics import LEAST_T
+
+
+def _spread(plan: Comparison, evidence: Evidence) -> tuple[Estimate, int] | None:
+    """Today's estimate of a comparison of seeds, and the seeds behind it; None below LEAST_T seeds of any arm."""
+    found = [evidence.values(plan.envs[0], arm, plan.measure, plan.length(plan.envs[0])) for arm in plan.arms]
+    count = min(map(len, found))
+    if plan.unit != "seeds" or count < LEAST_T:
+        return None
+    values = [np.array([value for value, _ in one.values()]) for one in found]
+    return (one_sample(*values) if len(values) == 1 else welch(*values)), count
+
+
+def likely(plan: Comparison, evidence: Evidence, parts: int) -> str:
+    """Whether a comparison would be decided at one of its looks if today's value and spread stayed, a sentence."""
+    now = _spread(plan, evidence)
+    if now is None:
+        few = f"fewer than {LEAST_T} seeds" if plan.unit == "seeds" else "too few environments"
+        return f"no forecast: {few} are there, so the spread is not known"
+    found, count = now
+    for look in LOOKS[plan.unit]:
+        freedom = found.freedom * (look - 1) / max(count - 1, 1)
+        then = replace(found, error=found.error * np.sqrt(count / look), freedom=np.asarray(freedom))
+        code = int(decide(then, plan.question, parts, look == LOOKS[plan.unit][-1], plan.region()))
+        low, high = then.interval(plan.in_numbers(parts)["no"])
+        if code != UNDECIDED:
+            return (f"if value and spread of {count} seeds stay, the interval at {look} seeds is "
+                    f"{float(low):.3g} to {float(high):.3g}: {VERDICTS[code]}")  # fmt: skip
+    return f"if value and spread of {count} seeds stay, {LOOKS[plan.unit][-1]} seeds do not decide it"
+
+
+def forecast(claim: Claim, evidence: Evidence) -> list[str]:
+    """`likely` of every judged comparison of a claim, each sentence once."""
+    return list(dict.fromkeys(likely(plan, evidence, claim.parts) for plan in claim.comparisons if plan.judged))
+
+
+def cheapest(claims: Iterable[Claim], evidence: Evidence) -> list[tuple[Claim, Cost]]:
+    """The claims that training could settle, the cheapest first, with what their next look costs. Those that need no
+    further run are not among them."""
+    known = speeds(evidence)
+    found = [(one, price(missing_cells(one, evidence), known)) for one in claims if one.comparisons]
+    return sorted((pair for pair in found if pair[1].cells), key=lambda pair: pair[1].hours)

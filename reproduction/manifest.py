@@ -1,0 +1,43 @@
+"""What others read without this package: every score as one CSV, and the sha256 of the files that the claims rest on.
+
+`dmash claims --readme` writes both; `sha256sum -c runs/SHA256SUMS` checks the second from the root.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dmash_core.training.raw_runs import Run
+from reproduction.paths import ROOT
+from reproduction.statistics import aer
+
+SCORES, SUMS = Path("runs/scores.csv"), Path("runs/SHA256SUMS")
+RESTS_ON = (
+    "runs/**/*.parquet", "runs/**/*.safetensors", "reproduction/published.csv", "reproduction/claims/*.csv",
+    "benchmarks/*.json", "proofs/*.v",
+)  # fmt: skip
+
+
+def scores_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row for each (env, arm, seed, step, split): AER, the mean return over the contexts and rollouts of the set, in
+    the environment's own unit. `runs` are those that count; nothing is scaled or left out."""
+    if not runs:
+        return pd.DataFrame(columns=["env", "arm", "seed", "step", "split", "aer"])
+    rows = []
+    for run in runs:
+        returns = run.frame[run.frame["metric"] == "return"].astype({"split": str})
+        rows.append(returns.assign(env=run.meta["env"], arm=run.meta["arm"], seed=run.meta["seed"]))
+    return aer(pd.concat(rows)).sort_values(["env", "arm", "seed", "step", "split"], ignore_index=True)
+
+
+def scores_text(runs: Sequence[Run]) -> str:
+    """`scores_table` as CSV."""
+    return scores_table(runs).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def sums_text(root: Path = ROOT) -> str:
+    """The lines of `sha256sum` for RESTS_ON, by path."""
+    paths = sorted({path for pattern in RESTS_ON for path in root.glob(pattern)})
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in paths)
