@@ -34,7 +34,7 @@ def house(tmp_path):
     (folder / ".venv" / "bin").mkdir(parents=True)
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("dmash", "voila", "python", "ruff"):
+    for name in ("dmash", "python", "ruff"):
         (folder / ".venv" / "bin" / name).write_text(STUB)
         (folder / ".venv" / "bin" / name).chmod(0o755)
     (folder / ".venv" / "pyvenv.cfg").write_text(f"home = /usr/bin\ncommand = /usr/bin/python -m venv {folder}/.venv\n")
@@ -62,9 +62,7 @@ def test_explore_and_maps_in_a_path_with_a_space_and_an_umlaut(house):
     done = make(house, "explore", "maps")
     assert done.returncode == 0, done.stderr
     log = (house / "log").read_text()
-    words = ["notebooks/explorer.ipynb", "--template=dmash", "--port=8866", "--no-browser"]
-    said = "".join(f"  <{word}>\n" for word in words)
-    assert f"run voila\n{said}  JUPYTER_PATH={house}/notebooks/jupyter\n" in log
+    assert "run dmash\n  <explore>\n  <--runs>\n  <runs>\n  <--out>\n  <build/play>\n" in log
     assert "run dmash\n  <evaluate>\n  <runs/DI/dr/seed-0.safetensors>\n  <--grid>" in log
     assert log.count("<evaluate>") == 2 and f"  <--set>\n  <runs_dir={house}/runs>\n" in log
     assert (house / "figures" / "cosines-DI.png").exists()

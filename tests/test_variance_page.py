@@ -3,11 +3,12 @@
 `FAULTS` are mistakes that one could make in variance.js; each has to be noticed.
 """
 
-import base64
 import json
 from dataclasses import asdict, replace
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_play import AGENTS, CHROMIUM, browser, opened  # noqa: F401
 
@@ -62,6 +63,33 @@ CASES = {
     "on simplices": (Scenario(0.05, 0.2, 0.6, 0.4, 8), simplex()),
     "samples as they are": (explorer.measure(samples()), samples()),
 }
+
+
+def test_learned_codes_stay_as_they_are_at_their_own_knobs():
+    taken = samples()
+    law = explorer.scenario_law(explorer.measure(taken), taken, atoms=10**6)
+    assert law.variability() == pytest.approx(taken.law().variability(), rel=1e-9)
+    between = explorer.scenario_law(replace(explorer.measure(taken), separation=0.0), taken, atoms=10**6)
+    assert between.variability() < 0.5 * law.variability()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_terms_and_bound_at_every_corner(name):
+    _, numbers = explorer.report(*CASES[name])
+    assert all(np.isfinite(value) for value in numbers.values())
+    assert sum(numbers[k] for k in explorer.TERMS) == pytest.approx(numbers["variability"], rel=1e-12, abs=1e-15)
+    assert numbers["variance"] <= numbers["bound"] * (1 + 1e-9)
+
+
+def test_policy_does_not_read_rounding():
+    """Of codes on simplices, least squares could fit what float32 rounds; theta would be in the thousands."""
+    taken = simplex()
+    law = explorer.scenario_law(explorer.measure(taken), taken)
+    features = np.column_stack([law.z, np.ones(len(law.z))])
+    sizes = np.linalg.svd(features, compute_uv=False)
+    assert (sizes < 1e-6 * sizes[0]).sum() == 2 and sizes[-1] > 1e-9 * sizes[0]
+    exact = replace(law, z=law.z - law.z.reshape(-1, 2, 4).mean(axis=2).repeat(4, axis=1))
+    assert law.policy() == pytest.approx(exact.policy(), rel=1e-3) and np.abs(law.policy()).max() < 10
 
 
 class Recorder:
@@ -155,16 +183,19 @@ def test_numbers_of_learned_codes_are_numpys(blank, arm):
         assert max(wrong.values()) < 1e-9, wrong
 
 
+ACCOUNT = """(knobs) => {
+    const { law, theta, numbers } = dmash.account(knobs, null, 3);
+    return { numbers, theta: Array.from(theta), law: { ...law, z: law.z.map((z) => Array.from(z)) } };
+}"""
+
+
 def test_account_is_of_its_own_law(blank):
     """What the page shows, with the draws of its own, computed again from the codes that it drew."""
     for knobs in (Scenario(), Scenario(dim=4, compression=0.6, p=0.2)):
         words = {name: float(value) for name, value in asdict(knobs).items()}
-        found = blank.evaluate("(k) => { const a = dmash.account(k, null, 3); return { ...a, theta: [...a.theta], law: "
-                               "{ ...a.law, z: a.law.z.map((z) => [...z]), weight: a.law.weight } }; }", words)  # fmt: skip
-        law, numbers = (
-            Law(*(np.array(found["law"][k], float) for k in ("z", "weight", "mode", "mass"))),
-            found["numbers"],
-        )
+        found = blank.evaluate(ACCOUNT, words)
+        law = Law(*(np.array(found["law"][k], float) for k in ("z", "weight", "mode", "mass")))
+        numbers = found["numbers"]
         known = law.terms() | law.gradient(np.array(found["theta"]), explorer.STD)
         known |= {"variability": law.variability(), "information": law.information()}
         for name, value in known.items():
@@ -234,3 +265,168 @@ def test_faults_are_noticed(browser, fault):  # noqa: F811
     number = max(number_errors(page, *CASES[case]).values())
     page.close()
     assert not number < 1e-7
+
+
+# ------------------------------------------------------------------ the page
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("law")
+    return variance.build(folder / "page", ROOT / "runs", [path for path in RECORDED.values() if path.exists()][-1:])
+
+
+def shown(page, name):
+    return float(page.text_content(f"[data-number={name}]"))
+
+
+def moved(page, before):
+    page.wait_for_function("(line) => document.querySelector('#numbers').textContent !== line", arg=before)
+
+
+def press(page, knob, *keys):
+    page.focus(f"#knob-{knob}")
+    for key in keys:
+        before = page.text_content("#numbers")
+        page.keyboard.press(key)
+        moved(page, before)
+
+
+def test_knobs_by_keyboard_address_and_reset(browser, built):  # noqa: F811
+    with opened(browser, built, "#codes=synthetic") as page:
+        start, noise = page.text_content("#numbers"), shown(page, "within-context")
+        press(page, "noise", *["ArrowRight"] * 5)
+        assert shown(page, "within-context") == pytest.approx(noise * (0.35 / 0.3) ** 2, rel=0.01)
+        assert page.text_content("label:has(#knob-noise) output") == "0.35"
+        press(page, "compression", "End")
+        assert shown(page, "within-context") == shown(page, "within-mode") == 0
+        assert shown(page, "information") == pytest.approx(np.log(2), abs=1e-3)
+        page.fill("#seed", "7")
+        page.keyboard.press("Tab")
+        page.wait_for_function("location.hash.includes('seed=7')")
+        assert "noise=0.35" in page.url and "compression=1" in page.url and "p=" not in page.url.split("#")[1]
+        kept, address = page.text_content("#numbers"), page.url.split("#")[1]
+        took = [page.evaluate("dmashVariance.took")]
+        with opened(browser, built, f"#{address}") as other:
+            assert other.text_content("#numbers") == kept != start
+        page.click("#reset")
+        page.select_option("#codes", "synthetic")
+        moved(page, kept)
+        page.wait_for_function("(line) => document.querySelector('#numbers').textContent === line", arg=start)
+        press(page, "separation", *["ArrowLeft"] * 4)
+        took.append(page.evaluate("dmashVariance.took"))
+    print(f"redrawn in {min(took):.0f} ms")
+    assert min(took) < 1000  # beside a training
+
+
+def test_the_live_line_and_why_a_bound_says_nothing(browser, built):  # noqa: F811
+    with opened(browser, built, "#codes=synthetic") as page:
+        seen = page.evaluate("dmashVariance.numbers")
+        digits = int(np.ceil(np.log10(seen["a15"])))
+        ratio = seen["bound"] / seen["variance"]
+        assert page.text_content("#line") == f"A.15 holds to 1e{digits}, A.17 holds, ratio {ratio:.3g}"
+        assert ratio < 10 and "says nothing" not in page.text_content("#why")
+        assert page.text_content("#why").startswith(f"L = {seen['L']:.3g} is set by one pair of codes")
+    vacuous = "#codes=synthetic&dim=1&noise=0.05"
+    with opened(browser, built, vacuous) as page:
+        numbers, why = page.evaluate("dmashVariance.numbers"), page.text_content("#why")
+        assert numbers["bound"] > 10 * numbers["variance"] and why.startswith("The bound says nothing here, at ")
+        law = page.evaluate("({ weight: dmashVariance.law.weight, mode: dmashVariance.law.mode, "
+                            "mass: dmashVariance.law.mass })")  # fmt: skip
+        for code in numbers["pair"]["codes"]:
+            c = int(np.argmax(law["weight"][code]))
+            assert f"{'an upright' if law['mode'][c] > 0 else 'an inverted'} world of mass {law['mass'][c]:.3g}" in why
+        assert page.get_attribute("[data-pair]", "data-pair") == ",".join(map(str, numbers["pair"]["codes"]))
+        assert page.locator("[data-break]").count() == 1  # on the bar of the bound, and on no other
+        wide = page.locator("svg").bounding_box()
+        for bar in page.locator("[data-bar]").all():
+            box = bar.bounding_box()
+            assert box["x"] + box["width"] <= wide["x"] + wide["width"]
+    with opened(browser, built, "#codes=synthetic&compression=1") as page:
+        assert page.locator("[data-break]").count() == 0
+
+
+def test_bars_are_as_long_as_what_they_show(browser, built):  # noqa: F811
+    with opened(browser, built, "#codes=synthetic&compression=1") as page:
+        numbers = page.evaluate("dmashVariance.numbers")
+        size = {bar.get_attribute("data-bar"): float(bar.get_attribute("width"))
+                for bar in page.locator("[data-bar]").all()}  # fmt: skip
+        unit = size["measured:measured"] / numbers["measured"]
+        for name in ("unexplained", "explained"):
+            assert size[f"exact:{name}"] == pytest.approx(unit * numbers[name], abs=0.02)
+        assert size["bound:bound-between-mode"] == pytest.approx(
+            unit * numbers["L"] ** 2 * numbers["between-mode"], abs=0.02
+        )
+        error = page.locator("[data-error]")
+        ends = [float(error.get_attribute(name)) for name in ("x1", "x2")]
+        assert ends[1] - ends[0] == pytest.approx(2 * 1.96 * numbers["error"] * unit, abs=0.03)
+        label = page.get_attribute("svg", "aria-label")
+        assert f"bound {numbers['bound']:.3g}" in label and f"{1.96 * numbers['error']:.3g}" in label
+
+
+def test_codes_of_a_checkpoint_are_there(browser, built):  # noqa: F811
+    with opened(browser, built) as page:
+        data = json.loads(
+            (built.parent / "codes.js").read_text().removeprefix("globalThis.dmashCodes = ").rstrip(";\n")
+        )
+        keys = [one["key"] for one in data["codes"]]
+        assert page.input_value("#codes") == data["start"] == keys[0] and len(set(keys)) == len(keys)
+        taken = explorer.learned_samples([path for path in RECORDED.values() if path.exists()][-1], rollouts=4)
+        for name, value in explorer.measure(taken).__dict__.items():
+            assert page.evaluate(f"dmashVariance.state['{name}']") == pytest.approx(value, rel=1e-9)
+        assert page.is_disabled("#knob-dim") and page.locator("#made tbody tr").count() == len(keys)
+        assert shown(page, "variability") == pytest.approx(taken.law().variability(), rel=0.1)
+        press(page, "noise", "Home")
+        assert shown(page, "within-context") == 0 and shown(page, "between-mode") > 0.1
+
+
+def test_downloads_are_whole(browser, built, tmp_path):  # noqa: F811
+    with opened(browser, built, "#codes=synthetic&dim=3", accept_downloads=True) as page:
+        found = {}
+        for name in ("picture", "numbers", "codes"):
+            with page.expect_download() as waiting:
+                page.click(f"#save-{name}")
+            waiting.value.save_as(tmp_path / name)
+            found[name] = (tmp_path / name).read_text()
+        assert "<title>synthetic; noise 0.3" in found["picture"] and "var(" not in found["picture"]
+        assert ElementTree.fromstring(found["picture"]).tag.endswith("svg")
+        table = pd.read_csv(tmp_path / "numbers").set_index("name")["value"]
+        seen = page.evaluate("dmashVariance.numbers")
+        assert (
+            float(table["bound"]) == seen["bound"] and float(table["knob_dim"]) == 3 and table["codes"] == "synthetic"
+        )
+        codes = pd.read_csv(tmp_path / "codes")
+        assert list(codes)[:4] == ["z1", "z2", "z3", "probability"] and codes["probability"].sum() == pytest.approx(1)
+        law = Law(codes[["z1", "z2", "z3"]].to_numpy(), codes.iloc[:, 4:].mul(codes["probability"], axis=0).to_numpy(),
+                  np.repeat([1.0, -1.0], 5), np.tile(np.linspace(0.6, 1.4, 5), 2))  # fmt: skip
+        assert law.terms() == pytest.approx({name: seen[name] for name in law.terms()}, rel=1e-9)
+
+
+def test_in_the_dark_and_on_a_phone(browser, built):  # noqa: F811
+    ground = {}
+    for scheme in ("light", "dark"):
+        with opened(browser, built, color_scheme=scheme) as page:
+            ground[scheme] = page.get_attribute("svg > rect", "fill")
+            assert ground[scheme] != page.get_attribute("svg > text", "fill")
+    assert ground["light"] == "#fff" and ground["dark"] != "#fff"
+    with opened(browser, built, viewport={"width": 390, "height": 844}) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        frame = page.locator("svg").bounding_box()
+        for text in page.locator("svg text").all():
+            box = text.bounding_box()
+            assert frame["x"] - 1 <= box["x"] and box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
+            assert box["height"] >= 11
+
+
+def test_without_networks_and_mistakes(browser, tmp_path):  # noqa: F811
+    page = variance.build(tmp_path / "page", tmp_path)
+    with opened(browser, page) as opened_page:
+        assert "make explore" in opened_page.text_content("#note") and shown(opened_page, "bound") > 0
+    said = []
+    paths = [ROOT / "runs/DI/dr/seed-0.safetensors", tmp_path / "none", __file__]
+    with pytest.raises(UserError, match="DR infers no code"):
+        variance.build(tmp_path / "page", tmp_path, paths[:1])
+    kept = [path for path in RECORDED.values() if path.exists()][:1]
+    variance.build(tmp_path / "page", tmp_path, [*paths, *kept], say=said.append)
+    assert len(said) == 3 and "infers no code" in said[0] and "none" in said[1]
+    assert '"start":"dma-0"' in (tmp_path / "page" / "codes.js").read_text()
