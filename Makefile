@@ -17,7 +17,7 @@ MOVED := $(shell made=$$(grep '^command = ' $(VENV)/pyvenv.cfg 2>/dev/null); cas
   (""|*" $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))") ;; (*) echo moved ;; esac)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore play bench runs faults maps claim claims calibrate report test-gpu lock clean
+.PHONY: help setup test reproduce reproduce-recorded reproduce-smoke reproduce-paper train figures notebooks proofs explore play bench runs faults measure claim claims calibrate report test-gpu lock clean
 
 help: ## this list
 	@echo "make TARGET [PROFILE=recorded|smoke|paper]"
@@ -89,10 +89,8 @@ runs: setup ## work on the grid of training runs: PROFILE=evidence|paper HOURS=2
 faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
 	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
 
-maps: setup ## what is drawn from the committed networks of DI: returns over the context plane, trajectories, cosines (a minute each on one core); then make figures
-	for c in "$(RUNS)"/DI/*/seed-0.safetensors; do $(DMASH) evaluate "$$c" --grid 39 --rollouts 20 || exit 1; done
-	$(DMASH) notebooks quickstart embedding_geometry --set "runs_dir=$$(cd "$(RUNS)" && pwd)"
-	cp build/notebooks/figures/trajectories-DI.* build/notebooks/figures/cosines-DI.* figures/
+measure: setup ## what figures need of the networks of DI: returns over the context plane, episodes, cosines (10 s); then make figures
+	$(DMASH) measure --runs "$(RUNS)"
 
 claim: setup ## check one claim: ID=T9 or ID=headline-1 (10 s to 3 min the first time, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
 	$(DMASH) claims --id "$(or $(ID),$(error say which claim, for instance: make claim ID=T9))" --runs "$(RUNS)" $(if $(TRAIN),--train --jobs $(or $(JOBS),1))

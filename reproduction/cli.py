@@ -147,6 +147,24 @@ def _evaluate_command() -> Callable:
     return evaluate
 
 
+def measure(checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (), runs: Path = Path("runs")):
+    """Measure networks and write the tables beside them that figures are drawn from, if they are not of them yet.
+
+    These are returns over the context plane and, on DI, the cosines of Figure 4 and episodes in two worlds.
+
+    Args:
+        checkpoints: files that training left beside raw runs; by default seed 0 of every arm on DI in `runs`.
+        runs: folder of raw runs.
+    """
+    from dmash_core.training.machine import configure_cpu
+    from reproduction import measured
+
+    configure_cpu(1)
+    for checkpoint in checkpoints or sorted(runs.glob("DI/*/seed-0.safetensors")):
+        for path in measured.measure(checkpoint):
+            print(f"wrote {path}")
+
+
 def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
     """Draw every figure and table again from the raw runs; the same runs give the same bytes.
 
@@ -359,12 +377,13 @@ def sweep(
         grid: the file of profiles.
     """
     from dmash_core.training.machine import available_cores
+    from reproduction.claims import training_cells
     from reproduction.sweep.folder import Folder
     from reproduction.sweep.grid import load_profile
     from reproduction.sweep.sweep import Sweep
     from reproduction.sweep.workers import ray_workers
 
-    cells, launch = load_profile(profile, grid), None
+    cells, launch = load_profile(profile, grid, training_cells), None
     cores = available_cores()
     if clean:
         cleaned, size = Folder(out).clean(cells)
@@ -641,6 +660,7 @@ COMMANDS: dict[str, str] = {
     "runs": "list raw runs, or verify them",
     "evaluate": "evaluate the networks of a finished run on the three context sets or a grid",
     "claims": "check one claim of the paper, or all of them",
+    "measure": "measure committed networks, for the figures",
     "figures": "draw every figure and table again from the raw runs",
     "notebooks": "execute notebooks",
     "play": "write the page on which one plays with the trained agents",
@@ -653,7 +673,7 @@ COMMANDS: dict[str, str] = {
     "completion": 'print a completion script: eval "$(dmash completion bash)"',
 }
 _MADE = {"train": _train_command, "evaluate": lambda words: _evaluate_command()}
-_PLAIN = (sweep, claims, figures, notebooks, play, explore, report, smoke, bench, arms, envs, completion)
+_PLAIN = (sweep, claims, measure, figures, notebooks, play, explore, report, smoke, bench, arms, envs, completion)
 
 
 def _app(made: bool = False) -> tyro.extras.SubcommandApp:

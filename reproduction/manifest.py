@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,20 @@ def scores_text(runs: Sequence[Run]) -> str:
     return scores_table(runs).to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
+def _committed(root: Path) -> list[Path]:
+    """The files of RESTS_ON that git has or would take; outside of git those that are there, if not hidden."""
+    wanted = [f":(glob){pattern}" for pattern in RESTS_ON]
+    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *wanted]
+    try:
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+        found = {root / name for name in names if name}
+    except (OSError, subprocess.CalledProcessError):
+        found = {path for pattern in RESTS_ON for path in root.glob(pattern)}
+        found = {path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)}
+    return sorted(path for path in found if path.exists())
+
+
 def sums_text(root: Path = ROOT) -> str:
     """The lines of `sha256sum` for RESTS_ON, by path."""
-    paths = sorted({path for pattern in RESTS_ON for path in root.glob(pattern)})
+    paths = _committed(root)
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in paths)

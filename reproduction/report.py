@@ -7,6 +7,7 @@ Nothing is computed here. The site needs no network: mathematics becomes MathML,
 import html
 import io
 import json
+import pkgutil
 import re
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ import pandas as pd
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 
+import dmash_core
 from dmash_core.errors import UserError
 from reproduction import drawings, manifest
 from reproduction.evidence.claim import AREAS, tally
@@ -33,7 +35,10 @@ SCORES = ROOT / manifest.SCORES
 SHOWN = "·"  # beside a comparison that is not judged
 DOCUMENTS = ("proofs/README.md", "runs/README.md", "docs/*.md", "CHANGELOG.md")
 _SETTINGS = {
-    "extensions": ["myst_nb", "reproduction.report"],
+    "extensions": ["myst_nb", "sphinx.ext.autodoc", "reproduction.report"],
+    "autodoc_default_options": {"members": True, "member-order": "bysource", "show-inheritance": True},
+    "autodoc_typehints": "none",  # they are in the signatures of the source; shapes are in the text
+    "autodoc_preserve_defaults": True,
     "project": "dmash",
     "html_title": "dmash: claims, checked",
     "html_theme": "furo",
@@ -64,8 +69,32 @@ def setup(app) -> dict:
 
         return visit
 
+    app.connect("autodoc-process-docstring", _as_rst)
     app.add_html_math_renderer("mathml", (renderer(False), None), (renderer(True), None))
     return {"parallel_read_safe": True}
+
+
+def _as_rst(app, what, name, thing, options, lines: list[str]) -> None:
+    """Docstrings are plain text with `code`: what reStructuredText would read into the rest of them is escaped."""
+    for i, line in enumerate(lines):
+        if set(line) <= set("= "):  # the rule of a table
+            continue
+        parts = re.split(r"(``[^`]+``|`[^`]+`)", line)
+        lines[i] = "".join(
+            f"``{part.strip('`')}``" if n % 2 else re.sub(r"([*|_\\`])", r"\\\1", part) for n, part in enumerate(parts)
+        )
+
+
+def _api(source: Path) -> list[str]:
+    """Write a page for each module of dmash_core into `source`/api; their names, the packages' own modules left out."""
+    (source / "api").mkdir()
+    names = sorted(
+        module.name for module in pkgutil.walk_packages(dmash_core.__path__, "dmash_core.") if not module.ispkg
+    )
+    for name in names:
+        text = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+        (source / "api" / f"{name}.md").write_text(text)
+    return [f"{name.removeprefix('dmash_core.')} <api/{name}>" for name in names]
 
 
 def _md(text: str) -> str:
@@ -261,6 +290,7 @@ def _sources(source: Path, claims: list[dict], executed: Path, playable: bool) -
             "Notebooks": [f"{name} <notebooks/{name}>" for name in shown],
             "Proofs and documents": [*sources[:1], *(path.with_suffix("") for path in documents)],
             "Sources of the proofs": sources[1:],
+            "dmash_core": _api(source),
         },
     )
     (source / "index.md").write_text(text)

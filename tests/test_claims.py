@@ -23,7 +23,7 @@ from dmash_core.training.raw_runs import Run
 from dmash_core.training.settings import TrainSettings
 from dmash_core.training.trainer import Trainer
 from reproduction import figures, titles
-from reproduction.claims import CLAIMS, get_claim, theory
+from reproduction.claims import CLAIMS, get_claim, theory, training_cells
 from reproduction.evidence import (
     CONTRADICTED,
     GROUPS,
@@ -367,6 +367,13 @@ def test_below_ten_seeds_there_are_points_and_no_interval():
         "10 seeds needed, 0 are there; no run of full length of DI"
     )
     assert none.value is None and not none.measured
+
+
+def test_the_last_evaluation_is_of_the_same_seeds():
+    """Of an arm with more seeds than the other only as many count, in the value and in that of the last evaluation."""
+    found = find(BETTER, make("concat", 0, 60.0, noise=0.0), make("concat", 1, 90.0, noise=0.0),
+                 make("dr", 0, 20.0, noise=0.0))  # fmt: skip
+    assert found.value == pytest.approx(0.4) == pytest.approx(found.last)
 
 
 def test_ten_seeds_decide_an_order():
@@ -730,7 +737,7 @@ def test_what_a_claim_needs_follows_from_its_comparisons():
 
 
 def test_the_profile_paper_has_what_every_claim_needs():
-    trained = {cell.key: cell.steps for cell in load_profile("paper")}
+    trained = {cell.key: cell.steps for cell in load_profile("paper", claims=training_cells)}
     absent = set()
     for c in CLAIMS.values():
         for plan in c.comparisons:

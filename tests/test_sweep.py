@@ -16,6 +16,7 @@ from dmash_core.errors import UserError
 from dmash_core.methods import MAIN_ARMS
 from dmash_core.training.raw_runs import run_path
 from reproduction import cli
+from reproduction.claims import training_cells
 from reproduction.sweep import lease
 from reproduction.sweep.folder import Folder
 from reproduction.sweep.grid import load_profile
@@ -84,7 +85,7 @@ def test_profiles():
     assert {c.env for c in evidence} == set(SUITE)  # every environment with a fixed set of contexts
     longer = {c.key: c.steps for c in load_profile("evidence-more")}
     assert longer["HopperGym", "dma-star-sh", 0] == 500_000  # goes on from the 200,000 steps of the first
-    paper = load_profile("paper")
+    paper = load_profile("paper", claims=training_cells)
     assert len({cell.key for cell in paper}) == len(paper)
     short = [cell for cell in paper if cell.steps != SUITE.get(cell.env, SUITE["ODE"]).gradient_steps]
     assert {cell.arm for cell in short} <= {"dma-star-sh-whole"}  # claim C1

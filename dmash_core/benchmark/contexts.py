@@ -1,5 +1,8 @@
 """Context dimensions, their space and the three context sets (Benad et al. 2026, benchmark appendix)."""
 
+# a continuous dimension has both ranges, a discrete one has values
+# pyright: reportOptionalSubscript=false, reportGeneralTypeIssues=false, reportCallIssue=false, reportArgumentType=false
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product

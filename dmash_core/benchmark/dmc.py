@@ -4,6 +4,9 @@ A batch plays the part of dm_control's `Physics`: its methods return an array fo
 one, so the tasks' own `get_observation` and `get_reward` serve the whole batch in one call.
 """
 
+# mujoco is compiled and has no stubs; what a batch gathers is attributes of it
+# pyright: reportAttributeAccessIssue=false
+
 import warnings
 from copy import copy
 from types import ModuleType
@@ -17,9 +20,16 @@ import numpy as np
 with warnings.catch_warnings():  # it looks for a display, and warns when there is none
     warnings.simplefilter("ignore")
     from dm_control.suite import ball_in_cup, base, cartpole, cheetah, reacher, walker
-    from dm_control.utils.rewards import tolerance
 
 XX, XZ, ZZ = 0, 2, 8  # entries of a rotation matrix in row-major order
+
+
+_SCALE = np.sqrt(-2 * np.log(0.1))  # dm_control's: the Gaussian is 0.1 at its margin
+
+
+def _gaussian(x: np.ndarray, margin: float) -> np.ndarray:
+    """dm_control's `tolerance(x, margin=margin)`."""
+    return np.exp(-0.5 * (x / margin * _SCALE) ** 2)
 
 
 class DMCEnv(MujocoEnv):
@@ -73,10 +83,11 @@ class Cartpole(DMCEnv):
 
     def _reward(self):
         # The task's own get_reward would average over the batch, as if it were the poles of one cart.
+        # Its `tolerance` is written out, to the bit, since its checks cost as much as half a simulator step.
         upright = (self.xmat[:, 2, ZZ] + 1) / 2
-        centered = (1 + tolerance(self.qpos[:, 0], margin=2)) / 2
-        control = tolerance(self._ctrl[:, 0], margin=1, value_at_margin=0, sigmoid="quadratic")
-        velocity = tolerance(self.qvel[:, 1], margin=5)
+        centered = (1 + _gaussian(self.qpos[:, 0], margin=2)) / 2
+        control = np.maximum(1 - self._ctrl[:, 0] ** 2, 0.0)
+        velocity = _gaussian(self.qvel[:, 1], margin=5)
         return upright * ((4 + control) / 5) * ((1 + velocity) / 2) * centered
 
 
@@ -117,6 +128,10 @@ class ReacherEasy(DMCEnv):
     domain, task, reads = reacher, reacher.Reacher(target_size), ("geom_xpos",)
     target, finger = 6, 9  # geoms
 
+    def _simulate(self, contexts):
+        super()._simulate(contexts)
+        self._radii = float(self.sims.model.geom_size[[self.target, self.finger], 0].sum())  # the same in all contexts
+
     @classmethod
     def edit(cls, spec, context):
         spec.geom("target").size[0] = cls.target_size
@@ -138,8 +153,9 @@ class ReacherEasy(DMCEnv):
         return self.geom_xpos[:, self.target, :2] - self.geom_xpos[:, self.finger, :2]
 
     def _reward(self):
-        distance = np.linalg.norm(self.finger_to_target(), axis=1)
-        return tolerance(distance, (0, self.sims.model.geom_size[[self.target, self.finger], 0].sum()))
+        squares = np.square(self.finger_to_target())
+        distance = np.sqrt(squares[:, 0] + squares[:, 1])
+        return (distance <= self._radii).astype(np.float64)
 
     def _get_physics(self):
         return super()._get_physics() | {"target": self._target()}

@@ -3,6 +3,9 @@
 Models and numbers are Gymnasium's: the defaults of its constructors.
 """
 
+# mujoco is compiled and has no stubs
+# pyright: reportAttributeAccessIssue=false
+
 from inspect import signature
 
 from dmash_core.benchmark.mujoco import MujocoEnv, gravity, strength, uniform

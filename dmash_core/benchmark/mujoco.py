@@ -4,6 +4,9 @@ The simulator's fields are per simulation, so contexts, seeds and rollouts share
 two of the compiled models differ in it, whatever it is: no list of fields can forget one.
 """
 
+# mujoco is compiled and has no stubs
+# pyright: reportAttributeAccessIssue=false
+
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any

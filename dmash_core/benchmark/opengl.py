@@ -5,6 +5,9 @@ Both packages load the library that MUJOCO_GL names while they are imported, and
 simulation needs none.
 """
 
+# mujoco is compiled and has no stubs
+# pyright: reportAttributeAccessIssue=false
+
 import atexit
 import os
 import platform

@@ -34,7 +34,8 @@ def make_vector(
     if render_mode not in (None, "rgb_array"):
         raise UserError(f"{environment} has no render_mode {render_mode!r}; valid: 'rgb_array'")
     rows = context_rows(spec.dimensions, contexts, num_envs, f" of {environment}")
-    batch = spec.build(spec.dimensions, check_contexts(spec.dimensions, rows), math.inf if horizon == -1 else horizon)
+    limit: Any = math.inf if horizon == -1 else horizon
+    batch = spec.build(spec.dimensions, check_contexts(spec.dimensions, rows), limit)
     batch.render_mode = render_mode
     return batch
 

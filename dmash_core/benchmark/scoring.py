@@ -88,7 +88,7 @@ def evaluate(
     }  # fmt: skip
     run = run_from(run_path("runs" if out is None else out, spec.name, arm, seed), records, meta)
     if out is not None:
-        write_run(run.path, run.frame[SCHEMA.names], meta)
+        write_run(run.path, run.frame.loc[:, SCHEMA.names], meta)
     return run
 
 

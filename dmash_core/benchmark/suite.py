@@ -1,5 +1,8 @@
 """The table of environments (Benad et al. 2026, benchmark appendix) and what is looked up in it by name."""
 
+# a continuous dimension has both ranges, a discrete one has values
+# pyright: reportOptionalSubscript=false
+
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -141,7 +141,7 @@ class BatchedEnv(VectorEnv):
         if isinstance(seed, (int, np.integer)):
             seed = [(seed, i) for i in range(self.num_envs)]
         try:
-            elements = [np.atleast_1d(element).tolist() for element in seed]
+            elements: Any = [np.atleast_1d(element).tolist() for element in seed]  # pyright: ignore
             if all(type(word) is int and word >= 0 for word in sum(elements, [])) and len(elements) == self.num_envs:
                 return [np.random.default_rng(element) for element in elements]
         except (TypeError, ValueError):

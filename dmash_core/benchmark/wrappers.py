@@ -5,6 +5,9 @@ with `Vector` before them wrap one of `gymnasium.make_vec` and do the same for a
 since the others read what it has set.
 """
 
+# mixins: what they use is in the Gymnasium class beside them
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -199,9 +202,11 @@ class _Windowed(_Observed):
         if length < 1:
             raise UserError(f"a window has at least 1 transition, not {length}")
         actions = self.env.single_action_space if isinstance(self.env, VectorEnv) else self.env.action_space
+        assert inner.shape and actions.shape
         shape = (length, 2 * inner.shape[0] + actions.shape[0])
         self._length, self._n_act = length, actions.shape[0]
-        self._window = self._observed = self._context = None
+        self._window: Any = None  # (..., K, d) float32, from the first reset on
+        self._observed = self._context = self._window
         self._set_space(Dict({"obs": inner, "window": Box(-np.inf, np.inf, shape, np.float32)}, sort_keys=False))
 
     def _started(self, observation, info, seed):

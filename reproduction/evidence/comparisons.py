@@ -385,7 +385,7 @@ class Comparison:
         found, code = self.judge(arrays, parts)
         pick = int(np.argmin(found.value)) if self.leave_one_out else ()
         found = Estimate(*(np.asarray(part)[pick] for part in (found.value, found.error, found.freedom)))
-        last = np.asarray(self.estimate(lasts).value)
+        last = np.asarray(self.judge(lasts, parts)[0].value)  # of the same seeds
         common |= {
             "value": _known(float(found.value) * top), "last": _known(float(last.min()) * top),
             "seeds": min(map(len, numbers.values())), "steps": {env: self.length(env) for env in envs},

@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 
 from dmash_core.methods import MAIN_ARMS
 from dmash_core.training.raw_runs import Run, scan
+from reproduction.figures import motion
 from reproduction.figures.maps import context_map
 from reproduction.figures.networks import cosine_matrices, trajectories
 from reproduction.figures.plots import diagnostic_curves, interval_figure, learning_curves
 from reproduction.figures.style import ARCHITECTURE, save
 from reproduction.figures.tables import aer_markdown, aer_table, diagnostic_table
-from reproduction.measured import read_tables
+from reproduction.measured import read_tables, table_path
 
 
 def _measured(root: str | Path, kind: str) -> pd.DataFrame:
@@ -93,6 +94,8 @@ def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") ->
     written = []
     for name, fig, table in of_networks(runs_dir):
         written += save(fig, table, name, out_dir)
+    if all(table_path(Path(runs_dir) / "DI" / arm / "seed-0.safetensors", "episodes").exists() for arm in motion.ARMS):
+        written += motion.draw_motion(runs_dir, out_dir)
     for name, (env, drawn) in by_picture(runs).items():
         written += save(*learning_curves(drawn, env), name, out_dir)
     for name, table in by_diagnostic(runs).items():

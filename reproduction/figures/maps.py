@@ -1,4 +1,4 @@
-"""Return over the context plane (R1): tables that `dmash evaluate --grid` makes of checkpoints, and their pictures.
+"""Return over the context plane (R1): tables that `dmash measure` makes of checkpoints, and their pictures.
 
 A map lies beside the checkpoint it is of, `runs/ENV/ARM/seed-S.map.csv`, and names it by checksum: it is data, like a
 raw run, and not made again with the figures, because the last bits of a rollout depend on the machine.

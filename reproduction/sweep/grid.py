@@ -1,6 +1,7 @@
 """Cells of the grid of training runs, and the profiles of sweep.yaml."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,10 +87,10 @@ def _check_block(block, where: str) -> None:
             raise UserError(f"{word} of a block of {where} has to be a mapping such as {BLOCK[word]}, not {value}")
 
 
-def load_profile(name: str, path: Path = GRID) -> list[Cell]:
+def load_profile(name: str, path: Path = GRID, claims: Callable[[], list[Cell]] | None = None) -> list[Cell]:
     """The cells of a profile in their order; a cell that is named twice has its first place and the most steps.
 
-    A profile that is the word "claims" instead of a list holds what the claims need.
+    A profile that is the word "claims" instead of a list holds what the claims need: the cells that `claims` returns.
     """
     from dmash_core.benchmark.suite import get_spec
 
@@ -102,9 +103,9 @@ def load_profile(name: str, path: Path = GRID) -> list[Cell]:
     if name not in profiles:
         raise unknown("profile", name, profiles)
     if profiles[name] == "claims":
-        from reproduction.claims import training_cells
-
-        return training_cells()
+        if claims is None:
+            raise UserError(f"the profile {name} of {path} holds what the claims need, which is not known here")
+        return claims()
     cells: dict[tuple, Cell] = {}
     for block in profiles[name] or ():
         _check_block(block, f"profile {name} of {path}")
