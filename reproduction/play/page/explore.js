@@ -194,7 +194,7 @@
       const w = law.weight[i], c = w.indexOf(Math.max(...w));
       return `${law.mode[c] > 0 ? "an upright" : "an inverted"} world of mass ${said(law.mass[c])}`;
     });
-    const where = `one pair of codes ${said(pair.distance)} apart (the codes' rms distance from their mean is ${said(Math.sqrt(variability))}), most likely of ${who[0]} and of ${who[1]}, whose mean gradients differ by ${said(L * pair.distance)}`;
+    const where = `one pair of codes ${said(pair.distance)} apart (the codes' rms distance from their mean is ${said(Math.sqrt(variability))}), ${who[0] === who[1] ? `both most likely of ${who[0]}` : `most likely of ${who[0]} and of ${who[1]}`}, whose mean gradients differ by ${said(L * pair.distance)}`;
     if (bound <= VACUOUS * variance) return `L = ${said(L)} is set by ${where}.`;
     return `The bound says nothing here, at ${said(bound / variance)} times the exact variance: it multiplies tr Cov(Z) by L\u00b2, and L = ${said(L)} is the slope between ${where}.`;
   };
