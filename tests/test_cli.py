@@ -170,7 +170,7 @@ def test_environment_bench_row(monkeypatch):
 
 def test_bench_of_workers():
     """A small one end to end; no ratio is asserted, since tests share their machine."""
-    row = bench.measure_workers(2, lambda line: None, steps=200)
+    row = bench.measure_workers(2, lambda line: None, steps=100)
     assert row["speed_up"] > 0 and row["jobs"] == 2 and row["machine"]["cores"]
 
 

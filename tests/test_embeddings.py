@@ -28,7 +28,6 @@ from dmash_core.training.raw_runs import Run, read_run
 from dmash_core.training.settings import TrainSettings
 from dmash_core.training.trainer import Trainer
 from reproduction import figures
-from reproduction.statistics import mean_interval
 
 INFERRED = [arm for arm, method in METHODS.items() if method.context == "inferred"]
 KINDS = ["dma", "pearl", "dma-star-sh", "dma-star-h", "dma-star-sh-both"]  # a point, a Gaussian, each kind of adapter
@@ -389,15 +388,18 @@ def test_diagnostic_table_and_curves():
     table = figures.diagnostic_table(runs, ["overlap"])
     assert table["arm"].eq("dma").all()
     assert table[["step", "seeds", "value"]].to_numpy().tolist() == [[10, 2, 0.5], [20, 2, 0.375], [30, 1, 1.0]]
-    assert tuple(table[["low", "high"]].iloc[0]) == mean_interval([0.25, 0.75])[1:]
+    assert table[["low", "high"]].isna().all(axis=None)  # two seeds have no interval: each is shown
+    assert table["single"].tolist()[:2] == ["0.25 0.75", "0.25 0.5"]
     assert figures.diagnostic_table(runs, ["overlap", "shadow_both"], None)["value"].tolist() == [4.0]
     fig = figures.diagnostic_curves(table, {"overlap": "Overlap"}, ["DI"], ["dma", "dma-star"])
     assert {tuple(map(tuple, line.get_xydata().tolist())) for line in fig.axes[0].lines} == {
         ((0.01, 0.5), (0.02, 0.375)),
+        ((0.01, 0.25), (0.02, 0.25)),
+        ((0.01, 0.75), (0.02, 0.5)),
         ((0.03, 1.0),),  # thin, of the longer seed
     }
     assert [text.get_text() for text in fig.axes[0].texts] == ["missing: DMA*"]
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["DMA (n = 2)"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["DMA (2 seeds)"]
 
 
 def test_decodability_is_linear_and_held_out():

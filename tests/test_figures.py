@@ -118,7 +118,8 @@ def measured_networks(root):
 def test_what_networks_do_is_drawn_from_their_tables(tmp_path):
     measured_networks(tmp_path / "runs")
     stems = {path.name for path in figures.build_all(tmp_path / "runs", tmp_path / "out")}
-    assert stems == {f"{stem}.{kind}" for stem in ("trajectories-DI", "cosines-DI") for kind in ("pdf", "png", "csv")}
+    drawn = {f"{stem}.{kind}" for stem in ("trajectories-DI", "cosines-DI") for kind in ("pdf", "png", "csv")}
+    assert stems == drawn | {"motion-DI.gif"}
     fig, table = trajectories(measured.read_tables(tmp_path / "runs", "episodes")[0])
     assert [ax.get_title() for ax in fig.axes] == ["DR, 2.5k steps", "DMA*-SH, 2.5k steps"] and len(table) == 80
     said = [text.get_text() for text in fig.axes[1].get_legend().get_texts()]
@@ -181,13 +182,20 @@ def cell(table, *key):
     return row
 
 
+def test_five_seeds_have_a_bootstrap(tmp_path):
+    for seed in range(5):
+        put(tmp_path, arm="dr", seed=seed, level=10 * seed)
+    row = cell(figures.score_table(raw_runs.scan(tmp_path)[0], reps=50), "DI", "dr", "train")
+    assert row["value"] == pytest.approx(31) and row["low"] < 31 < row["high"]
+
+
 def test_score_table_by_hand(some):
     put(some, env="DI-Friction", arm="dr", level=45)
     put(some, env="DI-Friction", arm="dr", seed=1, level=55)
     table = figures.score_table(raw_runs.scan(some)[0], ["Cartpole"], ["da"], reps=50)
     row = cell(table, "DI", "dma-star-sh", "train")  # in the environment's units, at the step that all seeds have
     assert (row["step"], row["seeds"], row["note"]) == ("10", 3, "some seeds go on to 15")
-    assert row["value"] == pytest.approx(np.mean([21, 31, 51])) and row["low"] < 31 < row["high"]
+    assert row["value"] == pytest.approx(np.mean([21, 31, 51])) and np.isnan(row["low"])  # a bootstrap of three
     # DR: DI has seed 0 alone, DI-Friction two: the aggregate is of seed 0. Step 10, shifts 1, 2, 3: the mean adds 2.
     row = cell(table, "All", "dr", "aggregated")
     assert (row["over"], row["step"], row["seeds"]) == ("DI, DI-Friction, ODE", "10 to 20", 1)
@@ -200,7 +208,7 @@ def test_score_table_by_hand(some):
         assert row["seeds"] == 0 and np.isnan(row["value"]) and row["note"] == "missing"
     text = figures.score_markdown(table, "train")
     assert (
-        r"| DI | DMA\*-SH | 10 | 3 | 34.3 [" in text
+        r"| DI | DMA\*-SH | 10 | 3 | 34.3 |" in text
         and "| Cartpole | every arm | | 0 | missing | not at hand | |" in text
     )
     assert "| All | DR | 10 to 20 | 1 |" in text and "| 0.56 (N-3) | over DI, DI-Friction, ODE; 1 seeds" in text
