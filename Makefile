@@ -9,7 +9,6 @@ ENV     ?= DI
 ARM     ?= dma-star-sh
 SEEDS   ?= 0
 STEPS   ?=
-PORT    ?= 8866
 # figures draw without a display and with the same bytes everywhere
 export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
@@ -75,8 +74,8 @@ notebooks: setup ## every notebook that is not up to date, executed into build/n
 proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, says how to get it)
 	$(MAKE) -C proofs
 
-explore: setup ## the variance decomposition as a web page on localhost:8866, or PORT=... (opens in 10 s, 1 GB)
-	JUPYTER_PATH="$(CURDIR)/notebooks/jupyter" JUPYTER_PREFER_ENV_PATH=1 $(BIN)/voila notebooks/explorer.ipynb --template=dmash --port=$(PORT) --no-browser
+explore: setup ## the variance of a code with knobs: build/play/variance.html, opened by any browser (10 s, 1 GB)
+	$(DMASH) explore --runs "$(RUNS)" --out build/play
 
 play: setup ## the page on which one plays with the trained agents: build/play/index.html, opened by any browser (10 s, 1 GB)
 	$(DMASH) play --runs "$(RUNS)" --out build/play

@@ -219,7 +219,8 @@ def play(
     runs: Path = Path("runs"),
     out: Path = Path("build/play"),
 ):
-    """Write the page on which one plays with the trained agents; a browser opens its index.html as it is.
+    """Write the page on which one plays with the trained agents; a browser opens its index.html as it is. Beside it
+    is the page that `dmash explore` writes.
 
     Args:
         checkpoints: networks of finished runs on DI, one for each arm; by default the lowest seed of each arm in
@@ -228,7 +229,28 @@ def play(
         out: folder of the page.
     """
     from dmash_core.training.machine import configure_cpu
-    from reproduction.play.export import build
+    from reproduction.play import export, variance
+
+    configure_cpu(1)
+    page = export.build(out, runs, checkpoints)
+    variance.build(out, runs)
+    print(page)
+
+
+def explore(
+    checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    runs: Path = Path("runs"),
+    out: Path = Path("build/play"),
+):
+    """Write the page on where the variance of a code comes from; a browser opens its variance.html as it is.
+
+    Args:
+        checkpoints: networks of finished runs on DI whose codes are added; the page opens with the first.
+        runs: folder of raw runs; the codes of each arm that infers some are on the page, of its lowest seed.
+        out: folder of the page.
+    """
+    from dmash_core.training.machine import configure_cpu
+    from reproduction.play.variance import build
 
     configure_cpu(1)
     print(build(out, runs, checkpoints))
@@ -644,6 +666,7 @@ COMMANDS: dict[str, str] = {
     "figures": "draw every figure and table again from the raw runs",
     "notebooks": "execute notebooks",
     "play": "write the page on which one plays with the trained agents",
+    "explore": "write the page on where the variance of a code comes from",
     "report": "build the report site",
     "smoke": "every arm on every environment for a few steps",
     "bench": "measure speed and memory",
@@ -652,7 +675,7 @@ COMMANDS: dict[str, str] = {
     "completion": 'print a completion script: eval "$(dmash completion bash)"',
 }
 _MADE = {"train": _train_command, "evaluate": lambda words: _evaluate_command()}
-_PLAIN = (sweep, claims, measure, figures, notebooks, play, report, smoke, bench, arms, envs, completion)
+_PLAIN = (sweep, claims, measure, figures, notebooks, play, explore, report, smoke, bench, arms, envs, completion)
 
 
 def _app(made: bool = False) -> tyro.extras.SubcommandApp:

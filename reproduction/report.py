@@ -28,6 +28,7 @@ from reproduction.evidence.comparisons import Finding
 from reproduction.evidence.show import MARKS, area_lines, first_sentence, why_without_places
 from reproduction.paths import PROOFS, ROOT
 from reproduction.play import export as play
+from reproduction.play import variance
 
 SITE = Path(__file__).with_name("site")  # templates, style and script
 SCORES = ROOT / manifest.SCORES
@@ -138,8 +139,6 @@ def _notebook(path: Path, executed: Path) -> tuple[nbformat.NotebookNode | None,
         return None, "failed when executed (make notebooks)"
     if (profile := said.get("parameters", {}).get("profile", "recorded")) != "recorded":
         return None, f"executed under the profile {profile} (make notebooks)"
-    if any("widget-view" in str(cell.get("outputs", "")) for cell in notebook.cells):
-        return None, "interactive (make explore)"
     return notebook, ""
 
 
@@ -341,4 +340,5 @@ def build(
         raise UserError(f"the site in {out} has {len(faults)} faults, first: {faults[0]}")
     if playable:
         play.build(out / "play", runs, home="../index.html")
+        variance.build(out / "play", runs, home="../index.html")
     return out / "index.html"

@@ -34,19 +34,12 @@ def house(tmp_path):
     (folder / ".venv" / "bin").mkdir(parents=True)
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("dmash", "voila", "python", "ruff"):
+    for name in ("dmash", "python", "ruff"):
         (folder / ".venv" / "bin" / name).write_text(STUB)
         (folder / ".venv" / "bin" / name).chmod(0o755)
     (folder / ".venv" / "pyvenv.cfg").write_text(f"home = /usr/bin\ncommand = /usr/bin/python -m venv {folder}/.venv\n")
     (folder / ".venv" / ".installed").touch()
-    for arm in ("dr", "dma-star"):
-        (folder / "runs" / "DI" / arm).mkdir(parents=True)
-        (folder / "runs" / "DI" / arm / "seed-0.safetensors").touch()
-    pictures = folder / "build" / "notebooks" / "figures"
-    pictures.mkdir(parents=True)
-    (folder / "figures").mkdir()
-    for name in ("trajectories-DI.png", "cosines-DI.png"):
-        (pictures / name).touch()
+    (folder / "runs").mkdir()
     return folder
 
 
@@ -62,15 +55,13 @@ def test_explore_and_measure_in_a_path_with_a_space_and_an_umlaut(house):
     done = make(house, "explore", "measure")
     assert done.returncode == 0, done.stderr
     log = (house / "log").read_text()
-    words = ["notebooks/explorer.ipynb", "--template=dmash", "--port=8866", "--no-browser"]
-    said = "".join(f"  <{word}>\n" for word in words)
-    assert f"run voila\n{said}  JUPYTER_PATH={house}/notebooks/jupyter\n" in log
+    assert "run dmash\n  <explore>\n  <--runs>\n  <runs>\n  <--out>\n  <build/play>\n" in log
     assert "run dmash\n  <measure>\n  <--runs>\n  <runs>\n" in log
     (house / "log").unlink()
     (house / "runs").rename(house / "old runs")
     assert make(house, "measure", "figures", RUNS="old runs").returncode == 0
     log = (house / "log").read_text()
-    assert log.count("<--runs>\n  <old runs>\n") == 2
+    assert log.count("  <--runs>\n  <old runs>\n") == 2
 
 
 def test_a_python_in_a_path_with_a_space(house):

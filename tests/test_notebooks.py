@@ -202,8 +202,6 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_notebook(tmp_path):
 def test_every_notebook_starts_with_the_same_call_and_ends_with_words():
     """One preamble, and a conclusion: the last cell is text, or asks the claims for their verdicts."""
     for path in COMMITTED:
-        if path.stem == "explorer":
-            continue
         cells = nbformat.read(path, as_version=4).cells
         sources = "\n".join(cell.source for cell in cells)
         assert "start(profile" in sources and "scan(" not in sources and "def show(fig" not in sources, path

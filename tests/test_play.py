@@ -5,6 +5,7 @@ Every comparison is sabotaged too: `FAULTS` are mistakes that one could make in 
 
 import functools
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_explorer import CHROMIUM
 
 from dmash_core.benchmark.suite import make_batch
 from dmash_core.errors import UserError
@@ -24,6 +24,7 @@ from reproduction.paths import ROOT
 from reproduction.play import export
 from reproduction.play.export import Arm
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 RECORDED = sorted(ROOT.glob("runs/DI/*/seed-0.safetensors"))
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 AGENTS = (export.PAGE / "agents.js").read_text()

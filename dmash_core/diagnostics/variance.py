@@ -76,11 +76,12 @@ class Law:
 
     def policy(self, strength: float = 0.5) -> np.ndarray:
         """theta (d + 1,) for `gradient`: the least-squares gain S * mass on [z; 1], times `strength`; 1 is as far as a
-        linear reading of this code can be trained, 0 is a policy that does nothing."""
+        linear reading of this code can be trained, 0 is a policy that does nothing. Directions in which the code varies
+        by less than 1e-6 of the largest are the rounding of float32 (after SimNorm, two) and are not read."""
         pz = self.weight.sum(axis=1)
         root, wanted = np.sqrt(pz)[:, None], self.weight @ (self.mode * self.mass) / np.where(pz > 0, pz, 1)
         features = np.column_stack([self.z, np.ones(len(self.z))])
-        return strength * np.linalg.lstsq(root * features, root[:, 0] * wanted, rcond=1e-9)[0]
+        return strength * np.linalg.lstsq(root * features, root[:, 0] * wanted, rcond=1e-6)[0]
 
     def gradient(self, theta: np.ndarray, std: float) -> dict[str, float]:
         """A.17 on one step of DI, every expectation exact; theta (d + 1,), std > 0.

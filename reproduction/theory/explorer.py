@@ -1,35 +1,16 @@
-"""The variance decomposition as something to play with: learned codes, a scenario of six knobs, and one fast picture.
+"""Learned codes, and six knobs that set the variance decomposition of a code.
 
-`notebooks/explorer.ipynb` puts sliders around it; `notebooks/variance_decomposition.ipynb` uses the learned codes.
-"""
+`notebooks/variance_decomposition.ipynb` uses them; the page of `make explore` has them in JavaScript, held to these."""
 
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib.style
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 
 from dmash_core.diagnostics.variance import Codes, Law, synthetic_codes
-from reproduction.figures.style import STYLE
 
 STD = 0.3  # of the policy's Gaussian
 TERMS = {"within-context": "#56B4E9", "within-mode": "#E69F00", "between-mode": "#0072B2"}
-LEARNED = ("dma", "dma-star", "dma-star-sh")
-NUMBERS = {
-    "within-context": "within-context noise",
-    "within-mode": "within-mode spread",
-    "between-mode": "between-mode separation",
-    "variability": "tr Cov(Z)",
-    "measured": "tr Cov(g), 4,000 sampled gradients",
-    "variance": "tr Cov(g), exact",
-    "bound": "bound of A.17",
-    "L": "Lipschitz constant L",
-    "information": "I(Z; C), nats",
-}
 MODES = {1.0: ("#0072B2", "o"), -1.0: ("#D55E00", "^")}
 
 
@@ -108,7 +89,7 @@ def scenario_law(knobs: Scenario, samples: Samples | None = None, atoms: int = 3
 
 
 def report(knobs: Scenario, samples: Samples | None = None, draws: int = 4000) -> tuple[Law, dict[str, float]]:
-    """The law and every number that the explorer shows. The policy is trained half-way on the uncompressed code and
+    """The law and every number of the decomposition. The policy is trained half-way on the uncompressed code and
     stays the same under compression; "measured" is the variance of `draws` sampled gradients."""
     law = scenario_law(knobs, samples)
     theta = scenario_law(replace(knobs, compression=0.0), samples).policy()
@@ -116,90 +97,6 @@ def report(knobs: Scenario, samples: Samples | None = None, draws: int = 4000) -
     numbers = law.terms() | {"variability": law.variability(), "information": law.information()}
     numbers |= law.gradient(theta, STD) | {"measured": float(g.var(axis=0, ddof=1).sum())}
     return law, numbers
-
-
-def _octave(value: float, low: float) -> float:
-    """The first of low, 1.5 low, 2 low, 3 low, 4 low, ... that is not below `value`: limits that seldom move."""
-    steps = [low * 2**k * m for k in range(60) for m in (1, 1.5)]
-    return next((step for step in steps if step >= value), steps[-1])
-
-
-class Picture:
-    """Codes, the three terms, gradient variance beside its bound, and information, drawn into one JPEG.
-
-    Axes are drawn again only when their limit changes; else the artists are laid over a copy of them.
-    """
-
-    def __init__(self):
-        with matplotlib.style.context(STYLE, after_reset=True):
-            self.figure = Figure(figsize=(9.4, 3.0), dpi=100, layout="none")
-            self.canvas = FigureCanvasAgg(self.figure)
-            codes, terms, gradients, information = self.axes = [
-                self.figure.add_axes((left, 0.1, width, 0.78))
-                for left, width in ((0.05, 0.26), (0.375, 0.15), (0.585, 0.22), (0.885, 0.1))
-            ]
-            codes.set_title("codes, first two principal axes")
-            codes.locator_params(nbins=5)
-            terms.set(title="tr Cov(Z), three terms", xticks=[], xlim=(-1, 1))
-            gradients.set(title="tr Cov(g)", xlim=(-0.6, 2.6))
-            gradients.set_xticks(range(3), ["measured", "exact", "bound"])
-            information.set(title="Informativeness", ylabel="I(Z; C), nats", xticks=[], xlim=(-1, 1))
-            information.axhline(np.log(2), color="black", linewidth=0.8, linestyle=":")
-            look = {"linestyle": "none", "markersize": 2.5, "alpha": 0.5}
-            self.points = [codes.plot([], [], color=c, marker=m, **look)[0] for c, m in MODES.values()]
-            first = [terms.bar([0], [0], color=color)[0] for color in TERMS.values()]
-            labels = [terms.text(0.03, 0.97 - 0.07 * i, k, color=c, fontsize=7, va="top", transform=terms.transAxes)
-                      for i, (k, c) in enumerate(TERMS.items())]  # fmt: skip
-            places = [0, 1, 1, 2, 2, 2, 2]
-            colors = ["#777777", "#BBBBBB", "#CC79A7", "#BBBBBB", *TERMS.values()]
-            second = [gradients.bar([x], [0], color=c)[0] for x, c in zip(places, colors, strict=True)]
-            self.ratio = gradients.text(0.03, 0.97, "", fontsize=7, va="top", transform=gradients.transAxes)
-            self.stacks = [first, second[:1], second[1:3], second[3:], [information.bar([0], [0], color="#009E73")[0]]]
-        self.artists = [*self.points, *sum(self.stacks, []), *labels, self.ratio]
-        for artist in self.artists:
-            artist.set_animated(True)
-        self.limits = [None] * 4
-        self.columns = [0, 310, 500, 760, 940]  # pixels between which each of the axes lies, labels included
-        self.background = np.full((300, 940, 4), 255, np.uint8)
-
-    def draw(self, law: Law, numbers: dict[str, float]) -> bytes:
-        """The JPEG for a law and the numbers of `report`."""
-        flat = plane(law)
-        likely = law.mode[law.weight.argmax(axis=1)]
-        for line, mode in zip(self.points, MODES, strict=True):
-            line.set_data(*flat[likely == mode].T)
-        parts, steepness = [numbers[name] for name in TERMS], numbers["L"] ** 2
-        bound = [numbers["unexplained"], *(steepness * part for part in parts)]
-        exact = [numbers["unexplained"], numbers["explained"]]
-        for stack, heights in zip(self.stacks, (parts, [numbers["measured"]], exact, bound, [numbers["information"]]),
-                                  strict=True):  # fmt: skip
-            base = 0.0
-            for bar, height in zip(stack, heights, strict=True):
-                bar.set_y(base)
-                bar.set_height(height)
-                base += height
-        self.ratio.set_text(f"bound / exact = {numbers['bound'] / max(numbers['variance'], 1e-300):.3g}")
-        reach = min(1.15 * sum(bound), 8 * numbers["variance"])  # a bound far beyond that leaves the picture
-        limits = (_octave(np.abs(flat).max(), 0.5), _octave(1.3 * sum(parts), 0.125), _octave(reach, 40.0), 3.1)
-        with matplotlib.style.context(STYLE, after_reset=True):
-            renderer = self.canvas.get_renderer()
-            pixels = np.asarray(renderer.buffer_rgba())
-            for i, (ax, old, new) in enumerate(zip(self.axes, self.limits, limits, strict=True)):
-                if new != old:
-                    ax.set_ylim(-new if i == 0 else 0, new)
-                    if i == 0:
-                        ax.set_xlim(-new, new)
-                    pixels[:] = 255
-                    ax.draw(renderer)
-                    column = slice(self.columns[i], self.columns[i + 1])
-                    self.background[:, column] = pixels[:, column]
-            self.limits = limits
-            pixels[:] = self.background
-            for artist in self.artists:
-                artist.axes.draw_artist(artist)
-        file = io.BytesIO()
-        Image.fromarray(pixels[..., :3]).save(file, "JPEG", quality=88)
-        return file.getvalue()
 
 
 def plane(law: Law) -> np.ndarray:
@@ -219,61 +116,3 @@ KNOBS = {  # title, lowest, highest, step
     "dim": ("dimension", 1, 16, 1),
     "compression": ("compression", 0.0, 1.0, 0.02),
 }
-
-
-def app(runs_dir: str | Path = "runs"):
-    """The explorer as an ipywidgets box: a preset, six sliders, the picture, and its numbers.
-
-    Presets are synthetic codes, and the learned ones of each arm whose DI/{arm}/seed-0.safetensors lies in `runs_dir`.
-    """
-    import time
-
-    import ipywidgets as widgets
-
-    from reproduction.figures.style import ARMS
-
-    paths = {ARMS[arm].name: Path(runs_dir) / "DI" / arm / "seed-0.safetensors" for arm in LEARNED}
-    there = [name for name, path in paths.items() if path.exists()]
-    missing = [name for name in paths if name not in there]
-    sliders = {}
-    for name, (title, low, high, step) in KNOBS.items():
-        kind, layout = widgets.IntSlider if name == "dim" else widgets.FloatSlider, widgets.Layout(width="440px")
-        sliders[name] = kind(value=getattr(Scenario(), name), min=low, max=high, step=step, description=title,
-                             style={"description_width": "130px"}, layout=layout)  # fmt: skip
-    preset = widgets.Dropdown(options=["synthetic", *(f"{name}, learned on DI" for name in there)], description="codes")
-    note = f"No trained networks of {', '.join(missing)} in {runs_dir}: no presets of them." if missing else ""
-    image, table = widgets.Image(format="jpeg", width=940, height=300), widgets.HTML()
-    picture, state = Picture(), {"samples": None, "busy": False}
-
-    def redraw(_=None) -> None:
-        if state["busy"]:
-            return
-        began = time.perf_counter()
-        law, numbers = report(Scenario(**{name: slider.value for name, slider in sliders.items()}), state["samples"])
-        image.value = picture.draw(law, numbers)
-        cells = "".join(
-            f"<tr><td>{title}</td><td class='number-{key}' style='text-align:right'>{value:.4g}</td></tr>"
-            for key, title in NUMBERS.items()
-            for value in [numbers[key] if numbers[key] > 1e-12 else 0.0]  # less is rounding
-        )
-        took = 1000 * (time.perf_counter() - began)
-        table.value = f"<table class='numbers'>{cells}</table><p>redrawn in <span class='took'>{took:.0f}</span> ms</p>"
-
-    def choose(change) -> None:
-        index = preset.index
-        state["samples"] = samples = None if index == 0 else learned_samples(paths[there[index - 1]], rollouts=4)
-        knobs = Scenario() if samples is None else measure(samples)
-        state["busy"] = True
-        for name, slider in sliders.items():
-            slider.max = max(KNOBS[name][2], getattr(knobs, name))
-            slider.value = getattr(knobs, name)
-        sliders["dim"].disabled = samples is not None
-        state["busy"] = False
-        redraw()
-
-    for slider in sliders.values():
-        slider.observe(redraw, "value")
-    preset.observe(choose, "index")
-    redraw()
-    left = widgets.VBox([preset, *sliders.values(), widgets.HTML(note)])
-    return widgets.VBox([image, widgets.HBox([left, table])])

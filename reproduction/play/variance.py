@@ -1,0 +1,82 @@
+"""What the page on the variance of a code needs: codes of trained agents, as text. Its arithmetic is in variance.js."""
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dmash_core.errors import UserError
+from dmash_core.training.checkpoint import crc32
+from dmash_core.training.policies import load_policy
+from reproduction.figures.style import arm_style
+from reproduction.play.export import ENV, PAGE, checkpoints
+from reproduction.theory.explorer import KNOBS, Scenario, learned_samples
+
+
+def learned(path: str | Path, rollouts: int = 4) -> dict:
+    """The codes of a trained agent, JSON-ready: float32 and little-endian in base64, one after the other, and of each
+    its context; UserError for a file without codes of DI."""
+    agent, meta = load_policy(path)
+    if meta["env"] != ENV:
+        raise UserError(f"it is of {meta['env']}, and the page is of {ENV}")
+    if agent.method.context != "inferred":
+        raise UserError(f"{arm_style(meta['arm']).name} infers no code")
+    samples = learned_samples(path, rollouts)
+    return {
+        "key": f"{meta['arm']}-{meta['seed']}", "name": arm_style(meta["arm"]).name,
+        "seed": meta["seed"], "steps": meta["steps"], "commit": (meta["git_commit"] or "unknown")[:8],
+        "dim": samples.z.shape[1], "z": base64.b64encode(samples.z.astype("<f4").tobytes()).decode(),
+        "label": samples.label.tolist(), "mode": samples.mode.tolist(), "mass": samples.mass.tolist(),
+    }  # fmt: skip
+
+
+def export(paths: Sequence[str | Path], runs: str | Path = "runs", home: str = "") -> tuple[dict, list[str]]:
+    """All data of the page, JSON-ready, and a sentence for each of `paths` that is not taken: the codes of `paths`,
+    then of every arm in `runs` that infers some. The page opens with the first of `paths`."""
+    codes, bad, seen = [], [], set()
+    for path in [*map(Path, paths), *checkpoints(runs)]:
+        try:
+            mark = crc32(path) if path.is_file() else ""
+            if mark and mark in seen:
+                continue
+            found = learned(path)
+            if any(found["key"] == other["key"] for other in codes):
+                found["key"] += f"-{mark}"
+            codes.append(found)
+            seen.add(mark)
+        except UserError as error:
+            bad += [f"{path}: {error}"] if path in map(Path, paths) else []
+    knobs = [
+        {"name": name, "title": title, "low": low, "high": high, "step": step, "value": getattr(Scenario(), name)}
+        for name, (title, low, high, step) in KNOBS.items()
+    ]
+    start = codes[0]["key"] if len(paths) > len(bad) else ""
+    return {"knobs": knobs, "codes": codes, "start": start, "home": home}, bad
+
+
+def build(
+    out: str | Path = "build/play",
+    runs: str | Path = "runs",
+    paths: Sequence[str | Path] = (),
+    home: str = "",
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Write the page into the folder `out` and return its variance.html, which a browser opens as it is.
+
+    `paths`, `runs` and `home` as in `export`. UserError where nothing of `paths` can be taken, or `out` cannot be
+    written.
+    """
+    data, bad = export(paths, runs, home)
+    if paths and len(bad) == len(paths):
+        raise UserError("; ".join(bad))
+    for reason in bad:
+        say(f"left out: {reason}")
+    out = Path(out)
+    text = json.dumps(data, separators=(",", ":"), sort_keys=True)
+    try:
+        shutil.copytree(PAGE, out, dirs_exist_ok=True)
+        (out / "codes.js").write_text(f"globalThis.dmashCodes = {text};\n")
+    except OSError as error:
+        raise UserError(f"cannot write the page into {out}: {error}") from error
+    return out / "variance.html"
