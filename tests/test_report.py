@@ -318,7 +318,13 @@ def test_every_page_and_link_of_the_site(page, url):
                 todo += [target] if target.startswith(url) else []
         elif page.request.get(address).status != 200:
             page.faults.append(f"dead link: {address}")
-    wanted = "play/variance.html", "claims/T9.html", "notebooks/toy_benchmark.html", "proofs/theorems.html", "/scores.csv"
+    wanted = (
+        "play/variance.html",
+        "claims/T9.html",
+        "notebooks/toy_benchmark.html",
+        "proofs/theorems.html",
+        "/scores.csv",
+    )
     for expected in wanted:
         assert any(address.endswith(expected) for address in done), expected
     page.goto(url)
