@@ -618,6 +618,8 @@ def claims(
         record_: check no claim, but write the wordings that have changed into reproduction/claims/wordings.csv,
             with this reason.
     """
+    if calibrate or record_ is not None:
+        import reproduction.claims  # noqa: F401  it registers them
     if calibrate:
         from reproduction.evidence.calibration import BOUND
         from reproduction.evidence.calibration import calibrate as simulate

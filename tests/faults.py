@@ -21,7 +21,7 @@ from dmash_core.errors import UserError
 from dmash_core.training.raw_runs import read_run, run_path
 from reproduction.sweep.folder import Folder
 from reproduction.sweep.grid import load_profile
-from reproduction.sweep.lease import Claim
+from reproduction.sweep.lease import Lease
 from reproduction.sweep.sweep import Sweep
 from reproduction.sweep.workers import LocalWorker, ray_workers
 
@@ -110,7 +110,7 @@ def owner(out: Path, cell) -> int:
     """The process that holds a cell, 0 when there is none."""
     folder = cell.place(out, "claims")
     try:
-        return json.loads((folder / str(Claim.newest(folder))).read_text()).get("pid", 0)
+        return json.loads((folder / str(Lease.newest(folder))).read_text()).get("pid", 0)
     except (OSError, ValueError):
         return 0
 
@@ -213,7 +213,7 @@ def two_sweeps(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
         for thread in sweeps:
             thread.join()
         result.tries += 1
-        result.doubled += sum(Claim.newest(cell.place(out, "claims")) != 1 for cell in wanted)
+        result.doubled += sum(Lease.newest(cell.place(out, "claims")) != 1 for cell in wanted)
         result.lost += losses(out, wanted, good)
         shutil.rmtree(out)
     return result
@@ -350,7 +350,7 @@ def kill_node(folder: Path, good: dict, tries: int, rng: random.Random) -> Resul
             Sweep(wanted, out, cpus, launch=launch, say=quiet, poll=0.1).run()
             thread.join()
             result.tries += 1
-            again = sum(Claim.newest(cell.place(out, "claims")) - 1 for cell in wanted)
+            again = sum(Lease.newest(cell.place(out, "claims")) - 1 for cell in wanted)
             result.note = f"{again} of its cells started again in the last try"
         finally:
             ray.shutdown()

@@ -511,7 +511,7 @@ def test_leaving_one_environment_out():
 
 def test_published_values_on_our_scale():
     assert target("N-32").least == 0.79 and target("N-32").slack == 0.005
-    assert target("seed-3").least == pytest.approx(0.71) and target("seed-3").slack == pytest.approx(0.005)
+    assert target("listing-3").least == pytest.approx(0.71) and target("listing-3").slack == pytest.approx(0.005)
     assert target("T2-1").least == pytest.approx(0.967) and target("T2-1").slack == pytest.approx(0.0005)
     gain = target("T9-10")  # 58.1 % is 0.68 over 0.43
     assert gain.least == pytest.approx(0.25) and gain.slack == 0.01 and gain.text == "58.1 % (0.68 against 0.43: 0.25)"
@@ -529,7 +529,7 @@ def test_published_values_on_our_scale():
 def test_agreement_with_a_published_value():
     """T7: 71 on DI-Friction, within the training range."""
     plan = get_claim("T7").comparisons[0]
-    assert (plan.published, plan.question, plan.envs) == ("seed-3", "agrees", ("DI-Friction",))
+    assert (plan.published, plan.question, plan.envs) == ("listing-3", "agrees", ("DI-Friction",))
     runs_ = many(20, "dma-star-sh", 72, 2, env="DI-Friction")
     found = find(plan, *runs_)
     scores = np.array([plan_value(run) for run in runs_])
@@ -539,7 +539,7 @@ def test_agreement_with_a_published_value():
     assert find(plan, *many(20, "dma-star-sh", 75, 2, env="DI-Friction")).verdict == "undecided"
     assert find(plan, *many(20, "dma-star-sh", 85, 2, env="DI-Friction")).verdict == "contradicted"
     assert find(plan, *many(10, "dma-star-sh", 72, 2, env="DI-Friction")).reason == "20 seeds needed, 10 are there"
-    shown = find(published("seed-10").shown(), *runs_)
+    shown = find(published("listing-10").shown(), *runs_)
     assert shown.verdict == "shown" and shown.paper == pytest.approx(62)
 
 

@@ -174,6 +174,21 @@ def test_bench_of_workers():
     assert row["speed_up"] > 0 and row["jobs"] == 2 and row["machine"]["cores"]
 
 
+def test_a_fresh_interpreter_knows_the_claims_whose_wordings_it_records():
+    """And not "nothing has changed", said of no claim."""
+    code = """
+import sys
+from reproduction.cli import main
+from reproduction.evidence import wordings
+from reproduction.evidence.claim import registered
+wordings.record = lambda why: [f"{len(registered())} claims"]
+sys.argv[1:] = ["claims", "--record", "x"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout.split()[2]) > 40, done.stderr
+
+
 def test_a_reader_that_has_seen_enough_is_no_error():
     """`dmash runs list | head`: no traceback, the exit status of a broken pipe."""
     dmash = subprocess.Popen(

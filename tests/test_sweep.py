@@ -20,7 +20,7 @@ from reproduction.claims import training_cells
 from reproduction.sweep import lease
 from reproduction.sweep.folder import Folder
 from reproduction.sweep.grid import load_profile
-from reproduction.sweep.lease import Claim
+from reproduction.sweep.lease import Lease
 from reproduction.sweep.sweep import Sweep
 
 
@@ -162,30 +162,30 @@ def test_an_empty_grid(tmp_path):
         load_profile("p", tmp_path / "grid.yaml")
 
 
-# ---------------------------------------------------------------- claims
+# ---------------------------------------------------------------- leases
 
 
 def _contend(folder, barrier, wins):
     barrier.wait()
-    if Claim.take(folder):
+    if Lease.take(folder):
         with wins.get_lock():
             wins.value += 1
-    barrier.wait()  # nobody dies, and so frees the claim, before all have tried
+    barrier.wait()  # nobody dies, and so frees the lease, before all have tried
 
 
-def _claim_and_die(folder):
-    assert Claim.take(folder)
+def _take_and_die(folder):
+    assert Lease.take(folder)
 
 
-def test_one_of_many_gets_the_claim(tmp_path):
+def test_one_of_many_gets_the_lease(tmp_path):
     context = multiprocessing.get_context("fork")
     for i in range(5):
         folder = tmp_path / str(i)
         if i % 2:  # of a dead owner
-            process = context.Process(target=_claim_and_die, args=(folder,))
+            process = context.Process(target=_take_and_die, args=(folder,))
             process.start()
             process.join()
-            assert Claim.newest(folder) == 1 and not Claim.held(folder)
+            assert Lease.newest(folder) == 1 and not Lease.held(folder)
         wins, barrier = context.Value("i", 0), context.Barrier(6)
         processes = [context.Process(target=_contend, args=(folder, barrier, wins)) for _ in range(6)]
         for process in processes:
@@ -195,28 +195,28 @@ def test_one_of_many_gets_the_claim(tmp_path):
         assert wins.value == 1
 
 
-def test_claims_expire(tmp_path):
-    claim = Claim.take(tmp_path)
-    assert Claim.held(tmp_path) and Claim.take(tmp_path) is None
-    claim.release()
-    claim = Claim.take(tmp_path)
-    assert claim.number == 2 and [p.name for p in tmp_path.iterdir()] == ["2"]
+def test_leases_expire(tmp_path):
+    mine = Lease.take(tmp_path)
+    assert Lease.held(tmp_path) and Lease.take(tmp_path) is None
+    mine.release()
+    mine = Lease.take(tmp_path)
+    assert mine.number == 2 and [p.name for p in tmp_path.iterdir()] == ["2"]
     # the number of a dead process, given to another one
-    owner = json.loads(claim.path.read_text())
-    claim.path.write_text(json.dumps(owner | {"born": "1"}))
-    assert not Claim.held(tmp_path)
+    owner = json.loads(mine.path.read_text())
+    mine.path.write_text(json.dumps(owner | {"born": "1"}))
+    assert not Lease.held(tmp_path)
     # another machine: only its signs of life tell
-    claim.path.write_text(json.dumps(owner | {"where": "elsewhere"}))
-    assert Claim.held(tmp_path)
-    os.utime(claim.path, (time.time() - lease.EXPIRE - 1,) * 2)
-    assert not Claim.held(tmp_path)
-    claim.beat()
-    assert Claim.held(tmp_path) and not claim.lost()
+    mine.path.write_text(json.dumps(owner | {"where": "elsewhere"}))
+    assert Lease.held(tmp_path)
+    os.utime(mine.path, (time.time() - lease.EXPIRE - 1,) * 2)
+    assert not Lease.held(tmp_path)
+    mine.beat()
+    assert Lease.held(tmp_path) and not mine.lost()
     # killed before it wrote who it is: its age decides
-    claim.path.write_text("")
-    assert Claim.held(tmp_path)
-    os.utime(claim.path, (time.time() - lease.EXPIRE - 1,) * 2)
-    assert Claim.take(tmp_path).number == 3 and claim.lost()
+    mine.path.write_text("")
+    assert Lease.held(tmp_path)
+    os.utime(mine.path, (time.time() - lease.EXPIRE - 1,) * 2)
+    assert Lease.take(tmp_path).number == 3 and mine.lost()
 
 
 # ---------------------------------------------------------------- the sweep's own rules, with workers that only pretend

@@ -78,7 +78,7 @@ def t6():
 
     As for T2."""
     yield published("N-8").agrees()
-    yield from shown("N-1..7", "N-9..24", "seed-2", "seed-5..6")
+    yield from shown("N-1..7", "N-9..24", "listing-2", "listing-5..6")
 
 
 @claim(
@@ -96,8 +96,8 @@ def t7():
     seeds and the rounding). The other four values are shown.
 
     As for T2."""
-    yield published("seed-3").agrees()
-    yield from shown("seed-1", "seed-7..9")
+    yield published("listing-3").agrees()
+    yield from shown("listing-1", "listing-7..9")
 
 
 @claim(
@@ -114,7 +114,7 @@ def t8():
 
     As for T2."""
     yield published("N-56").agrees()
-    yield from shown("N-49..55", "N-57..72", "seed-4", "seed-10")
+    yield from shown("N-49..55", "N-57..72", "listing-4", "listing-10")
 
 
 @claim(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reproduction.evidence.claim import CLAIMS
+from reproduction.evidence.claim import registered
 from reproduction.evidence.comparisons import Comparison, group, published, seeds, target
 from reproduction.evidence.rules import (
     CONTRADICTED,
@@ -224,7 +224,7 @@ def rule_cells() -> Iterator[tuple[str, list[Comparison], Truth]]:
         extra = [] if len(plan.envs) != 13 else [some, carried] if plan.leave_one_out else [some, lost]
         for truth in (EQUAL, *even, ALL_FAIL, FIRST_FAILS, *powers, CLAIMED, OPPOSITE, *extra):
             yield name, [plan.better()], truth
-    for id_, what in (("N-32", "a score"), ("T9-10", "a gain"), ("seed-3", "a single environment")):
+    for id_, what in (("N-32", "a score"), ("T9-10", "a gain"), ("listing-3", "a single environment")):
         for truth in (
             Truth("the published one"),
             Truth("the published one, spread 0.02", spread=0.02),
@@ -239,7 +239,7 @@ def rule_cells() -> Iterator[tuple[str, list[Comparison], Truth]]:
 
 def claim_cells() -> Iterator[tuple[str, list[Comparison], Truth]]:
     """(id, judged comparisons, truth) of every claim that raw runs decide."""
-    for id_, claim in CLAIMS.items():
+    for id_, claim in registered().items():
         plans = [plan for plan in claim.comparisons if plan.judged]
         if not plans:
             continue

@@ -34,6 +34,14 @@ CLAIMS: dict[str, "Claim"] = {}
 """The registered claims by id, in the order in which they are defined."""
 
 
+def registered() -> dict[str, "Claim"]:
+    """CLAIMS; RuntimeError while `reproduction.claims`, which fills it, has not been imported: "none has changed" would
+    then be said of no claim at all."""
+    if not CLAIMS:
+        raise RuntimeError("no claim is registered: import reproduction.claims first")
+    return CLAIMS
+
+
 @dataclass(frozen=True)
 class Claim:
     """What is claimed and where, the rule and its reason in words, and the plans that decide it.

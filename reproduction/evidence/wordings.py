@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dmash_core.errors import UserError
 from reproduction.evidence import comparisons, rules, runs
-from reproduction.evidence.claim import CLAIMS, Claim
+from reproduction.evidence.claim import CLAIMS, Claim, registered
 from reproduction.evidence.runs import Evidence
 
 LEDGER = Path(__file__).parents[1] / "claims" / "wordings.csv"
@@ -78,7 +78,7 @@ def _commits(path: Path) -> dict[int, str]:
 def changed(path: Path = LEDGER) -> list[str]:
     """The ids whose wording is not the last one in the ledger."""
     known = ledger(path)
-    return [id_ for id_ in (RULES, *CLAIMS) if id_ not in known or known[id_][-1]["digest"] != digest(id_)]
+    return [id_ for id_ in (RULES, *registered()) if id_ not in known or known[id_][-1]["digest"] != digest(id_)]
 
 
 def record(why: str, path: Path = LEDGER) -> list[str]:

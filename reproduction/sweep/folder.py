@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dmash_core.errors import UserError
 from reproduction.sweep.grid import Cell
-from reproduction.sweep.lease import Claim
+from reproduction.sweep.lease import Lease
 
 # ---------------------------------------------------------------- the sweep's side
 
@@ -93,7 +93,7 @@ class Folder:
         cleaned = size = 0
         for cell in cells:
             folder = self.checkpoints(cell)
-            if not self.finished(cell) or Claim.held(cell.place(self.out, "claims")) or not folder.is_dir():
+            if not self.finished(cell) or Lease.held(cell.place(self.out, "claims")) or not folder.is_dir():
                 continue
             size += sum(path.stat().st_size for path in folder.glob("*"))
             shutil.rmtree(folder)
@@ -142,7 +142,7 @@ class Folder:
                 (status.diverged if kind == "diverged" else status.failed).append((cell, reason))
             else:
                 left.append((cell, max(cell.steps - step, 0)))
-                held = Claim.held(cell.place(self.out, "claims"))
+                held = Lease.held(cell.place(self.out, "claims"))
                 (status.running if held else status.waiting).append(cell)
         status.speeds = {k: steps / seconds for k, (steps, seconds) in measured.items() if isinstance(k, tuple)}
         for cell, steps in left:

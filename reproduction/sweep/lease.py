@@ -13,12 +13,12 @@ from dmash_core.errors import UserError
 BUSY = 75
 """Exit status of a worker whose cell somebody else trains."""
 BEAT = 10.0
-"""Seconds between two signs of life of a claim's owner."""
+"""Seconds between two signs of life of a lease's owner."""
 EXPIRE = 120.0
-"""Age at which a claim from another machine is dead; well over BEAT and the minute that NFS may cache a time."""
+"""Age at which a lease from another machine is dead; well over BEAT and the minute that NFS may cache a time."""
 
 
-# ---------------------------------------------------------------- claims
+# ---------------------------------------------------------------- leases
 
 
 def _here() -> str:
@@ -47,10 +47,10 @@ def _born(pid: int) -> str | None:
     return ""
 
 
-class Claim:
-    """The right to train a cell: the file with the highest number in the cell's folder of claims.
+class Lease:
+    """The right to train a cell: the file with the highest number in the cell's folder "claims".
 
-    The file is created exclusively, and names its owner. The next claim is one number up, and possible only when the
+    The file is created exclusively, and names its owner. The next lease is one number up, and possible only when the
     owner of this one has released it or is dead. The highest number is never deleted, so two that found the same dead
     owner cannot both succeed, nor can one that looked long ago.
     """
@@ -60,13 +60,13 @@ class Claim:
 
     @staticmethod
     def newest(folder: Path) -> int:
-        """The highest number, 0 when the cell was never claimed."""
+        """The highest number, 0 when the cell was never taken."""
         return max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0)
 
     @staticmethod
     def held(folder: Path) -> bool:
         """Whether somebody living holds the cell."""
-        path = folder / str(Claim.newest(folder))
+        path = folder / str(Lease.newest(folder))
         try:
             seen, text = path.stat().st_mtime, path.read_text()
         except OSError:
@@ -85,31 +85,31 @@ class Claim:
         return now - seen < EXPIRE
 
     @classmethod
-    def take(cls, folder: Path) -> "Claim | None":
-        """The claim, or None when somebody else has it."""
+    def take(cls, folder: Path) -> "Lease | None":
+        """The lease, or None when somebody else has it."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             number = cls.newest(folder)
             if number and cls.held(folder):
                 return None
-            claim = cls(folder, number + 1)
-            with open(claim.path, "x") as file:
+            lease = cls(folder, number + 1)
+            with open(lease.path, "x") as file:
                 try:
                     json.dump({"where": _here(), "pid": os.getpid(), "born": _born(os.getpid())}, file)
                     file.flush()
-                except OSError:  # a full disk: an empty claim would hold the cell until it expires
-                    claim.path.unlink(missing_ok=True)
+                except OSError:  # a full disk: an empty lease would hold the cell until it expires
+                    lease.path.unlink(missing_ok=True)
                     raise
         except FileExistsError:
             return None
         except OSError as error:
             raise UserError(f"cannot write to {folder}: {error.strerror}") from error
-        if claim.lost():
+        if lease.lost():
             return None
         for path in folder.glob("*"):
-            if path.name.isdigit() and int(path.name) < claim.number:
+            if path.name.isdigit() and int(path.name) < lease.number:
                 path.unlink(missing_ok=True)
-        return claim
+        return lease
 
     def lost(self) -> bool:
         """Whether somebody took it over, holding us for dead."""
@@ -129,8 +129,8 @@ class Claim:
 # ---------------------------------------------------------------- the worker's side
 
 
-def watch(claim: Claim, parent: int) -> None:
-    """Keep the claim alive, and end this process when the claim is lost or whoever started it is gone."""
+def watch(lease: Lease, parent: int) -> None:
+    """Keep the lease alive, and end this process when the lease is lost or whoever started it is gone."""
     import signal
 
     beaten = time.monotonic()
@@ -140,7 +140,7 @@ def watch(claim: Claim, parent: int) -> None:
         if os.getppid() != parent and callable(signal.getsignal(signal.SIGTERM)):
             os.kill(os.getpid(), signal.SIGTERM)
         if time.monotonic() - beaten > BEAT:
-            if claim.lost():
+            if lease.lost():
                 os._exit(BUSY)
-            claim.beat()
+            lease.beat()
             beaten = time.monotonic()

@@ -1,9 +1,9 @@
 """The grid of training runs, worked off by any number of processes on any number of machines over one folder.
 
 A cell is one (environment, arm, seed) with its length. The folder is the only thing that sweeps share: a raw run says
-that a cell is done, a claim that somebody trains it, a file in ``.progress/failed`` that it cannot be trained. Each
-cell is trained by a process of its own, one thread, which claims it first; so whatever is killed, and whenever, costs
-at most the steps since the last checkpoint.
+that a cell is done, a lease that somebody trains it, a file in ``.progress/failed`` that it cannot be trained. Each
+cell is trained by a process of its own, one thread, which takes its lease first. Whatever is killed, and whenever,
+costs at most the steps since the last checkpoint.
 """
 
 import time
@@ -14,7 +14,7 @@ from pathlib import Path
 from dmash_core.errors import Interrupted, UserError
 from reproduction.sweep.folder import Folder, Status
 from reproduction.sweep.grid import Cell
-from reproduction.sweep.lease import BUSY, Claim
+from reproduction.sweep.lease import BUSY, Lease
 from reproduction.sweep.workers import DIVERGED, TRIES, LocalWorker, RayWorker, write_failed
 
 
@@ -107,7 +107,7 @@ class Sweep:
         for cell in left:
             if len(self.workers) >= self.jobs:
                 return
-            if cell.key in self.workers or Claim.held(cell.place(self.folder.out, "claims")):
+            if cell.key in self.workers or Lease.held(cell.place(self.folder.out, "claims")):
                 continue
             if self._open(cell):  # `left` is seconds old: another sweep may have ended the cell since
                 self.workers[cell.key] = cell, self.launch(cell)
@@ -129,7 +129,7 @@ class Sweep:
                 self.errors_in_a_row += 1
                 if self.errors_in_a_row >= TRIES:
                     raise UserError(f"{TRIES} cells in a row ended in an error; the last: {self.refused[cell.key]}")
-            elif code not in (BUSY, 130, 143):  # those were claimed or stopped by somebody else
+            elif code not in (BUSY, 130, 143):  # those were taken or stopped by somebody else
                 self.crashes[cell.key] += 1
                 last = output.splitlines()[-1] if output else "no message"
                 reason = f"its worker ended with status {code} ({last})"

@@ -16,7 +16,7 @@ from pathlib import Path
 from dmash_core.errors import Interrupted, UserError
 from reproduction.sweep.folder import Folder
 from reproduction.sweep.grid import Cell
-from reproduction.sweep.lease import BUSY, Claim, watch
+from reproduction.sweep.lease import BUSY, Lease, watch
 
 TRIES = 3
 """Starts of a cell whose worker crashes, and cells in a row that may end in an error, before giving up."""
@@ -37,21 +37,21 @@ def write_failed(out: Path, cell: Cell, kind: str, reason: str) -> None:
 
 
 def work(out: Path, cell: Cell, parent: int) -> int:
-    """Train one cell in this process if it can be claimed; returns the worker's exit status."""
+    """Train one cell in this process if it can be taken; returns the worker's exit status."""
     try:
-        claim = Claim.take(cell.place(out, "claims"))
+        lease = Lease.take(cell.place(out, "claims"))
     except UserError as error:
         print(error)
         return 2
-    if claim is None:
+    if lease is None:
         return BUSY
-    threading.Thread(target=watch, args=(claim, parent), daemon=True).start()
+    threading.Thread(target=watch, args=(lease, parent), daemon=True).start()
     from dmash_core.errors import Diverged
     from dmash_core.training.machine import configure_cpu
     from dmash_core.training.trainer import Trainer
 
     try:
-        # What a killed owner was writing: the claim is ours, so nobody writes it any more.
+        # What a killed owner was writing: the lease is ours, so nobody writes it any more.
         folder = Folder(out).checkpoints(cell)
         for path in (*(out / cell.env / cell.label).glob(f".seed-{cell.seed}.*.tmp"), *folder.glob(".*.tmp")):
             path.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ def work(out: Path, cell: Cell, parent: int) -> int:
     except Interrupted as stop:
         return 128 + stop.signal
     finally:
-        claim.release()
+        lease.release()
 
 
 class LocalWorker:
