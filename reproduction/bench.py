@@ -203,7 +203,7 @@ def _next(results: Iterator, *_, **__):
 def _apart(function: Callable[..., dict], *arguments, **options) -> dict:
     """What a function of this module returns in a process of its own."""
     words = json.dumps([arguments, options], default=asdict)
-    command = [sys.executable, "-m", "dmash_core.bench", function.__name__, words]
+    command = [sys.executable, "-m", "reproduction.bench", function.__name__, words]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{function.__name__} failed for {words}:\n{done.stderr}")

@@ -1,4 +1,4 @@
-// The agents and their world in plain JavaScript: the forward pass of dmash_core.agent (evaluation mode), the physics
+// The agents and their world in plain JavaScript: the forward pass of dmash_core.agents (evaluation mode), the physics
 // of dmash_core.benchmark.double_integrator and the driver of dmash_core.evaluation. tests/test_play.py holds each to
 // PyTorch and NumPy. No DOM here. A matrix is a Float32Array, row by row; weights are (inputs, outputs).
 "use strict";
