@@ -243,15 +243,16 @@ def execute(
     from traitlets.config import Config
 
     out = ROOT / out_dir / path.name
-    # Without it the kernel talks to us in the clear over local TCP, and warns about that on every start.
-    encrypted = Config(KernelManager={"transport_encryption": "auto"})
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not a user's of the same name
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with _kernel_environment():
+        with _kernel_environment() as folder:
+            # Sockets in a folder of its own: over TCP two kernels that start at once may choose the same port, and one
+            # of them dies.
+            sockets = Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
             papermill.execute_notebook(
                 path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
-                config=encrypted,
+                config=sockets,
             )  # fmt: skip
     except PapermillExecutionError as error:
         first = next(iter(error.source.strip().splitlines()), "")
@@ -268,15 +269,15 @@ def execute(
 
 
 @contextmanager
-def _kernel_environment() -> Iterator[None]:
+def _kernel_environment() -> Iterator[str]:
     """What a kernel started now inherits: nothing of a user's IPython profile or start-up file, and a backend that
-    shows figures, where make's agg would draw every plt.show() into nothing."""
+    shows figures, where make's agg would draw every plt.show() into nothing. The folder of its profile, temporary."""
     with tempfile.TemporaryDirectory(prefix="dmash-ipython-") as folder:
         set_ = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": folder, "PYTHONSTARTUP": None}
         before = {name: os.environ.pop(name, None) for name in set_}
         os.environ.update({name: value for name, value in set_.items() if value is not None})
         try:
-            yield
+            yield folder
         finally:
             for name, value in before.items():
                 os.environ.pop(name, None)
