@@ -35,3 +35,8 @@ def test_a_moving_picture(tmp_path, monkeypatch):
 def test_a_network_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="there is no checkpoint"):
         motion.draw_motion(tmp_path, tmp_path)
+
+
+def test_the_last_frame_has_the_whole_return():
+    assert motion.frame_steps(99)[:3] == [0, 2, 4] and motion.frame_steps(99)[-2:] == [98, 99]
+    assert motion.frame_steps(100)[-2:] == [98, 100]

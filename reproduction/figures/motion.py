@@ -33,6 +33,11 @@ def motion_table(runs_dir: str | Path = "runs") -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def frame_steps(last: int) -> list[int]:
+    """The steps that frames show: every EVERY-th, and the last, with which the return is whole."""
+    return [*range(0, last, EVERY), last]
+
+
 def _panel(draw: ImageDraw.ImageDraw, corner: tuple[int, int], part: pd.DataFrame, color: str) -> None:
     """One arm in one world: the paths so far, where the bodies are, the goal."""
     side, (left, top) = SIDE * SCALE, corner
@@ -62,7 +67,7 @@ def draw_motion(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") 
     font = ImageFont.load_default(13 * SCALE)
     width, height = (2 * SIDE + 3 * GAP) * SCALE, (2 * SIDE + 2 * GAP + TOP) * SCALE
     frames = []
-    for step in range(0, int(table["step"].max()) + 1, EVERY):
+    for step in frame_steps(int(table["step"].max())):
         image = Image.new("RGB", (width, height), "white")
         draw = ImageDraw.Draw(image)
         for column, arm in enumerate(ARMS):
