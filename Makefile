@@ -47,7 +47,7 @@ test: setup ## all tests, then the smoke profile (under 30 min, 2 GB)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 	$(MAKE) reproduce PROFILE=smoke
 
-reproduce: setup reproduce-$(PROFILE) ## every figure, table and notebook: PROFILE=recorded from committed runs (8 min of CPU), smoke (10 min), paper (weeks)
+reproduce: setup reproduce-$(PROFILE) ## every figure, table and notebook: PROFILE=recorded from committed runs (5 min of CPU), smoke (10 min), paper (weeks)
 
 reproduce-recorded: setup
 	$(DMASH) figures --runs "$(RUNS)" --out figures
@@ -68,7 +68,7 @@ train: setup ## one block of seeds: ENV=DI ARM=dma-star-sh SEEDS="0 1" STEPS=100
 figures: setup ## every figure from the raw runs, byte-identical when nothing changed (1 min, 1 GB)
 	$(DMASH) figures --runs "$(RUNS)" --out figures
 
-notebooks: setup ## every notebook that is not up to date, executed into build/notebooks, in parallel (8 min of CPU, 1 GB a core)
+notebooks: setup ## every notebook that is not up to date, executed into build/notebooks, in parallel (5 min of CPU, 1 GB a core)
 	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded --runs "$(RUNS)")
 
 proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, says how to get it)
@@ -98,7 +98,7 @@ claim: setup ## check one claim: ID=T9 or ID=headline-1 (10 s to 3 min the first
 claims: setup ## the verdict on every claim, into build/claims.json (10 min of CPU the first time, 1 GB; proofs need coqc)
 	$(DMASH) claims --runs "$(RUNS)" --out build/claims.json
 
-calibrate: setup ## how often the rules of the claims are wrong, by simulation, into docs/calibration.* (2 min, 1 GB)
+calibrate: setup ## how often the rules of the claims are wrong, by simulation, into docs/calibration.* (1 min, 1 GB)
 	$(DMASH) claims --calibrate
 
 report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (20 min of CPU the first time, 1 min after, 2 GB)

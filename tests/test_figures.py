@@ -121,7 +121,9 @@ def test_what_networks_do_is_drawn_from_their_tables(tmp_path):
     drawn = {f"{stem}.{kind}" for stem in ("trajectories-DI", "cosines-DI") for kind in ("pdf", "png", "csv")}
     assert stems == drawn | {"motion-DI.gif"}
     fig, table = trajectories(measured.read_tables(tmp_path / "runs", "episodes")[0])
-    assert [ax.get_title() for ax in fig.axes] == ["DR, 2.5k steps", "DMA*-SH, 2.5k steps"] and len(table) == 80
+    assert [ax.get_title() for ax in fig.axes] == ["DR, seed 0, 2.5k steps", "DMA*-SH, seed 0, 2.5k steps"] and len(
+        table
+    ) == 80
     said = [text.get_text() for text in fig.axes[1].get_legend().get_texts()]
     assert said[0] == "upright (inversion +1): 1" and "inverted (inversion -1): 1" in said
     fig, table = cosine_matrices(measured.read_tables(tmp_path / "runs", "cosines")[0])

@@ -40,7 +40,7 @@ def trajectories(episodes: pd.DataFrame, arms=TRAJECTORIES) -> tuple[Figure, pd.
                 ax.plot(path["x"].iloc[0], path["y"].iloc[0], "*", color="0.3", ms=7, label=start)
         ax.add_patch(Circle((0, 0), GOAL, fill=False, color="0.2", lw=1.5))
         ax.annotate("goal", (0, -GOAL), (0, -3), textcoords="offset points", ha="center", va="top", fontsize=7)
-        title = f"{arm_style(arm).name}, {_kilo(own['steps'].iloc[0])} steps"
+        title = f"{arm_style(arm).name}, seed 0, {_kilo(own['steps'].iloc[0])} steps"
         ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal", xlabel="$p_x$", title=title)
         ax.legend(title="mean return of 5", loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
     axes[0, 0].set_ylabel("$p_y$")
@@ -67,7 +67,7 @@ def cosine_matrices(cosines: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             ax.axhline(len(ticks) / 2, color="black", linewidth=0.8)
             ax.axvline(len(ticks) / 2, color="black", linewidth=0.8)
             if row == 0:
-                ax.set_title(f"{arm_style(arm).name} ({_kilo(own['steps'].iloc[0])} steps)")
+                ax.set_title(f"{arm_style(arm).name} (seed 0, {_kilo(own['steps'].iloc[0])})")
             if row == len(encoders) - 1:
                 ax.set_xlabel("mass: upright | inverted")
         line[0].set_ylabel(f"{encoder} mode\nmass: inverted | upright")
