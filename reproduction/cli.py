@@ -148,7 +148,7 @@ def _evaluate_command() -> Callable:
 
 
 def measure(checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (), runs: Path = Path("runs")):
-    """Measure networks and write the tables beside them that figures are drawn from, if they are not of them yet.
+    """Measure networks and write the tables that figures are drawn from beside them, unless they are up to date.
 
     These are returns over the context plane and, on DI, the cosines of Figure 4 and episodes in two worlds.
 
@@ -510,11 +510,8 @@ def completion(shell: Annotated[Literal["bash", "zsh", "tcsh"], tyro.conf.Positi
     _app(made=True).cli(prog="dmash", args=["--tyro-print-completion", shell])
 
 
-def _check_one(id: str, runs: Path, train: bool, jobs: int, fresh: bool, json_: bool) -> None:
-    """`dmash claims --id ID`."""
-    from reproduction.titles import claim_of
-
-    name, value = claim_of(id)  # refused before anything is imported
+def _check_one(name: str, value: str, runs: Path, train: bool, jobs: int, fresh: bool, json_: bool) -> None:
+    """`dmash claims --id ID`, of which `claim_of` makes the claim and the published value."""
     from reproduction.claims import get_claim
     from reproduction.evidence import NOT_CHECKED, VERDICTS, Evidence, cache, check, missing_cells
     from reproduction.evidence.show import data, describe
@@ -642,7 +639,7 @@ def claims(
     if id is not None:
         from reproduction.titles import claim_of
 
-        claim_of(id)  # an unknown one is refused before anything is imported
+        name, value = claim_of(id)  # an unknown one is refused before anything is imported
     from reproduction.evidence.checks import listen
 
     listen(lambda line: print(line, file=sys.stderr, flush=True))
@@ -651,7 +648,7 @@ def claims(
     elif id is None:
         _check_all(runs, out, readme, fresh, json_)
     else:
-        _check_one(id, runs, train, jobs, fresh, json_)
+        _check_one(name, value, runs, train, jobs, fresh, json_)
 
 
 # ---------------------------------------------------------------- the application

@@ -98,24 +98,24 @@ def episode_table(checkpoint: str | Path) -> pd.DataFrame:
 
 
 def measure(checkpoint: str | Path) -> list[Path]:
-    """Write the tables that the figures need of these networks and that are not of them yet; the paths written."""
+    """Write the tables that figures need beside these networks, unless they are up to date; the paths written."""
     _, meta = load_policy(checkpoint)
-    makers = {"map": lambda: evaluate_map(checkpoint, GRID, ROLLOUTS)} if len(_dimensions(meta)) == 2 else {}
-    if meta["config"]["env"] == "DI":
+    env, makers = meta["config"]["env"], {}
+    if len(get_spec(env).dimensions) == 2:
+        makers["map"] = lambda: evaluate_map(checkpoint, GRID, ROLLOUTS)
+    if env == "DI":
         makers["episodes"] = lambda: episode_table(checkpoint)
         if meta["config"]["method"].get("context") == "inferred":
             makers["cosines"] = lambda: cosine_table(checkpoint)
     written = []
     for kind, make in makers.items():
         path = table_path(checkpoint, kind)
-        if not path.exists() or _problem(path, kind):
+        try:
+            _read(path, kind)
+        except ValueError:
             write_table(make(), path)
             written.append(path)
     return written
-
-
-def _dimensions(meta: dict) -> tuple:
-    return get_spec(meta["config"]["env"]).dimensions
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
@@ -127,26 +127,22 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"checkpoint": str, "commit": str})
-
-
-def _problem(path: Path, kind: str) -> str | None:
-    """Why a table cannot be used, in a sentence without its name."""
+def _read(path: Path, kind: str) -> pd.DataFrame:
+    """A table that can be used; ValueError, in a sentence without the table's name, if it cannot."""
     try:
-        table = _read(path)
+        table = pd.read_csv(path, dtype={"checkpoint": str, "commit": str})
     except (ValueError, OSError) as error:
-        return f"not a table ({error})"
+        raise ValueError(f"not a table ({error})") from None
     checkpoint = path.with_name(path.name.replace(f".{kind}.csv", ".safetensors"))
     if lost := [column for column in (*ABOUT, *KINDS[kind]) if column not in table.columns]:
-        return f"it lacks the column {lost[0]}"
+        raise ValueError(f"it lacks the column {lost[0]}")
     if table.empty:
-        return "it has no rows"
+        raise ValueError("it has no rows")
     if (path.parts[-3], path.parts[-2]) != (table["env"][0], table["arm"][0]):
-        return f"it is of {table['env'][0]}/{table['arm'][0]}, which disagrees with its path"
+        raise ValueError(f"it is of {table['env'][0]}/{table['arm'][0]}, which disagrees with its path")
     if checkpoint.exists() and crc32(checkpoint) != table["checkpoint"][0]:
-        return f"it is not of {checkpoint.name} as it is now: dmash measure {checkpoint}"
-    return None
+        raise ValueError(f"it is not of {checkpoint.name} as it is now: dmash measure {checkpoint}")
+    return table
 
 
 def read_tables(root: str | Path, kind: str = "map") -> tuple[pd.DataFrame, list[str]]:
@@ -156,8 +152,8 @@ def read_tables(root: str | Path, kind: str = "map") -> tuple[pd.DataFrame, list
     """
     tables, bad = [], []
     for path in sorted(Path(root).glob(f"*/*/seed-*.{kind}.csv")):
-        if problem := _problem(path, kind):
-            bad.append(f"{path}: {problem}")
-        else:
-            tables.append(_read(path))
+        try:
+            tables.append(_read(path, kind))
+        except ValueError as error:
+            bad.append(f"{path}: {error}")
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*ABOUT, *KINDS[kind]]), bad

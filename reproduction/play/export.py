@@ -302,6 +302,18 @@ def load_arms(paths: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
     return list(arms.values()), bad
 
 
+def write_page(out: str | Path, file: str, name: str, data: dict) -> None:
+    """Write the pages into the folder `out`, and `data` as the global variable `name` of the script `file` beside
+    them. UserError if `out` cannot be written."""
+    out = Path(out)
+    text = json.dumps(data, separators=(",", ":"), sort_keys=True)
+    try:
+        shutil.copytree(PAGE, out, dirs_exist_ok=True)
+        (out / file).write_text(f"globalThis.{name} = {text};\n")
+    except OSError as error:
+        raise UserError(f"cannot write the page into {out}: {error}") from error
+
+
 def build(
     out: str | Path = "build/play",
     runs: str | Path = "runs",
@@ -320,11 +332,5 @@ def build(
     if not arms:
         where = " and ".join(map(str, paths)) or runs
         raise UserError(f"there are no networks of {ENV} in {where} to play with: make train ENV={ENV} makes some")
-    out = Path(out)
-    text = json.dumps(export(arms, runs, home=home), separators=(",", ":"), sort_keys=True)
-    try:
-        shutil.copytree(PAGE, out, dirs_exist_ok=True)
-        (out / "data.js").write_text(f"globalThis.dmashData = {text};\n")
-    except OSError as error:
-        raise UserError(f"cannot write the page into {out}: {error}") from error
-    return out / "index.html"
+    write_page(out, "data.js", "dmashData", export(arms, runs, home=home))
+    return Path(out) / "index.html"

@@ -1,8 +1,6 @@
 """What the page on the variance of a code needs: codes of trained agents, as text. Its arithmetic is in variance.js."""
 
 import base64
-import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +8,7 @@ from dmash_core.errors import UserError
 from dmash_core.training.checkpoint import crc32
 from dmash_core.training.policies import load_policy
 from reproduction.figures.style import arm_style
-from reproduction.play.export import ENV, PAGE, checkpoints
+from reproduction.play.export import ENV, checkpoints, write_page
 from reproduction.theory.explorer import KNOBS, Scenario, learned_samples
 
 
@@ -72,11 +70,5 @@ def build(
         raise UserError("; ".join(bad))
     for reason in bad:
         say(f"left out: {reason}")
-    out = Path(out)
-    text = json.dumps(data, separators=(",", ":"), sort_keys=True)
-    try:
-        shutil.copytree(PAGE, out, dirs_exist_ok=True)
-        (out / "codes.js").write_text(f"globalThis.dmashCodes = {text};\n")
-    except OSError as error:
-        raise UserError(f"cannot write the page into {out}: {error}") from error
-    return out / "variance.html"
+    write_page(out, "codes.js", "dmashCodes", data)
+    return Path(out) / "variance.html"
