@@ -1,1 +1,1 @@
-"""What checks the paper. `dmash_core` never imports it, but for the commands that start it."""
+"""Checks the claims of the paper. `dmash_core` never imports this package."""

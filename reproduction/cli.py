@@ -1,8 +1,8 @@
-"""The command line, ``dmash COMMAND``. A user's mistake is one sentence and exit status 2.
+"""The command line interface, ``dmash COMMAND``. A user error prints one sentence and exits with status 2.
 
-Each command is a function whose parameters and docstring are its options and their help. What a command needs is
-imported when it runs, so that `dmash --help` and mistakes are answered at once; `train` and `evaluate` take their
-options from the dataclasses of settings, and are therefore made when they are asked for.
+Each command is a function; its parameters and docstring define its options and their help. Commands import what they
+need when they run, so that `dmash --help` and error messages appear at once. `train` and `evaluate` take their options
+from the settings dataclasses and are therefore built on demand.
 """
 
 import importlib.metadata
@@ -21,7 +21,7 @@ from reproduction.paths import GRID, ROOT
 
 
 def parse_seeds(words: tuple[str, ...]) -> list[int]:
-    """Seeds as numbers or ranges: ("0", "3..5") -> [0, 3, 4, 5]. UserError for anything else, an empty range too."""
+    """Parse seeds and ranges: ("0", "3..5") -> [0, 3, 4, 5]. UserError for anything else, including an empty range."""
     seeds = []
     for word in words:
         first, dots, last = word.partition("..")
@@ -36,8 +36,8 @@ def parse_seeds(words: tuple[str, ...]) -> list[int]:
 
 
 def _train_command(words: list[str]) -> Callable:
-    """The command `train`: the fields of TrainSettings are its options, and the arm in `words` gives the defaults of
-    the method's."""
+    """Build the `train` command. Its options are the fields of TrainSettings; the arm in `words` sets the defaults of
+    the method."""
     from dmash_core.agents.sac import SACSettings
     from dmash_core.benchmark.suite import SUITE, get_spec
     from dmash_core.methods import METHODS, Method, get_method
@@ -52,7 +52,7 @@ def _train_command(words: list[str]) -> Callable:
 
     @dataclass(frozen=True)
     class Train(TrainSettings):
-        """Train a block of seeds of one arm on one environment; the same command continues an interrupted run."""
+        """Train a block of seeds of one arm on one environment; rerun the command to resume an interrupted run."""
 
         env: Annotated[str, tyro.conf.arg(help=envs)]
         arm: Annotated[str, tyro.conf.arg(help=arms)]
@@ -61,17 +61,18 @@ def _train_command(words: list[str]) -> Callable:
         seeds: tuple[str, ...] = ("0",)
         """Seeds, trained in lock-step; 0..9 is a range."""
         steps: int | None = None
-        """Gradient steps, one for each vector step after the random phase; the benchmark's number by default."""
+        """Gradient steps, one per vector step after the random phase; by default the benchmark's number."""
         out: Path = Path("runs")
         """Folder of raw runs."""
         device: str = "cpu"
         """cpu or cuda."""
         tf32: bool = False
-        """Let the GPU multiply in TF32: faster, and no longer float32."""
+        """Use TF32 for matrix products on the GPU: faster, but not full float32 precision."""
         threads: int | None = None
-        """CPU threads, on which the bits of a run may depend; 1 by default, all cores for the environments of a GPU."""
+        """CPU threads; they may change a run's last bits. Default: 1 on the CPU, all cores (for environments) on a
+        GPU."""
 
-        def __post_init__(self):  # the settings are checked when they are made of it, outside of the parser
+        def __post_init__(self):  # run() builds and checks the settings, outside of the parser
             pass
 
         def run(self):
@@ -91,7 +92,7 @@ def _train_command(words: list[str]) -> Callable:
 
 
 def _evaluate_command() -> Callable:
-    """The command `evaluate`: the fields of EvalSettings are among its options."""
+    """Build the `evaluate` command. Its options include the fields of EvalSettings."""
     from dmash_core.benchmark.contexts import SETS as SPLITS
     from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
     from dmash_core.training.machine import configure_cpu
@@ -110,13 +111,13 @@ def _evaluate_command() -> Callable:
         """Evaluate the networks of a finished run (runs/ENV/ARM/seed-S.safetensors) on the three context sets.
 
         Args:
-            checkpoint: the file that training left beside the raw run.
+            checkpoint: the file that training wrote next to the raw run.
             rollouts: episodes per context.
-            seed: seed of the initial states; by default the run's own, which, with as many rollouts as the run had
-                (its eval_rollouts), are those of its last evaluation.
-            grid: instead of the three sets take a grid of the outer ranges, so many points a continuous dimension, and
-                write its returns as a table.
-            out: file of that table; by default seed-S.map.csv beside the checkpoint, which `dmash figures` draws.
+            seed: seed of the initial states; by default the run's own. With the run's own number of rollouts (its
+                eval_rollouts), the initial states are then those of its last evaluation.
+            grid: evaluate a grid over the outer ranges instead of the three sets, with this many points per continuous
+                dimension, and write the returns as a table.
+            out: file for that table; by default seed-S.map.csv next to the checkpoint, which `dmash figures` plots.
         """
         if rollouts < 1:
             raise UserError(f"rollouts must be at least 1, not {rollouts}")
@@ -148,12 +149,12 @@ def _evaluate_command() -> Callable:
 
 
 def measure(checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (), runs: Path = Path("runs")):
-    """Measure networks and write the tables that figures are drawn from beside them, unless they are up to date.
+    """Measure networks and write the tables behind the figures next to them, unless they are up to date.
 
-    These are returns over the context plane and, on DI, the cosines of Figure 4 and episodes in two worlds.
+    The tables hold returns over the context plane and, on DI, the cosines of Figure 4 and episodes in two worlds.
 
     Args:
-        checkpoints: files that training left beside raw runs; by default seed 0 of every arm on DI in `runs`.
+        checkpoints: files that training wrote next to raw runs; by default seed 0 of every arm on DI in `runs`.
         runs: folder of raw runs.
     """
     from dmash_core.training.machine import configure_cpu
@@ -166,11 +167,11 @@ def measure(checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
 
 
 def figures(runs: Path = Path("runs"), out: Path = Path("figures")):
-    """Draw every figure and table again from the raw runs; the same runs give the same bytes.
+    """Redraw every figure and table from the raw runs; the same runs give the same bytes.
 
     Args:
         runs: folder of raw runs.
-        out: folder of figures, PDF, PNG and the CSV that each is drawn from.
+        out: folder for the figures: PDF, PNG and the CSV that each is drawn from.
     """
     from reproduction.figures.build import build_all
 
@@ -186,16 +187,16 @@ def notebooks(
     jobs: int | None = None,
     fresh: bool = False,
 ):
-    """Execute notebooks with papermill; all of them that are not up to date, unless some are named.
+    """Execute notebooks with papermill: the named ones, or all that are not up to date.
 
     Args:
         names: notebook files.
         profile: recorded (from the committed raw runs) or smoke (a few steps of everything).
-        set: parameters of the named notebooks as name=value, value in YAML.
-        runs: without names: folder of raw runs, by default the profile's (a named one takes --set runs_dir=...).
-        out: folder of executed notebooks.
-        jobs: without names: notebooks at a time, by default the cores of this machine.
-        fresh: without names: execute those that are up to date too.
+        set: parameters of the named notebooks, as name=value with a YAML value.
+        runs: folder of raw runs, by default the profile's; only without names (otherwise use --set runs_dir=...).
+        out: folder for executed notebooks.
+        jobs: notebooks executed in parallel, by default one per core; only without names.
+        fresh: execute notebooks that are up to date too; only without names.
     """
     from reproduction.notebooks import execute, execute_all
 
@@ -219,14 +220,14 @@ def play(
     runs: Path = Path("runs"),
     out: Path = Path("build/play"),
 ):
-    """Write the page on which one plays with the trained agents; a browser opens its index.html as it is. Beside it
-    is the page that `dmash explore` writes.
+    """Write a page for playing with the trained agents; open its index.html in any browser. Also write the page of
+    `dmash explore` next to it.
 
     Args:
-        checkpoints: networks of finished runs on DI, one for each arm; by default the lowest seed of each arm in
-            the folder of raw runs.
+        checkpoints: networks of finished runs on DI, one per arm; by default the lowest seed of each arm in the folder
+            of raw runs.
         runs: folder of raw runs, with their maps.
-        out: folder of the page.
+        out: folder for the page.
     """
     from dmash_core.training.machine import configure_cpu
     from reproduction.play import export, variance
@@ -242,12 +243,12 @@ def explore(
     runs: Path = Path("runs"),
     out: Path = Path("build/play"),
 ):
-    """Write the page on where the variance of a code comes from; a browser opens its variance.html as it is.
+    """Write a page that shows where the variance of a code comes from; open its variance.html in any browser.
 
     Args:
-        checkpoints: networks of finished runs on DI whose codes are added; the page opens with the first.
-        runs: folder of raw runs; the codes of each arm that infers some are on the page, of its lowest seed.
-        out: folder of the page.
+        checkpoints: networks of finished runs on DI whose codes to add; the page opens with the first.
+        runs: folder of raw runs; the page has the codes of the lowest seed of each arm that infers a code.
+        out: folder for the page.
     """
     from dmash_core.training.machine import configure_cpu
     from reproduction.play.variance import build
@@ -262,13 +263,13 @@ def report(
     notebooks: Path = Path("build/notebooks"),
     runs: Path = Path("runs"),
 ):
-    """Build the report site from the checked claims and the executed notebooks; it is read without a network.
+    """Build the report site from the checked claims and the executed notebooks; it works offline.
 
     Args:
-        out: folder of the site.
-        claims: what `dmash claims` wrote.
+        out: folder for the site.
+        claims: output of `dmash claims`.
         notebooks: folder of executed notebooks.
-        runs: folder of raw runs, with the networks to play with.
+        runs: folder of raw runs and of the networks for the interactive pages.
     """
     from reproduction.report import build
 
@@ -276,11 +277,11 @@ def report(
 
 
 def smoke(out: Path = Path("build/smoke/runs")):
-    """Two short episodes of the main arms on every environment, of all arms on DI and Cartpole, the second of them
-    learning; real raw runs, no results.
+    """Run two short episodes, the second with learning, of the main arms on every environment and of all arms on DI and
+    Cartpole. The raw runs are valid but are no results.
 
     Args:
-        out: folder of raw runs; runs that are there already are not made again.
+        out: folder for raw runs; existing runs are kept.
     """
     from dmash_core.benchmark.suite import SUITE
     from dmash_core.methods import MAIN_ARMS, METHODS
@@ -307,20 +308,20 @@ def bench(
     out: Path | None = None,
     json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ):
-    """Measure speed and memory of each arm on this machine, beside a straightforward twin: one seed and one thread
-    on the CPU, or blocks of seeds on a GPU.
+    """Measure speed and memory of each arm on this machine against a straightforward twin: one seed and one thread on
+    the CPU, or blocks of seeds on a GPU.
 
     Args:
-        arms: which arms; those of the paper's main tables by default.
-        env: environment whose sizes are used.
-        window: K; the environment's by default.
-        environments: measure instead the environments, beside dm_control's own in a SyncVectorEnv.
-        workers: measure instead how many times as fast a sweep with so many workers is as one with one worker;
-            for a machine that does nothing else.
-        device: cpu or cuda. On cuda: DI, K = 24 and 128 unless window says one; waits for environments on DI and
-            Cartpole.
-        blocks: on cuda, the numbers of seeds.
-        out: also write the measurements there, as JSON.
+        arms: arms to measure; by default those of the paper's main tables.
+        env: environment to measure on (on the CPU).
+        window: K; by default the environment's.
+        environments: measure the environments instead, against dm_control's own in a SyncVectorEnv.
+        workers: measure the speed-up of a sweep with this many workers over one worker instead; needs an otherwise idle
+            machine.
+        device: cpu or cuda. On cuda: updates on DI with K = 24 and 128 (or `window`), and the time spent waiting for
+            environments on DI and Cartpole.
+        blocks: numbers of seeds per block (cuda only).
+        out: also write the measurements to this file, as JSON.
         json_: print JSON only.
     """
     from dmash_core.benchmark.suite import get_spec
@@ -359,22 +360,23 @@ def sweep(
     ray: str | None = None,
     grid: Path = GRID,
 ):
-    """Train the cells of a grid; the same command goes on, here or on another machine over the same folder.
+    """Train the cells of a grid. Rerun the command, here or on another machine with the same folder, to continue.
 
-    Exit status 1 when cells failed; a cell that diverged is a result, and named.
+    Exits with status 1 if cells failed. A diverged cell counts as a result and is reported.
 
     Args:
-        profile: which list of the grid.
-        hours: stop, with everything saved, after this time; without it, work to the end.
-        jobs: cells at a time, one CPU core and about 1 GB each; by default the cores of this machine or cluster.
+        profile: profile of the grid to train.
+        hours: save everything and stop after this many hours; by default run to the end.
+        jobs: cells trained in parallel, one CPU core and about 1 GB each; by default the cores of this machine or
+            cluster.
         out: folder of raw runs.
-        status: say where the sweep stands, and start nothing.
-        retry_failed: try the cells again that failed or diverged.
-        clean: remove the last checkpoints of finished cells, and start nothing; asked for more steps, such a cell
-            then starts anew.
-        ray: submit the cells to this Ray cluster (an address, auto, or local to start one here); its nodes must
-            see the folder of raw runs under the same path.
-        grid: the file of profiles.
+        status: report the state of the sweep and start nothing.
+        retry_failed: retry the cells that failed or diverged.
+        clean: remove the last checkpoints of finished cells and start nothing. Training such a cell for more steps then
+            restarts it from scratch.
+        ray: submit the cells to this Ray cluster (an address, auto, or local to start one here); all nodes must see the
+            folder of raw runs under the same path.
+        grid: file with the profiles.
     """
     from dmash_core.training.machine import available_cores
     from reproduction.claims import training_cells
@@ -423,7 +425,7 @@ runs_app = tyro.extras.SubcommandApp()
 
 @runs_app.command(name="verify")
 def verify_runs(runs: Path = Path("runs")):
-    """Check every raw run; name each bad file with the reason, exit status 1 if there is any.
+    """Check every raw run. List each bad file with the reason and exit with status 1 if there are any.
 
     Args:
         runs: folder of raw runs.
@@ -444,7 +446,7 @@ def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path =
 
     Args:
         env: only these environments.
-        arm: only these arms, as their folders are called.
+        arm: only these arms, by the names of their folders.
         runs: folder of raw runs.
     """
     from dmash_core.benchmark.contexts import SETS as SPLITS
@@ -476,7 +478,7 @@ def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path =
 
 
 def envs():
-    """List the environments: context dimensions, length of an episode, training steps, highest score."""
+    """List the environments: context dimensions, episode length, K, training steps, highest score."""
     from dmash_core.benchmark.suite import SUITE
 
     print(f"{'environment':15} {'contexts':32} {'horizon':>7} {'K':>4} {'steps':>9} {'score':>6}")
@@ -489,7 +491,7 @@ def envs():
 
 
 def arms():
-    """List the arms: the name to train them by, the paper's name, and which options differ from the defaults."""
+    """List the arms: the name for `--arm`, the paper's name, and the options that differ from the defaults."""
     from dataclasses import asdict
 
     from dmash_core.methods import METHODS
@@ -502,16 +504,16 @@ def arms():
 
 
 def completion(shell: Annotated[Literal["bash", "zsh", "tcsh"], tyro.conf.Positional] = "bash"):
-    """Print the completion script of a shell: eval "$(dmash completion bash)".
+    """Print the completion script for a shell: eval "$(dmash completion bash)".
 
     Args:
-        shell: whose script.
+        shell: shell to print the script for.
     """
     _app(made=True).cli(prog="dmash", args=["--tyro-print-completion", shell])
 
 
 def _check_one(name: str, value: str, runs: Path, train: bool, jobs: int, fresh: bool, json_: bool) -> None:
-    """`dmash claims --id ID`, of which `claim_of` makes the claim and the published value."""
+    """Run `dmash claims --id ID`; `name` and `value` are the claim and published value that `claim_of` finds for ID."""
     from reproduction.claims import get_claim
     from reproduction.evidence import NOT_CHECKED, VERDICTS, Evidence, cache, check, missing_cells
     from reproduction.evidence.show import data, describe
@@ -536,7 +538,7 @@ def _check_one(name: str, value: str, runs: Path, train: bool, jobs: int, fresh:
 
 
 def _check_all(runs: Path, out: Path, readme: bool, fresh: bool, json_: bool) -> None:
-    """`dmash claims`."""
+    """Run `dmash claims` for all claims."""
     from reproduction.claims import CLAIMS
     from reproduction.evidence import Evidence, cache, check, run_tests
     from reproduction.evidence.claim import write_json
@@ -566,7 +568,7 @@ def _check_all(runs: Path, out: Path, readme: bool, fresh: bool, json_: bool) ->
 
 
 def _next(runs: Path) -> None:
-    """`dmash claims --next`."""
+    """Run `dmash claims --next`."""
     from reproduction.claims import CLAIMS
     from reproduction.evidence import Evidence
     from reproduction.evidence.forecast import cheapest, forecast
@@ -594,26 +596,27 @@ def claims(
     calibrate: bool = False,
     record_: Annotated[str | None, tyro.conf.arg(name="record")] = None,
 ):
-    """Check one claim of the paper, or all of them, from proofs, tests and the raw runs that are there.
+    """Check one claim of the paper, or all of them, against proofs, tests and the available raw runs.
 
-    One claim: its verdict and why, its comparisons, what is missing and what that costs, and its rule. Exit status 0
-    when it was checked, whatever the verdict, and 3 when it could not be. All claims: id, verdict and title of each,
-    details in a JSON file. A verdict is kept in build/verdicts/ until something that it depends on changes.
+    For one claim, print the verdict and its reason, the comparisons, what is missing and its cost, and the rule. The
+    exit status is 0 if the claim was checked, whatever the verdict, and 3 if it could not be. For all claims, print id,
+    verdict and title of each and write the details to a JSON file. Verdicts are cached in build/verdicts/ until
+    something they depend on changes.
 
     Args:
-        id: the claim, for instance T9, or the id of a published value, which leads to its claim; without it all claims.
+        id: a claim, such as T9, or a published value, which selects its claim; by default all claims are checked.
         runs: folder of raw runs.
-        out: file for the verdicts of all claims, which the report reads.
-        train: first train the runs that the claim needs and that are missing, with everything that costs.
-        jobs: runs trained at a time.
-        next_: check no claim, but list those that training could settle, the cheapest first.
-        fresh: check again what is kept in build/verdicts/.
-        readme: write the generated parts of README.md, FINDINGS.md and docs/comparisons.md.
-        json_: print everything that is known as JSON, and nothing else.
-        calibrate: check no claim, but simulate how often the rules are wrong, into docs/calibration.csv and .md
-            (two minutes); exit status 1 if a row is above its bound.
-        record_: check no claim, but write the wordings that have changed into reproduction/claims/wordings.csv,
-            with this reason.
+        out: file for the verdicts of all claims; the report reads it.
+        train: first train the missing runs that the claim needs, whatever they cost.
+        jobs: runs trained in parallel.
+        next_: check nothing; list the claims that training could settle, cheapest first.
+        fresh: ignore the cache in build/verdicts/ and check again.
+        readme: write docs/comparisons.md, runs/scores.csv, runs/SHA256SUMS and the generated parts of README.md and
+            FINDINGS.md.
+        json_: print everything as JSON, and nothing else.
+        calibrate: check nothing; simulate how often the rules are wrong and write docs/calibration.csv and .md (two
+            minutes). Exits with status 1 if a row exceeds its bound.
+        record_: check nothing; record changed wordings in reproduction/claims/wordings.csv with this reason.
     """
     if calibrate or record_ is not None:
         import reproduction.claims  # noqa: F401  it registers them
@@ -639,7 +642,7 @@ def claims(
     if id is not None:
         from reproduction.titles import claim_of
 
-        name, value = claim_of(id)  # an unknown one is refused before anything is imported
+        name, value = claim_of(id)  # reject unknown ids before importing anything
     from reproduction.evidence.checks import listen
 
     listen(lambda line: print(line, file=sys.stderr, flush=True))
@@ -676,7 +679,8 @@ _PLAIN = (sweep, claims, measure, figures, notebooks, play, explore, report, smo
 
 
 def _app(made: bool = False) -> tyro.extras.SubcommandApp:
-    """All commands; those made of settings only if `made`, since that imports torch."""
+    """The application with all commands; those built from settings only if `made`, since building them imports
+    torch."""
     app = tyro.extras.SubcommandApp()
     for name, make in _MADE.items() if made else ():
         app.command(make([name]), name=name)
@@ -687,7 +691,7 @@ def _app(made: bool = False) -> tyro.extras.SubcommandApp:
 
 
 def _elsewhere(started: list[Path], root: Path = ROOT) -> str | None:
-    """A sentence where the code that runs is not that of the repository that the user is in, or has called."""
+    """A warning if the running code is not that of the repository that contains one of `started`; else None."""
     for folder in started:
         for place in (folder, *folder.parents):
             if (place / "reproduction" / "cli.py").is_file() and not place.samefile(root):
@@ -699,7 +703,8 @@ def _elsewhere(started: list[Path], root: Path = ROOT) -> str | None:
 
 
 def main() -> None:
-    """Entry point; exit status 0, 2 for a user's mistake, 130, 141 or 143 after a signal with everything saved."""
+    """Entry point. Exits with 0, with 2 for a user error, or with 130, 141 or 143 after a signal, with everything
+    saved."""
     argv = sys.argv[1:]
     try:
         if said := _elsewhere([Path.cwd(), Path(sys.argv[0]).absolute().parent]):
@@ -712,7 +717,7 @@ def main() -> None:
         elif argv[0] in COMMANDS:
             if argv[0] in _MADE:
                 made = tyro.cli(_MADE[argv[0]](argv), prog=f"dmash {argv[0]}", args=argv[1:])
-                if made is not None:  # settings, and now to be run
+                if made is not None:  # parsed settings, still to be run
                     made.run()
             else:
                 _app().cli(prog="dmash", args=argv)
@@ -727,8 +732,8 @@ def main() -> None:
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so when it flushes at its end
+    except BrokenPipeError:  # the reader of our output, such as head, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it when flushing at exit
         sys.exit(141)
 
 

@@ -1,4 +1,4 @@
-"""Where the repository's files are: beside the packages, which are installed in place (``pip install -e``)."""
+"""Paths of the repository's files, next to the packages, which are installed in place (``pip install -e``)."""
 
 from pathlib import Path
 
