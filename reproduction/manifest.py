@@ -1,4 +1,4 @@
-"""What others read without this package: every score as one CSV, and the sha256 of the files that the claims rest on.
+"""Files that can be read without this package: every score in one CSV, and the sha256 of the files behind the claims.
 
 `dmash claims --readme` writes both; `sha256sum -c runs/SHA256SUMS` checks the second from the root.
 """
@@ -22,8 +22,8 @@ RESTS_ON = (
 
 
 def scores_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each (env, arm, seed, step, split): AER, the mean return over the contexts and rollouts of the set, in
-    the environment's own unit. `runs` are those that count; nothing is scaled or left out."""
+    """A row per (env, arm, seed, step, split): AER, the mean return over the contexts and rollouts of the set, in the
+    environment's own unit. `runs` are those that count; nothing is scaled or left out."""
     if not runs:
         return pd.DataFrame(columns=["env", "arm", "seed", "step", "split", "aer"])
     rows = []
@@ -39,7 +39,7 @@ def scores_text(runs: Sequence[Run]) -> str:
 
 
 def _committed(root: Path) -> list[Path]:
-    """The files of RESTS_ON that git has or would take; outside of git those that are there, if not hidden."""
+    """The files of RESTS_ON that git tracks or would track; outside git, all that exist and are not hidden."""
     wanted = [f":(glob){pattern}" for pattern in RESTS_ON]
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *wanted]
     try:
@@ -52,6 +52,6 @@ def _committed(root: Path) -> list[Path]:
 
 
 def sums_text(root: Path = ROOT) -> str:
-    """The lines of `sha256sum` for RESTS_ON, by path."""
+    """The output of `sha256sum` for RESTS_ON, sorted by path."""
     paths = _committed(root)
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in paths)

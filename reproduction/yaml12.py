@@ -1,6 +1,6 @@
-"""YAML 1.2, and numbers where numbers have to be.
+"""YAML 1.2, with numbers where numbers are expected.
 
-YAML 1.1, which PyYAML reads, takes 010 for 8, `no` for False and 1e-3 for text; people who write a grid mean 1.2.
+PyYAML reads YAML 1.1, where 010 is 8, `no` is False and 1e-3 is text; authors of a grid expect YAML 1.2.
 """
 
 from dataclasses import fields
@@ -14,7 +14,7 @@ from dmash_core.errors import UserError, unknown
 
 
 def load(text: str) -> Any:
-    """What a YAML 1.2 document says; ValueError, in one line, where it is none or names a key twice."""
+    """Parse a YAML 1.2 document. ValueError, in one line, if it is invalid or has a duplicate key."""
     try:
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError) as error:
@@ -22,7 +22,7 @@ def load(text: str) -> Any:
 
 
 def whole(value: Any) -> Any:
-    """1000 of 1e3; anything that is no whole number as it is."""
+    """Convert whole floats to int (1e3 to 1000); return anything else unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -30,7 +30,8 @@ _SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "
 
 
 def as_kind(value: Any, kind: Any, where: str) -> Any:
-    """`value` as a field of the type `kind` has it: 1e3 as 1000, 1 as 1.0. UserError, which names `where`, else."""
+    """Convert `value` to the field type `kind`: 1e3 to 1000 for int, 1 to 1.0 for float. UserError naming `where`
+    otherwise."""
     if get_origin(kind) in (Union, UnionType):
         if value is None and NoneType in get_args(kind):
             return None
@@ -49,9 +50,9 @@ def as_kind(value: Any, kind: Any, where: str) -> Any:
 
 
 def typed(given: dict, kind: type, what: str, whose: str, but: tuple[str, ...] = ()) -> dict:
-    """`given` with every value as the field of the dataclass `kind` has it; UserError for a name that it lacks.
+    """Convert the values of `given` to the field types of the dataclass `kind`. UserError for an unknown name.
 
-    `what` of `whose` is how a message calls such a name; fields in `but` are none.
+    Messages call a name "`what` of `whose`". Fields in `but` are not allowed.
     """
     hints, known = get_type_hints(kind), sorted(field.name for field in fields(kind) if field.name not in but)
     for name in given:

@@ -1,4 +1,4 @@
-"""From raw runs to verdicts: the vocabulary of claims, the rules that they share, and how often these are wrong."""
+"""From raw runs to verdicts: the vocabulary of claims, their shared rules, and the error rates of those rules."""
 
 from reproduction.evidence.checks import run_tests
 from reproduction.evidence.claim import (

@@ -1,8 +1,8 @@
-"""Verdicts that were reached before, by a digest of all that they were reached from.
+"""Cached verdicts, keyed by a digest of everything that they depend on.
 
-A verdict is a function of files: the code of both packages, published values, the raw runs and networks of the claim's
-cells, and, if it has them, proofs, tests and benchmarks; and of the versions of packages and the tools that there are.
-If one of them changes, the digest does. `--fresh` reads nothing from here.
+A verdict is a function of files (the code of both packages, published values, the raw runs and networks of the claim's
+cells and, if it has them, proofs, tests and benchmarks) and of the package versions and tools on the machine. The
+digest covers all of them. `--fresh` bypasses this cache.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def _hash(path: Path, size: int, changed: int) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """sha256 of a file, read again only if its size or its time has changed."""
+    """sha256 of a file, recomputed only if its size or modification time has changed."""
     stat = path.stat()
     return _hash(path, stat.st_size, stat.st_mtime_ns)
 
@@ -39,12 +39,12 @@ def _files(*patterns: str) -> list[Path]:
 
 
 def code_files() -> list[Path]:
-    """The code of both packages and the data beside it."""
+    """The code of both packages and the data files next to it."""
     return _files("dmash_core/**/*.py", "reproduction/**/*.py", "reproduction/*.csv", "reproduction/*.yaml")
 
 
 def reads(claim: Claim, runs: str | Path) -> list[Path]:
-    """The files that the verdict of a claim depends on. Raw runs: those of its environments and arms, whatever seed."""
+    """The files that the verdict of a claim depends on, including all raw runs of its environments and arms."""
     kinds = {type(plan) for plan in claim.plans}
     found = code_files()
     found += _files("proofs/*.v", "proofs/*.py", "proofs/*.txt", "proofs/Makefile") if Proof in kinds else []
@@ -58,7 +58,7 @@ def reads(claim: Claim, runs: str | Path) -> list[Path]:
 
 
 def digest(claim: Claim, runs: str | Path) -> str:
-    """16 hex digits over the claim's words, what it reads, and the machine's packages and tools."""
+    """16 hex digits over the claim's wording, the files it reads, and the machine's packages and tools."""
     sha = hashlib.sha256(claim.wording().encode())
     for path in reads(claim, runs):
         sha.update(f"{path} {file_hash(path)}\n".encode())
@@ -68,7 +68,7 @@ def digest(claim: Claim, runs: str | Path) -> str:
 
 
 def load(claim: Claim, runs: str | Path, folder: Path | None = None) -> Verdict | None:
-    """The verdict that was reached from the same files, or None."""
+    """The cached verdict if its digest still matches, else None."""
     path = (folder or FOLDER) / f"{claim.id}.json"
     try:
         row = json.loads(path.read_text())
@@ -85,7 +85,7 @@ def load(claim: Claim, runs: str | Path, folder: Path | None = None) -> Verdict 
 
 
 def store(claim: Claim, verdict: Verdict, runs: str | Path, folder: Path | None = None) -> None:
-    """Keep a verdict; a place that cannot be written keeps nothing, and costs only time."""
+    """Cache a verdict. Write errors are ignored: they only cost time later."""
     path = (folder or FOLDER) / f"{claim.id}.json"
     row = {"digest": digest(claim, runs), "verdict": asdict(verdict)}
     try:
@@ -98,6 +98,6 @@ def store(claim: Claim, verdict: Verdict, runs: str | Path, folder: Path | None 
 
 
 def known(claims: Iterable[Claim], runs: str | Path) -> dict[str, Verdict]:
-    """{id: verdict} of those whose verdict is stored and up to date."""
+    """{id: verdict} of the claims with an up-to-date cached verdict."""
     found = {claim.id: load(claim, runs) for claim in claims}
     return {id_: verdict for id_, verdict in found.items() if verdict}

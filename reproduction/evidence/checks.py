@@ -1,4 +1,4 @@
-"""What is decided without raw runs: proofs by Coq, numerical twins by pytest."""
+"""Checks that need no raw runs: proofs with Coq, numerical twins with pytest."""
 
 import re
 import shutil
@@ -15,18 +15,18 @@ from reproduction.evidence.rules import CONTRADICTED, NOT_CHECKED, REPRODUCED, U
 PROOF_COST = "make proofs needs Coq (Debian: coq libcoq-mathcomp-algebra libcoq-mathcomp-algebra-tactics) and a minute"
 
 _listeners: list[Callable[[str], None]] = []
-"""Who hears what long checks report while they run; the command line prints it."""
+"""Receivers of progress reports from long checks; the command line prints them."""
 EVERY = 5.0
-"""Seconds between two such lines of the same check."""
+"""Minimum seconds between two reports of the same check."""
 
 
 def listen(listener: Callable[[str], None]) -> None:
-    """Let `listener` hear a line now and then from checks that take long."""
+    """Send occasional progress lines of long checks to `listener`."""
     _listeners[:] = [listener]
 
 
 def say(line: str) -> None:
-    """Tell the listener, if there is one."""
+    """Send a line to the listener, if there is one."""
     for listener in _listeners:
         listener(line)
 
@@ -37,7 +37,7 @@ def _finding(what: str, code: int, reason: str) -> Finding:
 
 @cache
 def proved() -> dict[str, str] | tuple[int, str]:
-    """{theorem: the axioms it rests on}, as `make -C proofs` prints them; else a verdict and why."""
+    """{theorem: axioms it rests on}, as printed by `make -C proofs`; on failure (verdict, reason)."""
     lacking = [tool for tool in ("make", "coqc", "coqchk") if shutil.which(tool) is None]
     if lacking or not (ROOT / "proofs").is_dir():
         return NOT_CHECKED, f"this machine lacks {', '.join(lacking) or 'the folder proofs/'}; {PROOF_COST}"
@@ -49,7 +49,7 @@ def proved() -> dict[str, str] | tuple[int, str]:
 
 
 def check_proof(plan: Proof) -> Finding:
-    """Whether Coq accepts the theorems, with no axiom outside the allow-list."""
+    """Check that Coq accepts the theorems, with no axiom outside the allow-list."""
     found, what = proved(), f"{plan.what} (Coq: {', '.join(plan.theorems)})"
     if isinstance(found, tuple):
         return _finding(what, *found)
@@ -61,11 +61,11 @@ def check_proof(plan: Proof) -> Finding:
     return _finding(what, REPRODUCED, f"proved; rests on {axioms}")
 
 
-_outcomes: dict[str, str] = {}  # of pytest nodes: passed, failed or another word of pytest's, or why none was found
+_outcomes: dict[str, str] = {}  # of pytest nodes: passed, failed, error, or why the test was not run
 
 
 def run_tests(plans: Iterable[object]) -> None:
-    """Run the tests of all twins, in one process; what was run already is not run again."""
+    """Run the tests of all twins in one process, except those already run."""
     nodes = [f"tests/{node}" for plan in plans if isinstance(plan, Twin) for node in plan.nodes]
     nodes = [node for node in nodes if node not in _outcomes]
     if not nodes:
@@ -92,7 +92,7 @@ def run_tests(plans: Iterable[object]) -> None:
 
 
 def check_twin(plan: Twin) -> Finding:
-    """Whether the tests pass."""
+    """Check that the tests pass."""
     run_tests([plan])
     what = f"{plan.what} (tests: {', '.join(node.split('::')[1] for node in plan.nodes)})"
     wrong = [node for node in plan.nodes if _outcomes[f"tests/{node}"] != "passed"]

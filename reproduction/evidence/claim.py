@@ -1,4 +1,4 @@
-"""A claim: a decorated function whose body yields comparisons, and what becomes of it.
+"""Claims: decorated functions whose bodies yield comparisons, and their verdicts.
 
     @claim("F12", "Input norm: AvgL1Norm is better than none.", where="Figure 12", kind="figure")
     def f12():
@@ -7,8 +7,8 @@
         The reason for it.'''
         yield seeds("DI", "dma-star-sh", "dma-star-sh+input_norm=none").better()
 
-The body runs once, when the module loads, and computes nothing; whatever is wrong in it is a TypeError then. The runs
-that a claim needs follow from its comparisons and are stated nowhere else.
+The body runs once, at import, and computes nothing; any mistake in it raises a TypeError then. The runs that a claim
+needs follow from its comparisons and are stated nowhere else.
 """
 
 import inspect
@@ -29,14 +29,14 @@ from reproduction.yaml12 import load
 
 KINDS = ("theorem", "table", "figure", "efficiency", "question")
 AREAS = ("training", "theory", "benchmark", "cost")
-"""What a claim is about, which decides with what else its verdict may be counted."""
+"""What a claim is about. Verdicts are counted by area."""
 CLAIMS: dict[str, "Claim"] = {}
-"""The registered claims by id, in the order in which they are defined."""
+"""The registered claims by id, in order of definition."""
 
 
 def registered() -> dict[str, "Claim"]:
-    """CLAIMS; RuntimeError while `reproduction.claims`, which fills it, has not been imported: "none has changed" would
-    then be said of no claim at all."""
+    """CLAIMS. RuntimeError if `reproduction.claims`, which fills it, has not been imported: otherwise an empty registry
+    would be reported as "nothing has changed"."""
     if not CLAIMS:
         raise RuntimeError("no claim is registered: import reproduction.claims first")
     return CLAIMS
@@ -44,10 +44,10 @@ def registered() -> dict[str, "Claim"]:
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed and where, the rule and its reason in words, and the plans that decide it.
+    """A claim, its place in the paper, the rule and its reason in words, and the plans that decide it.
 
-    published: ids in published.csv. checked_by: files. note: what the paper does not say. cost: beside the training of
-    missing runs. headline: named in the README. title: a few words for lists; the statement if there is none.
+    published: ids in published.csv. checked_by: files. note: what the paper does not say. cost: in addition to training
+    missing runs. headline: named in the README. title: a few words for lists, by default the statement.
     """
 
     id: str
@@ -66,8 +66,8 @@ class Claim:
 
     @property
     def area(self) -> str:
-        """One of AREAS: a theorem or its remark is theory; one that raw runs decide, or that would need them, is
-        training; a table of specifications is the benchmark; what is computed from machines and sizes is cost."""
+        """One of AREAS: theory for theorems and their remarks, training for claims decided by raw runs (or that would
+        need them), benchmark for tables of specifications, cost for what is computed from machines and sizes."""
         if self.kind == "theorem":
             return "theory"
         if any(isinstance(plan, Computed) for plan in self.plans):
@@ -76,7 +76,7 @@ class Claim:
 
     @property
     def same_as(self) -> str:
-        """The id of an earlier claim that is decided by the very same plans; its verdict counts once. Empty if none."""
+        """The id of an earlier claim with identical plans, so that the verdict counts once; empty if there is none."""
         for id_, other in CLAIMS.items():
             if id_ == self.id:
                 break
@@ -91,16 +91,16 @@ class Claim:
 
     @property
     def parts(self) -> int:
-        """Judged comparisons of runs, by whose number every error is divided."""
+        """The number of judged comparisons of runs; every error rate is divided by it."""
         return sum(plan.judged for plan in self.comparisons) or 1
 
     @property
     def criteria(self) -> tuple[str, ...]:
-        """What the questions of the judged comparisons mean, in numbers; each sentence once."""
+        """The judged comparisons' questions in numbers; each sentence once."""
         return tuple(dict.fromkeys(plan.criterion(self.parts) for plan in self.comparisons if plan.judged))
 
     def wording(self) -> str:
-        """All of the claim that a verdict depends on, as text that changes if and only if one of it does."""
+        """Everything in the claim that a verdict depends on, as text that changes if and only if any of it does."""
         plans = [inspect.getsource(plan.function) if isinstance(plan, Computed) else repr(plan) for plan in self.plans]
         return json.dumps([self.id, self.statement, self.rule, self.reason, plans])
 
@@ -118,7 +118,7 @@ def claim(
     headline: bool = False,
     title: str = "",
 ) -> Callable[[Callable[[], Iterator]], Claim]:
-    """Register the decorated function as a claim. TypeError for whatever is wrong with it, a misspelling too."""
+    """Register the decorated function as a claim. TypeError for any mistake in it, including a misspelling."""
 
     def register(body: Callable[[], Iterator]) -> Claim:
         rule, _, reason = inspect.cleandoc(body.__doc__ or "").partition("\n\n")
@@ -152,7 +152,7 @@ def claim(
 
 
 def cells(plan: Comparison, seeds: int) -> tuple[list[Cell], list[str]]:
-    """The training runs of a comparison with so many seeds, every first seed first, and what the code does not have."""
+    """The training runs of a comparison with the given number of seeds, ordered by seed, and what the code lacks."""
     found, absent = [], []
     for seed in range(seeds):
         for env in plan.envs:
@@ -169,8 +169,8 @@ def cells(plan: Comparison, seeds: int) -> tuple[list[Cell], list[str]]:
 
 
 def needed(claims: Sequence[Claim]) -> list[Cell]:
-    """The runs that claims need, each once with the most steps: what is judged before what is shown, environments of
-    100,000 steps before longer ones, and every first seed before a second."""
+    """The runs that claims need, each once with the most steps. Ordered: judged before shown, environments of 100,000
+    steps before longer ones, all first seeds before second ones."""
     wanted: dict[tuple, tuple] = {}
     for one in claims:
         for plan in one.comparisons:
@@ -183,7 +183,7 @@ def needed(claims: Sequence[Claim]) -> list[Cell]:
 
 
 def missing_cells(claim: Claim, evidence: Evidence) -> list[Cell]:
-    """The cells of the judged comparisons that have no usable run of full length, up to the next look that could
+    """The cells of the judged comparisons without a usable run of full length, up to the next look that could
     decide."""
     found: dict[tuple, Cell] = {}
     for plan in claim.comparisons:
@@ -203,7 +203,7 @@ def missing_cells(claim: Claim, evidence: Evidence) -> list[Cell]:
 
 
 def _to_do(claim: Claim, evidence: Evidence) -> tuple[tuple[str, ...], str]:
-    """What is missing, environments that lack the same on one line, and what deciding the claim costs."""
+    """What is missing (environments that lack the same runs share a line) and the cost of deciding the claim."""
     left, lines = missing_cells(claim, evidence), []
     alike: dict[tuple, list[str]] = {}
     for env in dict.fromkeys(cell.env for cell in left):
@@ -225,12 +225,12 @@ def _to_do(claim: Claim, evidence: Evidence) -> tuple[tuple[str, ...], str]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim.
+    """The outcome of a claim.
 
-    headline: its first judged finding that was measured and has the claim's verdict, else its first that was measured,
-    else its first. seeds: the fewest of any judged finding that was measured. steps: of all findings. used: files of
-    raw runs. left_out: (file, reason) of those that do not count. missing: what would have to be trained. cost: of
-    deciding it. trained: when the first of its raw runs was finished, empty without any. command: what repeats this.
+    headline: its first measured judged finding with the claim's verdict, else its first measured one, else its first.
+    seeds: the minimum over measured judged findings. steps: of all findings. used: files of raw runs. left_out: (file,
+    reason) of runs that do not count. missing: what would have to be trained. cost: of deciding the claim. trained:
+    when its first raw run finished, empty without any. command: reproduces this verdict.
     """
 
     id: str
@@ -249,8 +249,8 @@ class Verdict:
 
 
 def conclude(findings: Sequence[Finding]) -> tuple[str, str]:
-    """Verdict and reason of a claim from its judged findings. A theorem without its proof is not checked, whatever its
-    twins say."""
+    """Verdict and reason of a claim from its judged findings. A theorem without its proof is "not checked", whatever
+    the result of its twins."""
     judged = [one for one in findings if one.judged]
     verdict = VERDICTS[int(combine([VERDICTS.index(one.verdict) for one in judged]))]
     unproved = [one for one in judged if one.verdict == VERDICTS[NOT_CHECKED] and "(Coq: " in one.what]
@@ -265,7 +265,7 @@ def conclude(findings: Sequence[Finding]) -> tuple[str, str]:
 
 
 def check(claim: Claim, evidence: Evidence) -> Verdict:
-    """Compute all findings of a claim, and its verdict. Proofs and tests are run; nothing is trained."""
+    """Compute all findings of a claim and its verdict. This runs proofs and tests but trains nothing."""
     evidence.used.clear()
     run_tests(claim.plans)
     findings: list[Finding] = []
@@ -300,8 +300,8 @@ def check(claim: Claim, evidence: Evidence) -> Verdict:
 
 
 def as_data(claim: Claim, verdict: Verdict) -> dict:
-    """A claim and its verdict as data for JSON: the plans as text, and for each judged comparison of runs what its rule
-    asks in numbers (`rules`, by the comparison's words), so that a page can judge other choices of the same runs."""
+    """A claim and its verdict as JSON-ready data: the plans as text, and the rule of each judged comparison of runs in
+    numbers (`rules`, by the comparison's `what`), so that a page can re-judge the same runs under other choices."""
     row = {key: value for key, value in vars(claim).items() if key != "plans"}
     asked = {plan.what: plan.in_numbers(claim.parts) for plan in claim.comparisons if plan.judged}
     return row | {
@@ -311,8 +311,8 @@ def as_data(claim: Claim, verdict: Verdict) -> dict:
 
 
 def tally(verdicts: Sequence[tuple[str, str, str]]) -> dict[str, Counter]:
-    """{area: how many claims have each verdict}, in the order of AREAS, of (area, verdict, `same_as`) a claim. A check
-    that decides two claims counts once."""
+    """{area: number of claims with each verdict}, in the order of AREAS. `verdicts` has (area, verdict, `same_as`) for
+    each claim; a check that decides two claims counts once."""
     found = {area: Counter() for area in AREAS}
     for area, verdict, same_as in verdicts:
         if not same_as:
@@ -321,7 +321,7 @@ def tally(verdicts: Sequence[tuple[str, str, str]]) -> dict[str, Counter]:
 
 
 def write_json(rows: Sequence[dict], out: str | Path) -> None:
-    """Write claims for the report; UserError where that fails."""
+    """Write claims for the report. UserError if that fails."""
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps({"claims": rows}, indent=1, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""What training runs cost, at the speeds of the runs that are there."""
+"""The cost of training runs, at the speeds of the existing runs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from reproduction.sweep.grid import Cell
 
 @dataclass(frozen=True)
 class Cost:
-    """What some training runs cost. hours: of one core. guessed: how many of `cells` were never trained in their
-    environment, and are counted at the speed of the same arm elsewhere, or at the slowest that was measured."""
+    """The cost of some training runs. hours: of one core. guessed: the number of `cells` without a measured speed in
+    their environment; these use the speed of the same arm elsewhere, or the slowest measured one."""
 
     cells: tuple[Cell, ...]
     hours: float
@@ -25,7 +25,8 @@ class Cost:
 
 
 def speeds(evidence: Evidence) -> dict[tuple[str, str], float]:
-    """Training steps a second, evaluations included: of (environment, arm) and of ("", arm) wherever it was trained."""
+    """Training steps per second, including evaluations: by (environment, arm), and by ("", arm) over all
+    environments."""
     total: dict[tuple[str, str], list[float]] = {}
     for (env, arm, _), run in evidence.runs.items():
         for key in ((env, arm), ("", arm)):
@@ -35,7 +36,8 @@ def speeds(evidence: Evidence) -> dict[tuple[str, str], float]:
 
 
 def price(cells: Iterable[Cell], known: dict[tuple[str, str], float]) -> Cost:
-    """What `cells` cost at `known` speeds: of the same arm there, else of the same arm elsewhere, else the slowest."""
+    """The cost of `cells` at `known` speeds: that of the same arm and environment, else of the arm elsewhere, else the
+    slowest."""
     cells, seconds, guessed = tuple(cells), 0.0, 0
     for cell in cells:
         speed = known.get((cell.env, cell.label)) or known.get(("", cell.label)) or known.get(("", cell.arm))

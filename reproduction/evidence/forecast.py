@@ -1,7 +1,7 @@
-"""What would settle a claim: the runs that are missing, their hours, and whether they are likely to be enough.
+"""What would settle a claim: the missing runs, their hours, and whether they are likely to be enough.
 
-"Likely" means: if the value and the spread of today's runs stayed. Where a spread is not known yet, because there are
-fewer than LEAST_T seeds or too few environments of a group, nothing is forecast and only the cost is said.
+"Likely" assumes that the mean and spread of the current runs stay the same. If the spread is unknown, because there are
+fewer than LEAST_T seeds or too few environments of a group, there is no forecast and only the cost is reported.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,8 @@ from reproduction.statistics import LEAST_T
 
 
 def _spread(plan: Comparison, evidence: Evidence) -> tuple[Estimate, int] | None:
-    """Today's estimate of a comparison of seeds, and the seeds behind it; None below LEAST_T seeds of any arm."""
+    """The current estimate of a comparison of seeds and its number of seeds; None if an arm has fewer than LEAST_T
+    seeds."""
     found = [evidence.values(plan.envs[0], arm, plan.measure, plan.length(plan.envs[0])) for arm in plan.arms]
     count = min(map(len, found))
     if plan.unit != "seeds" or count < LEAST_T:
@@ -28,7 +29,8 @@ def _spread(plan: Comparison, evidence: Evidence) -> tuple[Estimate, int] | None
 
 
 def likely(plan: Comparison, evidence: Evidence, parts: int) -> str:
-    """Whether a comparison would be decided at one of its looks if today's value and spread stayed, a sentence."""
+    """A sentence on whether one of its looks would decide a comparison if its current value and spread stayed the
+    same."""
     now = _spread(plan, evidence)
     if now is None:
         few = f"fewer than {LEAST_T} seeds" if plan.unit == "seeds" else "too few environments"
@@ -51,8 +53,8 @@ def forecast(claim: Claim, evidence: Evidence) -> list[str]:
 
 
 def cheapest(claims: Iterable[Claim], evidence: Evidence) -> list[tuple[Claim, Cost]]:
-    """The claims that training could settle, the cheapest first, with what their next look costs. Those that need no
-    further run are not among them."""
+    """The claims that training could settle, cheapest first, with the cost of their next look. Claims that need no
+    further runs are left out."""
     known = speeds(evidence)
     found = [(one, price(missing_cells(one, evidence), known)) for one in claims if one.comparisons]
     return sorted((pair for pair in found if pair[1].cells), key=lambda pair: pair[1].hours)

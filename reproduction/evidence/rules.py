@@ -1,21 +1,21 @@
-"""The rules that every claim shares: estimates, intervals, verdicts. Nothing here knows a run or a claim.
+"""The rules shared by all claims: estimates, intervals, verdicts. Nothing here depends on runs or claims.
 
-All functions take arrays with any leading axes, so that `calibration` puts thousands of simulated studies through the
-same code that judges the real one.
+All functions take arrays with any leading axes, so that `calibration` can pass thousands of simulated studies through
+the same code that judges the real one.
 
-Two units of analysis. *Seeds* for a claim about one environment: Welch's t over runs. *Environments* for a claim about
-a group: Student's t over the differences of all its environments. There are two looks at the data and no more: at 10
-and at 20 seeds, or, over a group, at 1 and at 3 seeds in every environment. Each spends ALPHA, so whoever stops at the
-first look or goes on to the second is wrong in at most 6 of 100 cases.
+There are two units of analysis. *Seeds*, for a claim about one environment: Welch's t over runs. *Environments*, for a
+claim about a group: Student's t over the differences in all its environments. There are exactly two looks at the data:
+at 10 and 20 seeds or, over a group, at 1 and 3 seeds in every environment. Each look spends ALPHA, so the error rate is
+at most 6 % whether one stops at the first look or goes on to the second.
 
 - better: the interval (level 1 - ALPHA) lies above zero. Contradicted: below.
 - same, agrees: the 90 % interval lies within DELTA of zero, or of the published value. Contradicted: the interval of
   level 1 - ALPHA lies beyond.
 - not worse: the 90 % interval lies above -DELTA. Contradicted: the other interval lies below.
 
-The last three are shown at the second look only. An arm of which one run in five fails has no failure among ten in
-11 % of all cases, and would pass for the same as one that never fails; among twenty in 1 %. A claim of several
-comparisons divides every error by their number (Bonferroni).
+The last three can be reproduced at the second look only. If an arm fails in one run of five, ten runs show no failure
+in 11 % of cases, and the arm would pass as the same as one that never fails; with twenty runs this falls to 1 %. A
+claim of several comparisons divides every error rate by their number (Bonferroni).
 """
 
 from dataclasses import dataclass
@@ -25,41 +25,41 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 ALPHA = 0.03
-"""Error of "better" and of every contradiction at each of two looks: 6 % in all."""
+"""Error rate of "better" and of every contradiction at each of two looks: 6 % in total."""
 SAME = 0.05
-"""Error of "same", "agrees" and "not worse", which are shown at one look: the 90 % interval of two one-sided tests."""
+"""Error rate of "same", "agrees" and "not worse", decided at one look: the 90 % interval of two one-sided tests."""
 DELTA = 0.05
-"""A difference that counts as none, as a share of the measure's range. The aware arms of Table 2 differ by 0.07 of the
-range of scores: a larger margin would call the best and the worst of them the same, a smaller one needs hundreds of
-runs."""
+"""The largest difference that counts as none, as a share of the measure's range. The context-aware arms of Table 2
+differ by 0.07 of the range of scores: a larger margin would call the best and the worst of them the same, a smaller one
+would need hundreds of runs."""
 LOOKS = {"seeds": (10, 20), "environments": (1, 3)}
-"""Numbers of seeds (0, 1, 2, ...) in every cell at which a comparison is looked at."""
+"""Numbers of seeds (0, 1, 2, ...) per cell at which a comparison is evaluated."""
 PUBLISHED_SEEDS = 10
-"""Seeds behind every published score, whose error is added to ours."""
+"""Seeds behind every published score, to account for its error in comparisons."""
 FAILED = 0.5
-"""A run below this share of its arm's median score has failed."""
+"""A run whose score is below this share of its arm's median has failed."""
 QUESTIONS = ("better", "same", "not worse", "agrees")
 VERDICTS = ("reproduced", "contradicted", "undecided", "not checked")
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_CHECKED = range(4)
-"""Verdicts as numbers, into VERDICTS."""
+"""Indices into VERDICTS."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Values with standard errors and degrees of freedom, arrays of one shape."""
+    """Values with standard errors and degrees of freedom: arrays of equal shape."""
 
     value: np.ndarray
     error: np.ndarray
     freedom: np.ndarray
 
     def interval(self, level: float, slack: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high) by Student's t, `slack` wider to either side; NaN where there are no degrees of freedom."""
+        """Student's t interval (low, high), widened by `slack` on both sides; NaN without degrees of freedom."""
         with np.errstate(invalid="ignore"):
             half = self.error * stats.t.ppf((1 + level) / 2, self.freedom) + slack
         return self.value - half, self.value + half
 
     def widened(self, factor: float) -> "Estimate":
-        """With `factor` times the standard error."""
+        """A copy with `factor` times the standard error."""
         return Estimate(self.value, self.error * factor, self.freedom)
 
 
@@ -82,11 +82,11 @@ def welch(x: ArrayLike, y: ArrayLike) -> Estimate:
 
 
 def interquartile(x: ArrayLike) -> Estimate:
-    """Interquartile mean of (..., environments, seeds), all values of a study pooled as rliable does.
+    """Interquartile mean of (..., environments, seeds), pooling all values of a study as rliable does.
 
-    The environments are fixed and the seeds are the sample: the error is that of a trimmed mean (Tukey and McLaughlin
-    1963), from the spread of the winsorised values within each environment, or of the plain mean if that is larger: one
-    study trims its failed runs away and the next does not. A bootstrap of few seeds is too narrow.
+    The environments are fixed and the seeds are the sample. The error is that of a trimmed mean (Tukey and McLaughlin
+    1963), from the spread of the winsorised values within each environment, or that of the plain mean if larger,
+    because failed runs are trimmed in some studies and not in others. A bootstrap of few seeds is too narrow.
     """
     x = np.asarray(x, dtype=float)
     envs, seeds = x.shape[-2:]
@@ -116,10 +116,10 @@ def decide(
     region: tuple[float, float] = (-DELTA, DELTA),
     slack: float = 0.0,
 ) -> np.ndarray:
-    """The verdicts, as numbers, of estimates under one of QUESTIONS, by the rules at the top of this file.
+    """Verdicts (indices) of estimates under one of QUESTIONS, by the rules at the top of this file.
 
-    parts: comparisons of the claim. last: whether this is the second look. region: what counts as the same. slack:
-    rounding of a published value, which widens every interval.
+    parts: number of comparisons of the claim. last: whether this is the second look. region: what counts as the same.
+    slack: rounding of a published value; it widens every interval.
     """
     low, high = estimate.interval(1 - ALPHA / parts, slack)
     inner_low, inner_high = estimate.interval(1 - 2 * SAME / parts, slack)
@@ -136,8 +136,8 @@ def decide(
 
 
 def combine(codes: ArrayLike) -> np.ndarray:
-    """The verdict of a claim from those of its comparisons, the last axis: contradicted if one is, reproduced if all
-    are, not checked if none could be compared, else undecided."""
+    """Combine the verdicts of a claim's comparisons over the last axis: contradicted if any is, reproduced if all are,
+    not checked if all are, else undecided."""
     codes = np.asarray(codes)
     rest = np.where((codes == NOT_CHECKED).all(axis=-1), NOT_CHECKED, UNDECIDED)
     rest = np.where((codes == REPRODUCED).all(axis=-1), REPRODUCED, rest)
@@ -145,14 +145,14 @@ def combine(codes: ArrayLike) -> np.ndarray:
 
 
 def look_at(unit: str, seeds: int) -> int | None:
-    """The number of seeds that so many seeds are looked at with; None before the first look."""
+    """The last look reached with `seeds` seeds, as a number of seeds; None before the first look."""
     return max((look for look in LOOKS[unit] if look <= seeds), default=None)
 
 
 def seeds_needed(estimate: Estimate, question: str, parts: int, look: int, region: tuple[float, float]) -> int | None:
-    """The seeds with which one estimate would be decided if its value and its spread stayed; None if none would.
+    """Number of seeds that would decide one estimate if its value and spread stayed the same; None if no number would.
 
-    The interval shrinks as one over the root of the number of seeds.
+    The interval shrinks with the square root of the number of seeds.
     """
     _, high = estimate.interval(1 - (ALPHA if question == "better" else 2 * SAME) / parts)
     half, value = float(high - estimate.value), float(estimate.value)

@@ -1,10 +1,10 @@
 """When each claim was worded, in which commit, and what had been trained by then.
 
-A row of claims/wordings.csv says that from its date on a claim, or the rules that all claims share ("rules"), had a
-wording with this digest, and why it changed. The digest covers all that a verdict depends on, so a rule cannot change
-without a row: a test fails until `dmash claims --record WHY` has written it. The commit that added a row is asked of
-git and not stored. A row of claims/earlier.csv is a wording, or a raw run, of the agent before this one; that file is
-history and does not change. All dates are stored, so a clone without history shows the same ones.
+A row of claims/wordings.csv records that a claim, or the rules shared by all claims ("rules"), has had the wording with
+this digest since its date, and why it changed. The digest covers everything a verdict depends on, so no rule can change
+without a new row: a test fails until `dmash claims --record WHY` writes one. The commit that added a row is read from
+git, not stored. A row of claims/earlier.csv is a wording, or a raw run, of the previous agent; that file is history and
+does not change. All dates are stored, so a clone without history shows the same ones.
 """
 
 import ast
@@ -27,7 +27,7 @@ from reproduction.evidence.runs import Evidence
 LEDGER = Path(__file__).parents[1] / "claims" / "wordings.csv"
 EARLIER = LEDGER.with_name("earlier.csv")
 RULES = "rules"
-"""The id of what all claims share."""
+"""The id of the shared rules."""
 _SHARED = (
     rules, comparisons.target, comparisons.Comparison.estimate, comparisons.Comparison.region,
     comparisons.Comparison.judge, runs.departure, runs.copies, runs.Evidence.series, runs.Evidence.values,
@@ -36,7 +36,7 @@ _SHARED = (
 
 
 def _code(source: str) -> str:
-    """Code without comments, docstrings and layout."""
+    """Source code without comments, docstrings and formatting."""
     tree = ast.parse(textwrap.dedent(source))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -56,8 +56,8 @@ def digest(id_: str) -> str:
 
 
 def ledger(path: Path = LEDGER) -> dict[str, list[dict]]:
-    """The rows by id, oldest first: digest, date, why, and commit (8 hex digits; empty outside git, or before it is
-    committed)."""
+    """The rows by id, oldest first: digest, date, why and commit (8 hex digits; empty outside git and for uncommitted
+    rows)."""
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
     commits = _commits(path)
     found: dict[str, list[dict]] = {}
@@ -68,7 +68,7 @@ def ledger(path: Path = LEDGER) -> dict[str, list[dict]]:
 
 @cache
 def _commits(path: Path) -> dict[int, str]:
-    """{line: the commit that wrote it}, as git has it."""
+    """{line number: commit that wrote the line}, from git blame."""
     command = ["git", "-C", str(path.parent), "blame", "--abbrev=7", "-s", path.name]
     done = subprocess.run(command, capture_output=True, text=True)
     hashes = [line.split()[0].lstrip("^") for line in done.stdout.splitlines()] if done.returncode == 0 else []
@@ -76,13 +76,13 @@ def _commits(path: Path) -> dict[int, str]:
 
 
 def changed(path: Path = LEDGER) -> list[str]:
-    """The ids whose wording is not the last one in the ledger."""
+    """The ids whose wording differs from the last one in the ledger."""
     known = ledger(path)
     return [id_ for id_ in (RULES, *registered()) if id_ not in known or known[id_][-1]["digest"] != digest(id_)]
 
 
 def record(why: str, path: Path = LEDGER) -> list[str]:
-    """Add a row for every id whose wording has changed, and return these ids. UserError if the file cannot be
+    """Append a row for every id whose wording has changed and return these ids. UserError if the file cannot be
     written."""
     ids, new = changed(path), not path.exists()
     date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -96,7 +96,7 @@ def record(why: str, path: Path = LEDGER) -> list[str]:
 
 
 def said(rows: list[dict]) -> list[str]:
-    """Wordings for reading, the newest first."""
+    """Format wordings for display, newest first."""
     lines = []
     for number, row in reversed(list(enumerate(rows, start=1))):
         commit = f", commit {row['commit']}" if row["commit"] else ", not committed"
@@ -105,7 +105,7 @@ def said(rows: list[dict]) -> list[str]:
 
 
 def _utc(date: str) -> str:
-    """An ISO date for reading and comparing: 2026-11-28 14:52 (UTC)."""
+    """Format an ISO date for display and comparison: 2026-11-28 14:52 (UTC)."""
     return datetime.fromisoformat(date).astimezone(UTC).strftime("%Y-%m-%d %H:%M") if date else ""
 
 
@@ -115,8 +115,8 @@ def _utc(date: str) -> str:
 @dataclass(frozen=True)
 class Event:
     """One date of a timeline. date: UTC, to the minute. kind: "wording", "shared rules", "earlier wording", "run" (it
-    counts; the date is when its training ended) or "earlier run" (of another agent; when it was committed). what: the
-    reason of a wording, or the file of a run. commit: empty for a run, or where git does not know it."""
+    counts; the date is the end of its training) or "earlier run" (of another agent; the date of its commit). what: the
+    reason for a wording, or the file of a run. commit: empty for a run, or if unknown to git."""
 
     date: str
     kind: str
@@ -126,31 +126,30 @@ class Event:
 
 FIXED, AFTER, AGAIN = "fixed before the data", "changed after data", "changed after an earlier agent's data"
 OPEN, NONE = "no data yet", "reads no raw runs"
-"""The marks of a rule, see `Timeline.mark`."""
+"""Marks of a rule; see `Timeline.mark`."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The wordings of a claim and the runs that it is about, in the order of time. compares: whether it judges runs."""
+    """The wordings of a claim and the runs it is about, in chronological order. compares: whether it judges runs."""
 
     events: tuple[Event, ...]
     compares: bool
 
     def of(self, *kinds: str) -> list[Event]:
-        """The events of some kinds."""
+        """The events of the given kinds."""
         return [event for event in self.events if event.kind in kinds]
 
     @property
     def changed(self) -> str:
-        """When the claim or the rules that it shares were last worded."""
+        """When the claim or the shared rules were last worded."""
         return max((event.date for event in self.of("wording", "shared rules")), default="")
 
     @property
     def mark(self) -> str:
-        """FIXED: the last wording is older than the end of the first run that counts, and than all runs of an earlier
-        agent. AFTER: it is younger than the end of a run that counts. AGAIN: it is younger than runs of an earlier
-        agent in the same cells, and older than all that count. OPEN: there is no run of either kind. NONE: the claim
-        compares no runs."""
+        """FIXED: the last wording predates the end of the first run that counts and all runs of an earlier agent.
+        AFTER: it postdates the end of a run that counts. AGAIN: it postdates runs of an earlier agent in the same cells
+        but predates all that count. OPEN: there are no runs of either kind. NONE: the claim compares no runs."""
         if not self.compares:
             return NONE
         runs, earlier = self.of("run"), self.of("earlier run")
@@ -185,14 +184,14 @@ def _runs(events: list[Event]) -> str:
 
 @cache
 def earlier(path: Path = EARLIER) -> tuple[dict, ...]:
-    """The rows of the history before this ledger: what ("wording" or "run"), id (a claim or the file of a run), date,
+    """The rows of the history before the ledger: what ("wording" or "run"), id (a claim or the file of a run), date,
     commit, why."""
     return tuple(csv.DictReader(path.read_text().splitlines()))
 
 
 def timeline(claim: Claim, evidence: Evidence, path: Path | None = None) -> Timeline:
-    """The dates of a claim: its wordings, those of the shared rules if it compares runs, and the runs of its judged
-    comparisons, of this agent and of the earlier one. `evidence` is read for the dates of runs only."""
+    """The events of a claim: its wordings, those of the shared rules if it compares runs, and the runs of its judged
+    comparisons, by this agent and the earlier one. Only the dates of runs are read from `evidence`."""
     rows = ledger(path or LEDGER)
     found = [Event(_utc(r["date"]), "wording", r["why"], r["commit"]) for r in rows.get(claim.id, [])]
     found += [
@@ -214,8 +213,8 @@ def timeline(claim: Claim, evidence: Evidence, path: Path | None = None) -> Time
 
 
 def order(claim: Claim, evidence: Evidence) -> str:
-    """Whether the wording was there before the data, in sentences: for a claim that compares runs `Timeline.said`, for
-    any other the date of its last wording."""
+    """Sentences on whether the wording predates the data: `Timeline.said` for a claim that compares runs, otherwise the
+    date of its last wording."""
     line = timeline(claim, evidence)
     if line.compares:
         return line.said()
