@@ -1,8 +1,9 @@
-"""What is measured of committed networks, and written as CSV beside them.
+"""Measurements of committed networks, written as CSV next to them.
 
-That is returns over the context plane, the cosines of Figure 4, and episodes in an upright and an inverted world.
+The measurements are returns over the context plane, the cosines of Figure 4, and episodes in an upright and an inverted
+world.
 
-A table names its networks by checksum and is data, like a raw run: it is not made again with the figures, because the
+A table identifies its networks by checksum and is data, like a raw run: it is not remade with the figures, because the
 last bits of a rollout depend on the machine.
 """
 
@@ -26,15 +27,16 @@ KINDS = {
     "cosines": ["encoder", "i", "j", "cosine"],
     "episodes": ["mass", "inversion", "episode", "step", "x", "y", "reward"],
 }
-"""Tables that lie beside networks as seed-S.KIND.csv, and their columns beside ABOUT; a map has the context's too."""
+"""Tables stored next to networks as seed-S.KIND.csv, and their columns besides ABOUT; a map also has those of the
+context."""
 COLUMNS = [*ABOUT, *KINDS["map"]]
 GRID, ROLLOUTS, EPISODES = 39, 20, 5
-"""Of the committed tables: points a continuous dimension and episodes a context of a map; episodes in each world."""
+"""Committed tables: points per continuous dimension and episodes per context of a map; episodes per world."""
 WORLDS = np.array([[1.0, 1.0], [1.0, -1.0]])  # (mass, inversion): upright and inverted
 
 
 def table_path(checkpoint: str | Path, kind: str = "map") -> Path:
-    """`seed-S.KIND.csv` beside `seed-S.safetensors`."""
+    """`seed-S.KIND.csv` next to `seed-S.safetensors`."""
     return Path(checkpoint).with_suffix(f".{kind}.csv")
 
 
@@ -52,11 +54,11 @@ def evaluate_map(
     seed: int | None = None,
     batch: int = 2000,
 ) -> pd.DataFrame:
-    """Returns of a finished run's networks over `outer_grid`: a row for each context.
+    """Returns of a finished run's networks over `outer_grid`, one row per context.
 
     Columns: the context's dimensions by name; `distance` from the training box (`distance_outside`); mean and standard
-    deviation over `rollouts` episodes; and what was evaluated. `seed` is that of the initial states, by default the
-    run's own. At most about `batch` environments run at a time; the initial states do not depend on it.
+    deviation over `rollouts` episodes; and ABOUT. `seed` seeds the initial states and defaults to the run's own. At
+    most about `batch` environments run at a time, which does not affect the initial states.
     """
     agent, meta = load_policy(checkpoint)
     spec, seed = get_spec(meta["config"]["env"]), meta["seed"] if seed is None else seed
@@ -75,7 +77,7 @@ def evaluate_map(
 
 
 def cosine_table(checkpoint: str | Path) -> pd.DataFrame:
-    """The cosine matrices of Figure 4 of a finished run on DI, a row an entry (i, j) and mode of the encoder."""
+    """The cosine matrices of Figure 4 for a finished run on DI, one row per encoder mode and entry (i, j)."""
     agent, meta = load_policy(checkpoint)
     rows = [
         (MODES[suffix], i, j, matrix[i, j])
@@ -86,7 +88,7 @@ def cosine_table(checkpoint: str | Path) -> pd.DataFrame:
 
 
 def episode_table(checkpoint: str | Path) -> pd.DataFrame:
-    """Episodes of a finished run's mean policy on DI in WORLDS, from the same starts: a row for each step."""
+    """Episodes of a finished run's mean policy on DI in WORLDS, from the same initial states; one row per step."""
     agent, meta = load_policy(checkpoint)
     rows = []
     for mass, inversion in WORLDS:
@@ -98,7 +100,8 @@ def episode_table(checkpoint: str | Path) -> pd.DataFrame:
 
 
 def measure(checkpoint: str | Path) -> list[Path]:
-    """Write the tables that figures need beside these networks, unless they are up to date; the paths written."""
+    """Write the tables that figures need next to these networks, unless they are up to date. Returns the paths
+    written."""
     _, meta = load_policy(checkpoint)
     env, makers = meta["config"]["env"], {}
     if len(get_spec(env).dimensions) == 2:
@@ -119,7 +122,7 @@ def measure(checkpoint: str | Path) -> list[Path]:
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a measured table; UserError if the place cannot be written."""
+    """Write a measured table. UserError if `path` cannot be written."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
@@ -128,7 +131,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _read(path: Path, kind: str) -> pd.DataFrame:
-    """A table that can be used; ValueError, in a sentence without the table's name, if it cannot."""
+    """Read a usable table. ValueError, in a sentence without the table's name, if it is not usable."""
     try:
         table = pd.read_csv(path, dtype={"checkpoint": str, "commit": str})
     except (ValueError, OSError) as error:
@@ -146,9 +149,9 @@ def _read(path: Path, kind: str) -> pd.DataFrame:
 
 
 def read_tables(root: str | Path, kind: str = "map") -> tuple[pd.DataFrame, list[str]]:
-    """All tables of a kind under `root`, one below the other, and a sentence for each that cannot be used.
+    """All tables of a kind under `root`, concatenated, and a sentence for each one that is not usable.
 
-    A table that is not of the networks beside it is left out; one without networks beside it is taken.
+    A table that does not match the networks next to it is left out; one without networks next to it is kept.
     """
     tables, bad = [], []
     for path in sorted(Path(root).glob(f"*/*/seed-*.{kind}.csv")):

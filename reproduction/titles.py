@@ -1,6 +1,6 @@
-"""The claims by id and title, read from their source in milliseconds: nothing of the claims or of torch is imported.
+"""Ids and titles of the claims, parsed from their source in milliseconds, without importing claims or torch.
 
-An unknown id is refused, and a list of ids printed, without the seconds that importing the claims takes.
+This allows rejecting an unknown id and listing all ids without the seconds that importing the claims takes.
 """
 
 import ast
@@ -11,11 +11,11 @@ from reproduction.paths import PUBLISHED, ROOT
 
 CLAIMS = ROOT / "reproduction" / "claims"
 FAMILIES = ("theory", "tables", "figures", "ablations", "questions")
-"""The files of claims, in the order of the site."""
+"""The modules of claims, in the order of the site."""
 
 
 def titles() -> dict[str, str]:
-    """{id: title} of every claim, in the order in which they are registered."""
+    """{id: title} of every claim, in order of registration."""
     found = {}
     for family in FAMILIES:
         tree = ast.parse((CLAIMS / f"{family}.py").read_text())
@@ -28,19 +28,19 @@ def titles() -> dict[str, str]:
 
 
 def _published() -> dict[str, str]:
-    """{id of a published value: the table or figure that it is from}."""
+    """{id of a published value: table or figure it comes from}."""
     with open(PUBLISHED) as file:
         return {row["id"]: row["table"] for row in csv.DictReader(file)}
 
 
 _CLAIM_OF = {"Abstract": "T9", "Remark A.7": "A.7"}
-"""Where the source of a published value is not called like its claim."""
+"""Sources of published values whose claim has a different name."""
 
 
 def claim_of(id_: str) -> tuple[str, str]:
-    """(claim, published value or "") for an id of either, in any case: "t9" is T9, "N-32" leads to T2.
+    """(claim, published value or "") for the id of either, ignoring case: "t9" is T9, "N-32" leads to T2.
 
-    UserError, with ids and titles, for an id that does not exist.
+    UserError, with all ids and titles, for an unknown id.
     """
     claims, values = titles(), _published()
     by_lower = {name.lower(): name for name in (*claims, *values)}

@@ -1,9 +1,9 @@
-"""How often the rules are wrong: studies are simulated from known truths, and judged by the code that judges ours.
+"""How often the rules are wrong: studies simulated from known truths are judged by the same code as the real one.
 
-A cell of the table is a rule or a whole claim under one truth. Each simulated study goes through `Comparison.judge` and
-`rules.combine` at both looks; it is wrong if either look gives a verdict that the truth forbids, which is what happens
-to somebody who stops at whichever look suits. BOUND is what every cell has to keep to. Cells that are marked as limits
-are beyond what any rule with so few runs can promise; they are measured and shown, not bounded.
+A row of the table is a rule or a whole claim under one truth. Each simulated study passes through `Comparison.judge`
+and `rules.combine` at both looks and is wrong if either look gives a verdict that the truth forbids: the error rate of
+someone who stops at whichever look suits them. BOUND applies to every row, except to rows marked as limits. These
+exceed what any rule can guarantee with so few runs; they are measured and shown, not bounded.
 """
 
 import zlib
@@ -30,24 +30,25 @@ from reproduction.evidence.runs import MEASURES
 BOUND = 0.06
 REPLICATES = 20_000
 EFFECT = 0.15
-"""A difference that a claim calls better, as a share of the range: half of what separates the aware arms from DR."""
+"""A difference that a claim calls better, as a share of the range: half the gap between the context-aware arms and
+DR."""
 SPREAD = 0.05
-"""Standard deviation of a run's score: that of the aware arms on DI, mean of five evaluations."""
+"""Standard deviation of a run's score: that of the context-aware arms on DI, averaged over five evaluations."""
 FAILS = 0.2
-"""Share of failing runs of an arm that fails at times; a failed run has up to 0.3 of its score."""
+"""Share of failed runs of an arm that sometimes fails; a failed run has at most 0.3 of its score."""
 COLUMNS = ["rule", "truth", "unit", "sample", "comparisons", "wrong", "false", "right_1", "right_2", "limit"]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true in simulated studies.
+    """The truth in simulated studies.
 
-    effect: claimed, equal (no difference at all), edge (better by nothing, the same by just DELTA), opposite, or one
-    opposite (the last comparison; the others are as claimed). size: of a difference. spread, other_spread: of the
-    runs of first and second arms. between: standard deviation of a difference between environments. fails: arms that
-    fail at times, "all" or "first"; rate: how often. pattern: differences by environment, beside random ones. skewed:
-    one environment in ten loses what the others gain. balanced: the failing arm is better by as much as its failures
-    cost, so that the means are equal.
+    effect: claimed, equal (no difference at all), edge (no difference for "better", exactly DELTA otherwise), opposite,
+    or one opposite (the last comparison; the others are as claimed). size: of a difference. spread, other_spread: of
+    the runs of first and second arms. between: standard deviation of a difference between environments. fails: arms
+    that sometimes fail, "all" or "first"; rate: how often. pattern: differences by environment, added to random ones.
+    skewed: one environment in ten loses what the others gain. balanced: the failing arm is otherwise better by as much
+    as its failures cost, so that the means are equal.
     """
 
     name: str
@@ -102,7 +103,7 @@ def _runs(
 
 
 def simulate(plans: Sequence[Comparison], truth: Truth, replicates: int, seed: int = 0) -> np.ndarray:
-    """Verdicts, as numbers (replicates, looks), of a claim of these comparisons."""
+    """Verdicts (indices) of a claim with these comparisons, of shape (replicates, looks)."""
     rng = np.random.default_rng([seed, zlib.crc32(repr((plans, truth)).encode())])
     unit, ours, paper = plans[0].unit, _offsets(plans, truth), _offsets(plans, Truth("paper"))
     most = LOOKS[unit][-1]
@@ -149,7 +150,7 @@ def simulate(plans: Sequence[Comparison], truth: Truth, replicates: int, seed: i
 
 
 def _verdicts(plans: Sequence[Comparison], truth: Truth) -> tuple[set[int], int | None]:
-    """The verdicts that a truth forbids, and the one that is right, None where only "undecided" is."""
+    """The verdicts that a truth forbids, and the right one (None if only "undecided" is right)."""
     better = any(plan.question == "better" for plan in plans)
     if truth.effect == "claimed" and truth.fails != "first":
         return {CONTRADICTED}, REPRODUCED
@@ -161,7 +162,8 @@ def _verdicts(plans: Sequence[Comparison], truth: Truth) -> tuple[set[int], int 
 
 
 def row(name: str, plans: Sequence[Comparison], truth: Truth, replicates: int = REPLICATES, seed: int = 0) -> dict:
-    """One cell of the table: `wrong` verdicts and how often either look gives one, the right one at each look."""
+    """One row of the table: the wrong verdicts, how often either look gives one, and how often each look gives the
+    right one."""
     codes = simulate(plans, truth, replicates, seed)
     wrong, right = _verdicts(plans, truth)
     words = {CONTRADICTED: "contradicted", REPRODUCED: "reproduced", UNDECIDED: "undecided"}
@@ -194,7 +196,7 @@ BALANCED = Truth("equal means: the first arm fails 1 in 5 and is better else", "
 
 
 def rule_cells() -> Iterator[tuple[str, list[Comparison], Truth]]:
-    """(rule, comparisons, truth) of every rule by itself."""
+    """(rule, comparisons, truth) for every single rule."""
     two, one = seeds("DI", "dma-star-sh", "dr"), seeds("DI", "dma-star-sh", metric="change")
     unequal = Truth("equal arms, spreads 0.02 and 0.15", "equal", spread=0.02, other_spread=0.15)
     noisy = Truth("equal arms, spread 0.15", "equal", spread=0.15)
@@ -238,7 +240,7 @@ def rule_cells() -> Iterator[tuple[str, list[Comparison], Truth]]:
 
 
 def claim_cells() -> Iterator[tuple[str, list[Comparison], Truth]]:
-    """(id, judged comparisons, truth) of every claim that raw runs decide."""
+    """(id, judged comparisons, truth) for every claim that is decided by raw runs."""
     for id_, claim in registered().items():
         plans = [plan for plan in claim.comparisons if plan.judged]
         if not plans:
@@ -255,6 +257,6 @@ def claim_cells() -> Iterator[tuple[str, list[Comparison], Truth]]:
 
 
 def calibrate(replicates: int = REPLICATES, seed: int = 0) -> pd.DataFrame:
-    """The whole table, a row for each cell (COLUMNS)."""
+    """The whole table, one row per cell; columns as in COLUMNS."""
     cells = [*rule_cells(), *claim_cells()]
     return pd.DataFrame([row(*cell, replicates, seed) for cell in cells], columns=COLUMNS)

@@ -1,4 +1,4 @@
-"""Comparisons: what the body of a claim yields. A comparison is data; it says which runs it needs and how it is judged.
+"""Comparisons: what the body of a claim yields. A comparison is data: the runs it needs and how they are judged.
 
     seeds("DI", "dma-star-sh", "dr").better()            one environment, the runs are the sample
     group("All", "dma-star-sh", "dr").better()           a group, its environments are the sample
@@ -6,7 +6,7 @@
     proof("...", "A1_adapter_can"), twin("...", "test_theory.py::test_a1")
     computed(function), unjudged("...", "why")
 
-`.shown()` instead of a question puts the numbers on the page and leaves them out of the verdict.
+`.shown()` instead of a question shows the numbers on the page without judging them.
 """
 
 import re
@@ -48,19 +48,19 @@ from reproduction.paths import PUBLISHED, ROOT
 from reproduction.statistics import LEAST_T
 
 MOST_SHOWN = 20
-"""Seeds of a comparison that is shown and not judged."""
+"""Maximum number of seeds of a comparison that is shown but not judged."""
 GROUPS = {name: tuple(envs) for name, envs in groups(SUITE).items()}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one comparison.
+    """The outcome of one comparison.
 
-    judged: whether the verdict of the claim rests on it; a finding that is only shown has the verdict "shown".
-    published: as text, and its id in published.csv; paper: the same as a number in our unit. value, low, high: ours
-    with the interval that decides, None where there is none; last: the value by the last evaluation alone. seeds: of
-    the cell that has fewest. steps: {environment: steps}. points: {arm or environment: single values}. failed: {arm:
-    failed runs of how many}. scope: what the verdict generalises to.
+    judged: whether the claim's verdict depends on it; the verdict of a finding that is not judged is "shown".
+    published: as text; published_id: its id in published.csv; paper: the same value as a number in our unit. value,
+    low, high: ours, with the interval that decides (None if there is none). last: the value by the last evaluation
+    alone. seeds: the minimum over cells. steps: {environment: steps}. points: {arm or environment: single values}.
+    failed: {arm: failed runs of how many}. scope: what the verdict generalises to.
     """
 
     what: str
@@ -83,7 +83,7 @@ class Finding:
 
     @property
     def measured(self) -> str:
-        """Our value for reading: value, interval, seeds and steps; empty where nothing was measured."""
+        """Our value as text: value, interval, seeds and steps; empty if nothing was measured."""
         if self.value is None:
             return ""
         interval = f" [{self.low:.3g}, {self.high:.3g}]" if self.low is not None else ""
@@ -95,14 +95,14 @@ class Finding:
 
     @property
     def single(self) -> str:
-        """The single values for reading; none while the runs are too many for a line."""
+        """The single values as text; empty if there are too many for one line."""
         if not self.points or sum(map(len, self.points.values())) > 40:
             return ""
         return "; ".join(f"{name}: {', '.join(f'{v:.3g}' for v in values)}" for name, values in self.points.items())
 
 
 def _known(value: float) -> float | None:
-    """None for what has no value, such as a mean over the other environments where there is one environment."""
+    """None if `value` is not finite, such as a mean over the other environments when there is only one."""
     return value if np.isfinite(value) else None
 
 
@@ -111,14 +111,14 @@ def _known(value: float) -> float | None:
 
 @cache
 def published_values() -> dict[str, dict]:
-    """The rows of published.csv by id; numbers as float, NaN where there is none."""
+    """The rows of published.csv by id; numbers as float, NaN if missing."""
     return {row["id"]: row for row in pd.read_csv(PUBLISHED).to_dict("records")}
 
 
 @dataclass(frozen=True)
 class Target:
-    """A published value on our scale: `least` to `most` (a range of matrix entries; else the same number), rounded by
-    up to `slack`, as text, and whether it is a statistic of PUBLISHED_SEEDS runs with an error of its own."""
+    """A published value on our scale: from `least` to `most` (equal except for a range of matrix entries), its rounding
+    error `slack`, its text, and whether it is a statistic of PUBLISHED_SEEDS runs with its own error."""
 
     least: float
     most: float
@@ -129,8 +129,8 @@ class Target:
 
 @cache
 def target(id_: str) -> Target:
-    """The published value `id_`. A relative gain is the difference of the two scores that it is the ratio of: 58.1 % is
-    0.68 over 0.43, a difference of 0.25. TypeError for an id that does not exist, or that nothing here measures."""
+    """The published value `id_`. A relative gain becomes the difference of its two scores: 58.1 % is 0.68 over 0.43, a
+    difference of 0.25. TypeError if the id does not exist or no comparison measures it."""
     if id_ not in published_values():
         raise TypeError(f"there is no published value {id_}")
     row = published_values()[id_]
@@ -159,8 +159,8 @@ def target(id_: str) -> Target:
 class Comparison:
     """A comparison of runs. unit: a key of LOOKS. arms: one, or two of which the first is claimed to be higher.
 
-    question: one of QUESTIONS, or "shown". name: of the group. steps: the claim's, by default the benchmark's.
-    leave_one_out: the answer has to hold with each environment of the group left out.
+    question: one of QUESTIONS, or "shown". name: of the group. steps: by default the benchmark's. leave_one_out: the
+    answer must hold with any one environment of the group left out.
     """
 
     unit: str
@@ -195,11 +195,11 @@ class Comparison:
         return replace(self, question=question)
 
     def better(self) -> "Comparison":
-        """The first arm is higher; of one arm, its value is above zero."""
+        """The first arm is higher or, with one arm, its value is above zero."""
         return self._asks("better")
 
     def same(self) -> "Comparison":
-        """The arms differ by less than DELTA of the range; of one arm, its value is that near to zero."""
+        """The arms differ by less than DELTA of the range or, with one arm, its value is that close to zero."""
         return self._asks("same")
 
     def not_worse(self) -> "Comparison":
@@ -211,30 +211,30 @@ class Comparison:
         return self._asks("agrees")
 
     def shown(self) -> "Comparison":
-        """On the page, and not judged."""
+        """Shown on the page but not judged."""
         return self._asks("shown")
 
     # ------------------------------------------------------------ what it is and needs
 
     @property
     def judged(self) -> bool:
-        """Whether the claim's verdict rests on it."""
+        """Whether the claim's verdict depends on it."""
         return self.question != "shown"
 
     @property
     def seeds(self) -> int:
-        """The seeds in every cell with which it can be reproduced; of a published value that is shown, the paper's."""
+        """Seeds per cell needed to reproduce it; for a published value that is only shown, the paper's number."""
         if not self.judged and self.published:
             return PUBLISHED_SEEDS
         return LOOKS[self.unit][-1 if self.question in ("same", "not worse", "agrees") else 0]
 
     def length(self, env: str) -> int:
-        """The steps of its runs in `env`."""
+        """Training steps of its runs in `env`."""
         return self.steps or get_spec(env).gradient_steps
 
     @property
     def what(self) -> str:
-        """For reading: arms, where, what."""
+        """Arms, environments and measure as text."""
         return f"{arm_names(self.arms)}, {self.name}: {self.measure.label}{', each left out' * self.leave_one_out}"
 
     @property
@@ -248,7 +248,7 @@ class Comparison:
                 "the error, so that one seed in each is enough.")  # fmt: skip
 
     def criterion(self, parts: int) -> str:
-        """What its question asks, in a sentence with numbers, as one of `parts` comparisons of a claim."""
+        """A sentence that states its question in numbers, as one of `parts` comparisons of a claim."""
         first, last = LOOKS[self.unit]
         delta = f"{self.region()[1] - (target(self.published).most if self.published else 0.0):.3g}"
         wide, narrow = f"{100 * (1 - ALPHA / parts):.4g} %", f"{100 * (1 - 2 * SAME / parts):.4g} %"
@@ -273,7 +273,7 @@ class Comparison:
         return f"{self.question} ({how}; looked at with {first} and with {last} seeds {cells}): {where}."
 
     def in_paper(self) -> str:
-        """The id of the published number about the same arms, environments and set, though the question is not whether
+        """The id of the published value for the same arms, environments and set, even if the question is not whether
         ours agrees with it; empty if there is none."""
         plain = Measure(split=self.measure.split)
         if self.measure != plain or self.steps or self.leave_one_out:
@@ -287,8 +287,8 @@ class Comparison:
 
     def in_numbers(self, parts: int) -> dict:
         """Its question as plain data, on the scale of `Finding.points`: question, unit, looks, whether its published
-        value brings an error of its own (`estimated`), the edges that count as the same, and the levels of the two
-        intervals as one of `parts` comparisons: the one that says "yes", the one that says "no"."""
+        value has its own error (`estimated`), the edges of what counts as the same, and, as one of `parts` comparisons,
+        the levels of the intervals that decide "yes" and "no"."""
         top = self._scale()[0]
         goal = target(self.published) if self.published else None
         region = [edge * top for edge in self.region()] if MEASURES[self.measure.metric][2] is not None else None
@@ -301,7 +301,8 @@ class Comparison:
     # ------------------------------------------------------------ judging
 
     def estimate(self, cells: tuple[np.ndarray, ...]) -> Estimate:
-        """Of one array (..., environments, seeds) an arm. Leaving out one environment adds a last axis, of them."""
+        """The estimate from one array (..., environments, seeds) per arm. leave_one_out adds a last axis over
+        environments."""
         if self.published and target(self.published).estimated:
             found = [interquartile(x) for x in cells]
             found = found[0] if len(found) == 1 else minus(*found)
@@ -317,8 +318,8 @@ class Comparison:
         return one_sample(difference[..., [[j for j in range(n) if j != i] for i in range(n)]])
 
     def region(self, published: np.ndarray | None = None) -> tuple:
-        """What counts as the same: DELTA of the range to either side of zero or of the published value (simulated
-        studies bring their own)."""
+        """What counts as the same: DELTA of the range on either side of zero or of the published value (`published` for
+        simulated studies)."""
         delta = DELTA * (MEASURES[self.measure.metric][2] or 1.0)
         if not self.published:
             return -delta, delta
@@ -329,7 +330,7 @@ class Comparison:
     def judge(
         self, cells: tuple[np.ndarray, ...], parts: int = 1, published: np.ndarray | None = None
     ) -> tuple[Estimate, np.ndarray]:
-        """Estimate and verdicts (as numbers) at the look that so many seeds allow; `cells` as in `estimate`."""
+        """Estimate and verdicts (indices) at the last look that the seeds allow; `cells` as in `estimate`."""
         seeds = min(x.shape[-1] for x in cells)
         look = look_at(self.unit, seeds) if self.judged else seeds
         found = self.estimate(tuple(x[..., : look or seeds] for x in cells))
@@ -337,13 +338,13 @@ class Comparison:
             return found, np.full(np.shape(found.value), UNDECIDED)
         last = look == LOOKS[self.unit][-1]
         codes = decide(found, self.question, parts, last, self.region(published), self._slack)
-        if self.leave_one_out:  # reproduced if it holds without any one of them, contradicted if it holds without none
+        if self.leave_one_out:  # reproduced if reproduced in every subset, contradicted if contradicted in every subset
             agreed = [np.where((codes == code).all(axis=-1), code, UNDECIDED) for code in (REPRODUCED, CONTRADICTED)]
             codes = np.where(agreed[0] == REPRODUCED, REPRODUCED, agreed[1])
         return found, codes
 
     def find(self, evidence: Evidence, parts: int = 1) -> Finding:
-        """The finding from the runs that are there."""
+        """The finding from the available runs."""
         cells = {
             (arm, env): evidence.values(env, arm, self.measure, self.length(env))
             for arm in self.arms
@@ -363,7 +364,7 @@ class Comparison:
         aside = [f"{n} shorter runs of {arm_style(arm).name} on {env} do not count" for arm, env in cells
                  if (n := len(evidence.short(env, arm, self.length(env))))]  # fmt: skip
         looks, wanted = LOOKS[self.unit], self.seeds if self.judged else LOOKS[self.unit][0]
-        if not self.judged:  # nothing is decided, so all seeds from 0 on are shown
+        if not self.judged:  # no decision, so show all seeds from 0 on
             looks = range(looks[0], MOST_SHOWN + 1)
         have = {look: min(len(set(cell) & set(range(look))) for cell in cells.values()) for look in (*looks, wanted)}
         look = max((look for look in looks if have[look] == look), default=None)
@@ -373,7 +374,7 @@ class Comparison:
             said = "; ".join([needs, f"no run of full length of {lacking}", *aside])
             return Finding(verdict=VERDICTS[NOT_CHECKED] if self.judged else "shown", reason=said, **common)
         chosen = range(look) if look else sorted(set(range(looks[-1])) & set.union(*map(set, cells.values())))
-        if self.unit == "environments" and not look:  # the same seeds in every environment that is there
+        if self.unit == "environments" and not look:  # the same seeds in every available environment
             chosen = sorted(set.intersection(*(set(cells[a, env]) for a in self.arms for env in envs)))
         numbers = {
             key: np.array([cell[s] for s in chosen if s in cell]) for key, cell in cells.items() if key[1] in envs
@@ -393,7 +394,7 @@ class Comparison:
         }  # fmt: skip
         if lacking:
             common["unit"] += f" over {', '.join(envs)} alone"
-        if look and not (self._estimated and look < LEAST_T):  # where seeds are the sample, two make no interval
+        if look and not (self._estimated and look < LEAST_T):  # if seeds are the sample, two give no interval
             low, high = found.interval(self._level(int(code), parts), self._slack)
             common |= {"low": float(low) * top, "high": float(high) * top} if np.isfinite(low) else {}
         reason = self._reason(found, int(code), parts, look, needs, lacking)
@@ -407,7 +408,7 @@ class Comparison:
         return Finding(verdict=verdict, reason="; ".join([reason, *aside]), **common)
 
     def _scale(self) -> tuple[float, str]:
-        """What our numbers are multiplied with for reading, and their unit."""
+        """The factor by which our numbers are multiplied for display, and their unit."""
         metric = published_values()[self.published]["metric"] if self.published else ""
         if metric in ("AER", "AER/100"):
             return get_spec(self.envs[0]).score_high, "AER"
@@ -415,7 +416,7 @@ class Comparison:
 
     @property
     def _estimated(self) -> bool:
-        """Whether it is a statistic over seeds that stands beside one of the paper."""
+        """Whether it is compared with a published statistic over seeds."""
         return bool(self.published) and target(self.published).estimated
 
     @property
@@ -423,7 +424,7 @@ class Comparison:
         return target(self.published).slack if self.published else 0.0
 
     def _level(self, code: int, parts: int) -> float:
-        """The level of the interval that decided, or could not."""
+        """The level of the interval that decided, or failed to decide."""
         return 1 - (ALPHA if self.question in ("better", "shown") or code == CONTRADICTED else 2 * SAME) / parts
 
     def _lacking(self, cells: dict) -> str:
@@ -482,14 +483,15 @@ class Comparison:
 
 
 def seeds(env: str, arm: str, other: str | None = None, *, steps: int | None = None, **measure) -> Comparison:
-    """One environment: an arm, or its difference from another. `measure`: fields of Measure."""
+    """A comparison on one environment: an arm, or its difference from another. `measure`: fields of Measure."""
     return Comparison("seeds", (env,), (arm, other) if other else (arm,), Measure(**measure), env, steps=steps)
 
 
 def group(
     envs: str | Iterable[str], arm: str, other: str, *, name: str = "", leave_one_out: bool = False, **measure
 ) -> Comparison:
-    """All environments of a group of the paper (All, Overlap, Non-overlap), or of a list with a `name`."""
+    """A comparison over a group of the paper (All, Overlap, Non-overlap), or over a list of environments with a
+    `name`."""
     if isinstance(envs, str) and envs not in GROUPS:
         raise TypeError(f"a group is one of {', '.join(GROUPS)}, not {envs!r}")
     found, name = (GROUPS[envs], envs) if isinstance(envs, str) else (tuple(envs), name)
@@ -497,8 +499,8 @@ def group(
 
 
 def published(id_: str) -> Comparison:
-    """Our statistic of the same runs as the published value `id_`: an interquartile mean, the difference of two, or the
-    mean cosine of networks."""
+    """A comparison with the published value `id_` by the same statistic of our runs: an interquartile mean, the
+    difference of two, or the mean cosine of networks."""
     target(id_)
     row = published_values()[id_]
     arms, env, metric = tuple(SLUGS[name] for name in row["arm"].split(" vs ")), row["env"], row["metric"]
@@ -537,7 +539,7 @@ def tests_in(file: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Proof:
-    """Theorems that Coq has to accept; `refutes`: they prove that the part called `what` does not hold."""
+    """Theorems that Coq must accept. refutes: they prove that the part called `what` does not hold."""
 
     what: str
     theorems: tuple[str, ...]
@@ -547,7 +549,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Twin:
-    """Tests that have to pass; `refutes`: that they pass shows that the part called `what` does not hold in general."""
+    """Tests that must pass. refutes: if they pass, the part called `what` does not hold in general."""
 
     what: str
     nodes: tuple[str, ...]
@@ -557,7 +559,7 @@ class Twin:
 
 @dataclass(frozen=True)
 class Computed:
-    """Findings that a function computes from scratch, or from files other than raw runs."""
+    """Findings computed by a function from scratch or from files other than raw runs."""
 
     function: Callable[[], list[Finding]]
     judged = True
@@ -576,15 +578,15 @@ class Unjudged:
 
 
 def proof(what: str, *theorems: str, refutes: bool = False) -> Proof:
-    """See Proof. TypeError for a theorem that is not in proofs/."""
+    """Create a Proof. TypeError for a theorem that is not in proofs/."""
     if (ROOT / "proofs").is_dir() and (lost := [name for name in theorems if name not in theorem_names()]):
         raise TypeError(f"proofs/ has no theorem {lost[0]}")
     return Proof(what, theorems, refutes)
 
 
 def twin(what: str, *nodes: str, refutes: bool = False) -> Twin:
-    """See Twin. `nodes`: "test_file.py::test_name", or a name in the file before it. TypeError for one that is not
-    there."""
+    """Create a Twin. `nodes`: "test_file.py::test_name", or a test name in the file of the preceding node. TypeError
+    for a test that does not exist."""
     found, file = [], ""
     for node in nodes:
         file = node.split("::")[0] if "::" in node else file
@@ -595,10 +597,10 @@ def twin(what: str, *nodes: str, refutes: bool = False) -> Twin:
 
 
 def computed(function: Callable[[], list[Finding]]) -> Computed:
-    """See Computed."""
+    """Create a Computed."""
     return Computed(function)
 
 
 def unjudged(what: str, why: str) -> Unjudged:
-    """See Unjudged."""
+    """Create an Unjudged."""
     return Unjudged(what, why)

@@ -1,8 +1,8 @@
 """Which raw runs count, and the numbers that comparisons read from them.
 
-The score of a run is its scaled return, the mean of the last LAST evaluations at the claim's full number of steps: a
-single evaluation is half noise. The last evaluation stands beside it, since the published protocol does not say which
-of the two was reported.
+The score of a run is its scaled return, averaged over the last LAST evaluations of the claim's full number of steps,
+because a single evaluation is half noise. The last evaluation is reported too, since the published protocol does not
+say which of the two was used.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ from reproduction import statistics
 from reproduction.figures.style import arm_style
 
 SCHEMA = 2
-"""Raw runs of earlier versions come from another agent and are in no statistic."""
+"""Raw runs of earlier versions come from another agent and enter no statistic."""
 LAST = 5
-"""Evaluations at the end of training that make the score of a run."""
+"""Number of final evaluations averaged into the score of a run."""
 MEASURES = {
     "return": ("return", "of the range of scores", 1.0),
     "fall": ("fall of the return with the distance", "of the range of scores per width of the training range", None),
@@ -43,16 +43,16 @@ MEASURES = {
     "rolled out": ("return", "of the range of scores", 1.0),
     "change": ("change of the return", "of the range of scores", 1.0),
 }
-"""What can be compared: label, unit, and its range, of which DELTA is a share; None where it has no bounds. The last
-four are computed by the final networks; "rolled out" and "change" under changed EvalSettings."""
+"""What can be compared: label, unit and range (DELTA is a share of it; None if unbounded). The last four are computed
+from the final networks, "rolled out" and "change" under changed EvalSettings."""
 _NETWORKS = ("cosine within mode", "cosine across modes", "rolled out", "change")
 
 
 @dataclass(frozen=True)
 class Measure:
     """What is read from a run. split: a context set, or "aggregated". contexts: "mean" or "min" over the contexts of a
-    set. when: "end", the last five evaluations, or "whole", all of them. change: fields of EvalSettings, warm_up as a
-    share of K."""
+    set. when: "end" (the last five evaluations) or "whole" (all of them). change: fields of EvalSettings, with warm_up
+    as a share of K."""
 
     metric: str = "return"
     split: str = "aggregated"
@@ -84,7 +84,7 @@ class Measure:
 
     @property
     def label(self) -> str:
-        """For reading: what it is, in which set, with which change."""
+        """Metric, set and change as text."""
         words = ["worst context" if self.contexts == "min" else "", "mean of the curve" if self.when == "whole" else ""]
         words += [f"with {self.settings('DI').changes()}" if self.change else ""]
         label = MEASURES[self.metric][0] + "".join(f" ({word})" for word in words if word)
@@ -96,7 +96,7 @@ class Measure:
 
 
 def departure(run: Run) -> str | None:
-    """Why a run is not what its environment and arm stand for in the claims, in one clause; None when it is."""
+    """Why a run does not match its environment and arm as the claims define them, in one clause; None if it does."""
     if run.meta["schema_version"] < SCHEMA:
         return f"version {run.meta['schema_version']} of the raw runs, which another agent made"
     env, arm, config = run.meta["env"], run.meta["arm"], run.meta["config"]
@@ -109,20 +109,20 @@ def departure(run: Run) -> str | None:
         return f"its configuration does not fit this code: {error}"
     if wanted.label != arm:
         return f"its configuration is that of {wanted.label} and not of {arm}"
-    # A setting that is younger than a run is not in that run, and then says nothing.
+    # Settings introduced after the run was made are absent from its configuration and are ignored.
     differs = first_difference(config, wanted.config())
     return differs and "its configuration differs from the claims': {} is {} and not {}".format(*differs)
 
 
 def _rows(run: Run) -> str:
-    """A hash of a run's rows, which does not know its environment, arm and seed."""
+    """A hash of a run's rows, independent of its environment, arm and seed."""
     words = run.frame.astype({"metric": str, "split": str})
     return hashlib.sha256(pd.util.hash_pandas_object(words, index=False).to_numpy().tobytes()).hexdigest()
 
 
 def copies(runs: Iterable[Run]) -> dict[Path, str]:
-    """Runs whose rows are equal although they are called otherwise, and what each is a copy of. None of them counts:
-    which is the original cannot be seen."""
+    """Runs with equal rows under different names, and what each is a copy of. None of them counts, because the original
+    cannot be identified."""
     same = defaultdict(list)
     for run in runs:
         same[_rows(run)].append(run.path)
@@ -137,11 +137,11 @@ def copies(runs: Iterable[Run]) -> dict[Path, str]:
 class Evidence:
     """The raw runs that count, by (environment, arm, seed), and why others do not (`left_out`: path -> reason).
 
-    `used` collects the files that the findings since its last `clear` rest on.
+    `used` collects the files behind all findings since its last `clear`.
     """
 
     def __init__(self, root: str | Path, runs: Iterable[Run] | None = None):
-        """Of the folder `root`; `runs` instead of its files."""
+        """Read the folder `root`; `runs`, if given, replaces its files."""
         self.root, self.used = Path(root), set()
         runs, bad = scan(root) if runs is None else (list(runs), [])
         self.left_out: dict[Path, str] = {error.path: error.reason for error in bad}
@@ -153,7 +153,7 @@ class Evidence:
         self._series: dict[tuple, pd.Series] = {}
 
     def of(self, env: str, arm: str) -> dict[int, Run]:
-        """The runs that count of an environment and arm, by seed."""
+        """The runs of an environment and arm that count, by seed."""
         return {key[2]: run for key, run in sorted(self.runs.items()) if key[:2] == (env, arm)}
 
     def short(self, env: str, arm: str, steps: int) -> list[int]:
@@ -161,8 +161,8 @@ class Evidence:
         return [s for s, r in self.of(env, arm).items() if r.meta["steps"] < steps and "diverged" not in r.meta]
 
     def series(self, run: Run, measure: Measure) -> pd.Series:
-        """A measure of a run against its steps, unscaled: the mean over rollouts, then over contexts (or the worst),
-        then over sets. The numbers of rollouts may differ from step to step."""
+        """A measure of a run by step, unscaled: the mean over rollouts, then over contexts (or the minimum), then over
+        sets. The number of rollouts may vary between steps."""
         key = (run.path, measure.metric, measure.split, measure.contexts)
         if key not in self._series:
             rows = run.frame[run.frame["metric"] == measure.metric]
@@ -175,10 +175,10 @@ class Evidence:
         return self._series[key]
 
     def values(self, env: str, arm: str, measure: Measure, steps: int) -> dict[int, tuple[float, float]]:
-        """{seed: (value, value by the last evaluation alone)} of the runs that have `steps` steps.
+        """{seed: (value, value by the last evaluation alone)} of the runs that reached `steps` steps.
 
-        Returns are scaled to [0, 1]. A run that diverged keeps its last return until the end. Other measures of it do
-        not exist, nor do runs that did not log a measure, nor networks that are not beside their run.
+        Returns are scaled to [0, 1]. A diverged run keeps its last return until the end and has no other measures. Runs
+        without the logged measure, or without the networks that it needs, are left out.
         """
         found = {}
         for seed, run in self.of(env, arm).items():
@@ -208,8 +208,8 @@ class Evidence:
         return float((series if measure.when == "whole" else series.iloc[-LAST:]).mean()), float(series.iloc[-1])
 
     def _fall(self, run: Run, steps: int) -> tuple[float, float] | None:
-        """Minus the slope, over the eval-out contexts, of the scaled return against the distance to the training range
-        in widths of it."""
+        """The negative slope, over the eval-out contexts, of the scaled return against the distance to the training
+        range, in widths of that range."""
         frame, spec = run.frame, get_spec(run.meta["env"])
         rows = frame[(frame["metric"] == "return") & (frame["split"] == "eval-out") & (frame["step"] <= steps)]
         grid = rows.groupby(["step", "context"])["value"].mean().unstack("context").sort_index()
@@ -237,7 +237,8 @@ def _of_networks(run: Run, measure: Measure) -> tuple[float, float] | None:
 
 @cache
 def _cosines(path: Path) -> dict[str, float]:
-    """The mean cosine "within" and "across" the modes of a trained agent on DI, as the encoder is when acting."""
+    """The mean cosines "within" and "across" the modes of a trained agent on DI, with the encoder in evaluation
+    mode."""
     agent, meta = load_policy(path)
     entries = embeddings.by_mode(embeddings.di_cosines(agent, meta["seed"])[""])
     return {kind: float(values.mean()) for kind, values in entries.items()}
@@ -247,7 +248,7 @@ _rolled: dict[tuple[Path, str], float] = {}
 
 
 def rolled_out(path: Path, settings: EvalSettings) -> float:
-    """The mean scaled return over the three sets of a trained agent, ten rollouts in each context."""
+    """The mean scaled return of a trained agent over the three sets, with ten rollouts per context."""
     key = path, settings.changes()
     if key not in _rolled:
         agent, meta = load_policy(path)
@@ -259,11 +260,11 @@ def rolled_out(path: Path, settings: EvalSettings) -> float:
 
 
 def failed(scores: Iterable[float], share: float) -> int:
-    """How many runs of an arm lie below `share` of their median."""
+    """The number of runs of an arm below `share` of their median."""
     scores = np.asarray(list(scores))
     return int((scores < share * np.median(scores)).sum()) if len(scores) else 0
 
 
 def arm_names(arms: Iterable[str]) -> str:
-    """Arms for reading: DMA*-SH against DR."""
+    """Arms as text: DMA*-SH against DR."""
     return " against ".join(arm_style(arm).name for arm in arms)

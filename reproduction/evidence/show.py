@@ -1,4 +1,4 @@
-"""Verdicts for reading: a claim in a terminal, the tables in README and FINDINGS, the table of the calibration."""
+"""Verdicts as text: claims in a terminal, the tables of README and FINDINGS, the calibration table."""
 
 import textwrap
 from collections import Counter
@@ -28,7 +28,7 @@ from reproduction.statistics import LEAST_T, mean_interval
 AND = ", "
 BEGIN, END = "<!-- claims: written by dmash claims --readme -->", "<!-- claims: end -->"
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?", "not checked": "–"}
-"""A sign for each verdict, which says the same where colours are not seen."""
+"""A sign for each verdict, readable without colours."""
 CALIBRATION = ROOT / "docs" / "calibration.csv"
 
 
@@ -40,7 +40,7 @@ def _line(name: str, text: str) -> str:
 
 
 def _table(title: str, rows: Sequence[Finding]) -> list[str]:
-    """Findings as aligned columns below a title: what, published, measured, why. Long cells are wrapped."""
+    """Format findings as aligned columns below a title: what, published, measured, why. Long cells are wrapped."""
     if not rows:
         return []
     cells = [("comparison", "published", "measured", "why")]
@@ -57,7 +57,7 @@ def _table(title: str, rows: Sequence[Finding]) -> list[str]:
 
 
 def why_without_places(reason: str) -> str:
-    """The reason of a finding without the environments that are missing, which are said once for the whole claim."""
+    """The reason of a finding without the missing environments, which are listed once per claim."""
     return "; ".join(part for part in reason.split("; ") if not part.startswith("no run of full length"))
 
 
@@ -66,7 +66,7 @@ def _why(one: Finding) -> str:
 
 
 def first_sentence(result: dict) -> str:
-    """Why a verdict is what it is, in one sentence without lists of what is missing. `result`: a Verdict as data."""
+    """The reason for a verdict in one sentence, without lists of what is missing. `result`: a Verdict as data."""
     judged = [one for one in result["findings"] if one["judged"]]
     if len(judged) == 1:
         return why_without_places(judged[0]["reason"])
@@ -78,8 +78,8 @@ def first_sentence(result: dict) -> str:
 
 
 def describe(claim: Claim, verdict: Verdict, evidence: Evidence) -> str:
-    """A claim as text for a terminal: the verdict in one sentence, its comparisons as tables, then what is missing
-    (once), what it costs, whether that is likely to decide it, and the rule beside its dates."""
+    """Format a claim for a terminal: the verdict in one sentence, the comparisons as tables, what is missing, its cost,
+    whether it is likely to decide the claim, and the rule with its dates."""
     groups = {name: [one for one in verdict.findings if one.verdict == name] for name in (*VERDICTS, "shown")}
     empty = [one for one in groups["shown"] if not one.measured and one.scope]
     shown = [one for one in groups["shown"] if one not in empty]
@@ -113,7 +113,7 @@ def describe(claim: Claim, verdict: Verdict, evidence: Evidence) -> str:
 
 
 def _left_out(verdict: Verdict) -> list[str]:
-    """A line for each reason, with its first file and how many others there are."""
+    """One line per reason, with its first file and the number of further files."""
     by_reason: dict[str, list[str]] = {}
     for path, why in verdict.left_out:
         by_reason.setdefault(why, []).append(path)
@@ -125,7 +125,7 @@ def _escaped(words: Iterable[str]) -> str:
 
 
 def data(claim: Claim, verdict: Verdict, evidence: Evidence) -> dict:
-    """All that is known about a claim as data for JSON: `as_data`, and its rule beside its dates, and the forecast."""
+    """Everything known about a claim as JSON-ready data: `as_data`, the dates of its rule, and the forecast."""
     rows, line = ledger(), timeline(claim, evidence)
     return as_data(claim, verdict) | {
         "wordings": rows.get(claim.id, []), "shared_rules": rows.get(RULES, []), "order": order(claim, evidence),
@@ -137,9 +137,9 @@ def data(claim: Claim, verdict: Verdict, evidence: Evidence) -> dict:
 
 
 def area_lines(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
-    """A line for each area, training first: how many checks have which verdict, and which are contradicted.
+    """One line per area, training first: the number of checks with each verdict, and the ids of contradicted ones.
 
-    `rows`: (id, area, verdict, `same_as`) of the claims; a check that decides two of them counts once.
+    `rows`: (id, area, verdict, `same_as`) of the claims; a check that decides two claims counts once.
     """
     lines = []
     for area, count in tally([row[1:] for row in rows]).items():
@@ -160,9 +160,9 @@ def state_lines(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> list[s
 
 
 def results_table(evidence: Evidence) -> str:
-    """Markdown, a row for each environment and main arm that has runs that count: seeds, steps, and for each context
-    set the score that claims use (AER, mean of the last LAST evaluations), with its 95 % interval over seeds
-    (Student's t) from LEAST_T seeds on, and the single seeds below."""
+    """A Markdown table with a row per environment and main arm that has runs that count: seeds, steps and, for each
+    context set, the score used by claims (AER, mean of the last LAST evaluations) with its 95 % interval over seeds
+    (Student's t), or the single seeds if there are fewer than LEAST_T."""
     lines = ["| environment | arm | seeds | steps | train | eval-in | eval-out |", "|---|---|---:|---:|---:|---:|---:|"]
     pairs = {key[:2] for key in evidence.runs if key[1] in MAIN_ARMS}
     known = {env: number for number, env in enumerate(SUITE)}
@@ -184,12 +184,13 @@ def results_table(evidence: Evidence) -> str:
 
 
 def readme_part(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> str:
-    """Markdown of README.md: the results of all environments, and the state of the claims."""
+    """The generated part of README.md: the results of all environments and the state of the claims."""
     return "\n".join([results_table(evidence), "", *(f"- {line}" for line in state_lines(verdicts, claims))])
 
 
 def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> str:
-    """docs/comparisons.md: the AER of every arm, and a row for each comparison of raw runs that measured anything."""
+    """The text of docs/comparisons.md: the AER of every arm, and a row per comparison of raw runs that measured
+    anything."""
     runs = list(evidence.runs.values())
     lines = [
         "# Every comparison that the raw runs speak to", "",
@@ -211,7 +212,7 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
 
 
 def written(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence, root: Path = ROOT) -> dict:
-    """{file: its text with the generated parts made again}: README.md, FINDINGS.md, docs/comparisons.md,
+    """{file: its text with the generated parts updated} for README.md, FINDINGS.md, docs/comparisons.md,
     runs/scores.csv and runs/SHA256SUMS."""
     state = "\n".join(f"- {line}" for line in state_lines(verdicts, claims))
     return {
@@ -230,7 +231,7 @@ def write_readme(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence
 
 
 def with_table(text: str, table: str) -> str:
-    """`text` with `table` between the two markers; UserError if they are not there."""
+    """`text` with `table` between the two markers. UserError if a marker is missing."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -246,7 +247,7 @@ def _percent(share: float) -> str:
 
 
 def calibration_page(table: pd.DataFrame) -> str:
-    """docs/calibration.md: what the table of `calibrate` says, and how it came about."""
+    """The text of docs/calibration.md: the table of `calibrate`, how it was made and what it means."""
     bounded, limits = table[~table["limit"]], table[table["limit"]]
     worst = bounded.loc[bounded["false"].idxmax()]
 
@@ -294,7 +295,7 @@ def calibration_page(table: pd.DataFrame) -> str:
 
 
 def write_calibration(table: pd.DataFrame, path: Path = CALIBRATION) -> None:
-    """Write the table as CSV and its page beside it."""
+    """Write the table as CSV and its page next to it."""
     try:
         table[COLUMNS].to_csv(path, index=False, float_format="%.5g", lineterminator="\n")
         path.with_suffix(".md").write_text(calibration_page(table))
