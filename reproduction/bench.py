@@ -1,4 +1,4 @@
-"""Speed and memory of the arms on this machine, beside a straightforward twin, in one run (``dmash bench``)."""
+"""Speed and memory of the arms on this machine against a straightforward twin, in one run (``dmash bench``)."""
 
 import datetime
 import itertools
@@ -32,19 +32,19 @@ from reproduction.paths import TESTS
 from reproduction.sweep.grid import Cell
 from reproduction.sweep.sweep import Sweep
 
-TARGET = 300.0  # updates a second
+TARGET = 300.0  # updates per second
 COLUMNS = ("ms_per_update", "ms_per_step", "ms_acting", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
 
 
 def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **options) -> list[dict]:
-    """One row for each arm, each measured in a process of its own, since memory peaks are a process's: to be called
-    from a process that is smaller than they are. ``options`` are those of ``measure_arm``.
+    """One row per arm, each measured in its own process because peak memory is per process. Call it from a process that
+    needs less memory than they do. ``options`` are those of ``measure_arm``.
 
     ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
     warm-up (its share), replay and update. ms_acting: the mean actions of an evaluation's environments, 600 with ten
     rollouts. outside_update: the share of a step that is not the update.
-    bookkeeping: what starting a worker and writing checkpoints (with a full replay) cost a sweep, over the time of all
-    steps of a cell of the benchmark's length.
+    bookkeeping: the cost to a sweep of starting a worker and writing checkpoints (with a full replay), relative to the
+    time of all steps of a cell of the benchmark's length.
     ratio_to_twin: the twin's time over ours, measured alternately; None without the repository's tests folder.
     peak_mib: with a full replay, an evaluation and a checkpoint.
     """
@@ -57,8 +57,8 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **
 
 
 def step_times(methods: dict[str, Method], env: str, rounds: int = 3) -> dict[str, list[float]]:
-    """Seconds of a training step of each arm, one value a round: whole episodes of one arm after the other, in one
-    process with one thread. Ratios within a round mean something on a busy machine too."""
+    """Seconds per training step of each arm, one value per round: whole episodes of one arm after the other, in one
+    process with one thread. Ratios within a round are meaningful even on a busy machine."""
     configure_cpu(1)
     times: dict[str, list[float]] = {arm: [] for arm in methods}
     with tempfile.TemporaryDirectory() as folder:
@@ -73,10 +73,10 @@ def step_times(methods: dict[str, Method], env: str, rounds: int = 3) -> dict[st
 
 
 def measure_workers(jobs: int, say: Callable[[str], None], steps: int = 2000) -> dict:
-    """Cells a second of a sweep (DI, DMA*-SH, `steps` steps, starting included) with `jobs` workers and with one.
+    """Cells per second of a sweep (DI, DMA*-SH, `steps` steps, start-up included) with `jobs` workers and with one.
 
-    Means something on a machine that does nothing else. speed_up is their ratio; start_s what a cell takes beyond its
-    training with one worker.
+    Only meaningful on an otherwise idle machine. speed_up is their ratio; start_s is the time per cell beyond its
+    training, with one worker.
     """
     settings = {"random_steps": 100, "eval_every": steps // 2, "eval_rollouts": 1}
     cells = [Cell("DI", "dma-star-sh", "dma-star-sh", seed, steps, settings) for seed in range(jobs)]
@@ -105,9 +105,9 @@ def measure_gpu(
     updates: int = 1000,
 ) -> dict:
     """Blocks of seeds: rows of ``measure_block`` for each arm, K and number of seeds, the straightforward twin first;
-    and rows of ``measure_wait`` for each arm, ten seeds, on DI and Cartpole. Each measured in a process of its own.
+    and rows of ``measure_wait`` for each arm with ten seeds on DI and Cartpole. Each is measured in its own process.
 
-    Where the target is missed, TARGET updates a second of ten seeds of DMA*-SH at K = 24, its row has a profile.
+    If DMA*-SH with ten seeds at K = 24 misses the target of TARGET updates per second, its row has a profile.
     """
     rows: dict[str, list] = {"updates": [], "waits": []}
     for (arm, method), window in itertools.product(methods.items(), windows):
@@ -132,9 +132,8 @@ def measure_gpu(
 def measure_block(
     arm: str, method: Method, n: int | None, device: str = "cuda", updates: int = 1000, target: float = 0.0
 ) -> dict:
-    """Updates a second of ``n`` seeds on DI, or (None) of the straightforward twin of one seed; peak memory on the GPU,
-    a full replay included. A profile of the kernels is added where they are fewer than ``target``. Empty where there is
-    no twin."""
+    """Updates per second of ``n`` seeds on DI (None: of the straightforward twin with one seed), and peak GPU memory
+    with a full replay. Adds a kernel profile below ``target`` updates per second. Empty if there is no twin."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = _past_random_phase(_trainer("DI", arm, method, folder, range(n or 1), device))
         if (learner := _twin(trainer.agent) if n is None else trainer.agent) is None:
@@ -145,7 +144,7 @@ def measure_block(
             for _ in range(times):
                 for batch in batches:
                     logs = learner.update(batch, trainer.rollout.contexts)
-            logs["critic_loss"].sum().item()  # a GPU is done only now
+            logs["critic_loss"].sum().item()  # waits for the GPU
 
         run(3)
         speed = 1.0 / (_seconds(lambda: run(updates // 2), 1) / (updates // 2) / 2)
@@ -162,8 +161,8 @@ def measure_block(
 def measure_wait(
     env: str, arm: str, method: Method, n: int = 10, device: str = "cuda", episodes: int = 3, **options
 ) -> dict:
-    """Milliseconds of a training step of ``n`` seeds, everything included, and the share that waits for environments:
-    what is saved where they return at once what they returned in an episode before. Simulators use all cores."""
+    """Milliseconds per training step of ``n`` seeds, everything included, and the share spent waiting for environments:
+    the time saved when they replay the results of a previous episode. Simulators use all cores."""
     configure_cpu(available_cores())
     with tempfile.TemporaryDirectory() as folder:
         trainer = _past_random_phase(_trainer(env, arm, method, folder, range(n), device, **options))
@@ -185,7 +184,7 @@ def measure_wait(
 
 
 def _recorded(owner, name: str) -> list:
-    """A list of all that a method of ``owner`` returns from now on."""
+    """A list that collects everything a method of ``owner`` returns from now on."""
     returned, method = [], getattr(owner, name)
 
     def recording(*arguments, **options):
@@ -201,7 +200,7 @@ def _next(results: Iterator, *_, **__):
 
 
 def _apart(function: Callable[..., dict], *arguments, **options) -> dict:
-    """What a function of this module returns in a process of its own."""
+    """Run a function of this module in its own process and return its result."""
     words = json.dumps([arguments, options], default=asdict)
     command = [sys.executable, "-m", "reproduction.bench", function.__name__, words]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -211,7 +210,7 @@ def _apart(function: Callable[..., dict], *arguments, **options) -> dict:
 
 
 def _origin(found: dict) -> dict:
-    """Where and when something was measured, of the `provenance` in ``found``."""
+    """Where and when something was measured, from the `provenance` in ``found``."""
     kept = {k: found[k] for k in ("machine", "versions", "git_commit")}
     return kept | {"date": datetime.datetime.now(datetime.UTC).date().isoformat()}
 
@@ -237,7 +236,7 @@ def _trainer(env, arm, method, folder: str, seeds: Sequence[int] = (0,), device:
 
 
 def _past_random_phase(trainer: Trainer) -> Trainer:
-    """The trainer where learning starts, its replay full of noise."""
+    """Put the trainer at the start of learning, with a replay full of noise."""
     trainer.replay.rows.normal_()
     trainer.replay.added = trainer.replay.slots
     trainer.rollout.reset([(0, i) for i in range(trainer.rollout.n * trainer.rollout.batch)])
@@ -249,7 +248,7 @@ def _past_random_phase(trainer: Trainer) -> Trainer:
 def measure_arm(
     env: str, arm: str, method: Method, rounds: int = 5, updates: int = 10, launched: float | None = None
 ) -> dict:
-    """The row of one arm (see ``measure``), whose process was launched at the time ``launched`` (now by default)."""
+    """The row of one arm (see ``measure``) whose process was launched at time ``launched`` (by default now)."""
     launched = time.time() if launched is None else launched
     matmul = configure_cpu(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -258,7 +257,7 @@ def measure_arm(
         _past_random_phase(trainer)
         agent, layout = trainer.agent, trainer.agent.layout
         twin = _twin(agent)
-        # two updates, one of them with the actor's: the mixture of training
+        # two updates, one of them with the actor's, as in training
         batches = [trainer.sample(passes) for passes in (1, 3)]
 
         def both(learner):
@@ -281,7 +280,7 @@ def measure_arm(
             if twin is not None:
                 twins.append(_seconds(lambda: both(twin), updates // 2) / 2)
             agent.update, inside[:] = timed, []
-            # whole episodes, so that each has its share of the warm-up
+            # whole episodes, so that each round has its share of the warm-up
             steps.append(_seconds(trainer._train_step, layout.horizon))
             shares.append(1.0 - sum(inside) / (steps[-1] * layout.horizon))
             agent.update = update
@@ -317,7 +316,7 @@ DM_CONTROL = {
 
 
 class _DMControl(gymnasium.Env):
-    """One environment of dm_control as Gymnasium's vector environments want it."""
+    """A dm_control environment with the Gymnasium interface."""
 
     def __init__(self, env: str):
         from dm_control import suite
@@ -359,12 +358,13 @@ def _wall_and_cpu(run: Callable[[], None]) -> tuple[float, float]:
 
 
 def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int = 1000) -> list[dict]:
-    """One row for each task of dm_control: control steps a second in the 20 training contexts, reset and observations
-    included, on one thread and on all cores, beside a Gymnasium SyncVectorEnv of 20 of dm_control's own environments.
+    """One row per dm_control task: control steps per second in the 20 training contexts, including reset and
+    observations, on one thread and on all cores, against a Gymnasium SyncVectorEnv of 20 of dm_control's own
+    environments.
 
-    Medians over `rounds` episodes of `steps` steps, taking turns. ratio_one_thread and ratio_all_cores are of wall
-    time; ratio_cpu, of one thread, is of CPU time, which other work on the machine changes less. ceiling: the ratio on
-    all cores if everything but MuJoCo's own steps cost nothing. load: the runnable processes per core at the end.
+    Medians over `rounds` interleaved episodes of `steps` steps. ratio_one_thread and ratio_all_cores are wall-time
+    ratios; ratio_cpu is the ratio of CPU times on one thread, which other work on the machine affects less. ceiling:
+    the ratio on all cores if everything but MuJoCo's own steps were free. load: runnable processes per core at the end.
     """
     cores, origin, rows = available_cores(), _origin(provenance()), []
     columns = ("one_thread", "all_cores", "dm_control", "ratio_one_thread", "ratio_all_cores", "ratio_cpu", "ceiling")

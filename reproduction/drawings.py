@@ -1,4 +1,4 @@
-"""Pictures of the report site as HTML: they follow the page's width and colours, light or dark, without a script."""
+"""Pictures of the report site as HTML without scripts; they adapt to the page's width and to light or dark colours."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ def _class(word: str) -> str:
 
 
 def state_picture(tally: dict[str, Counter]) -> str:
-    """A bar for each area, divided by verdict. `tally` is that of `evidence.claim.tally`."""
+    """A bar per area, divided by verdict. `tally` comes from `evidence.claim.tally`."""
     rows, most = [], max((sum(count.values()) for count in tally.values()), default=0) or 1
     for area, count in tally.items():
         parts = [
@@ -31,7 +31,7 @@ def state_picture(tally: dict[str, Counter]) -> str:
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers within an axis, at most about `most`."""
+    """At most about `most` round numbers within an axis."""
     if not high > low:
         return [low]
     step = 10 ** math.floor(math.log10((high - low) / most))
@@ -45,7 +45,7 @@ def _at(value: float, low: float, high: float) -> str:
 
 
 def _strip(one: dict, low: float, high: float, unit_points: Sequence[float]) -> str:
-    """One comparison on an axis: zero, single values, the interval that decides, ours, the published value."""
+    """One comparison on an axis: zero, the interval that decides, single values, the published value, ours."""
     parts = [f'<i class="zero" style="{_at(0, low, high)}"></i>'] if low < 0 < high else []
     if one["low"] is not None:
         width = 100 * (one["high"] - one["low"]) / (high - low)
@@ -58,12 +58,13 @@ def _strip(one: dict, low: float, high: float, unit_points: Sequence[float]) -> 
 
 
 def _on_axis(one: dict) -> list[float]:
-    """The single values that lie on the axis of a comparison's value: those of the one arm, or of environments."""
+    """The single values to draw on a comparison's axis: those of its only arm, or none."""
     return list(next(iter(one["points"].values()))) if len(one["points"]) == 1 else []
 
 
 def finding_picture(findings: Sequence[dict]) -> str:
-    """A strip for each comparison that measured anything, an axis for each unit and power of ten. Empty without any."""
+    """A strip per comparison that measured anything, an axis per unit and power of ten; empty if nothing was
+    measured."""
     shown = [one for one in findings if one["value"] is not None]
     groups: dict[tuple, list[dict]] = {}
     for one in shown:
@@ -108,9 +109,9 @@ def _shape(kind: str, x: float, y: float) -> str:
 
 
 def timeline_picture(events: Sequence[dict]) -> str:
-    """Wordings above a line, runs below it, in the order of time: equal dates share a place, and places are equally far
-    apart, so that a week and an hour both can be read. Named are the first and last dates, the last wording and the end
-    of the first run that counts."""
+    """Wordings above a line and runs below it, in chronological order. Equal dates share a position and positions are
+    equally spaced, so that both a week and an hour remain readable. Labels: the first and last dates, the last wording,
+    and the end of the first run that counts."""
     dates = sorted({event["date"] for event in events})
     if not dates:
         return ""

@@ -1,7 +1,7 @@
-"""The report site: the table of claims, a page for each, the executed notebooks, the proofs and the documents.
+"""The report site: the table of claims, a page per claim, the executed notebooks, the proofs and the documents.
 
 Sphinx with myst-nb and furo builds it from build/claims.json (`dmash claims`) and build/notebooks (`dmash notebooks`).
-Nothing is computed here. The site needs no network: mathematics becomes MathML, by docutils, while it is built.
+Nothing is computed here. The site works offline: docutils converts mathematics to MathML at build time.
 """
 
 import html
@@ -32,12 +32,12 @@ from reproduction.play import variance
 
 SITE = Path(__file__).with_name("site")  # templates, style and script
 SCORES = ROOT / manifest.SCORES
-SHOWN = "·"  # beside a comparison that is not judged
+SHOWN = "·"  # next to a comparison that is not judged
 DOCUMENTS = ("proofs/README.md", "runs/README.md", "docs/*.md", "CHANGELOG.md")
 _SETTINGS = {
     "extensions": ["myst_nb", "sphinx.ext.autodoc", "reproduction.report"],
     "autodoc_default_options": {"members": True, "member-order": "bysource", "show-inheritance": True},
-    "autodoc_typehints": "none",  # they are in the signatures of the source; shapes are in the text
+    "autodoc_typehints": "none",  # the source's signatures have them; shapes are in the text
     "autodoc_preserve_defaults": True,
     "project": "dmash",
     "html_title": "dmash: claims, checked",
@@ -60,7 +60,7 @@ _SETTINGS = {
 
 
 def setup(app) -> dict:
-    """Sphinx calls this: TeX to MathML while building, so that no script and no font is needed for reading."""
+    """Sphinx extension entry point: convert TeX to MathML at build time, so that pages need no script and no font."""
 
     def renderer(block):
         def visit(writer, node):
@@ -75,9 +75,9 @@ def setup(app) -> dict:
 
 
 def _as_rst(app, what, name, thing, options, lines: list[str]) -> None:
-    """Docstrings are plain text with `code`: what reStructuredText would read into the rest of them is escaped."""
+    """Escape reStructuredText markup in docstrings, which are plain text with `code`."""
     for i, line in enumerate(lines):
-        if set(line) <= set("= "):  # the rule of a table
+        if set(line) <= set("= "):  # a table border
             continue
         parts = re.split(r"(``[^`]+``|`[^`]+`)", line)
         lines[i] = "".join(
@@ -86,7 +86,7 @@ def _as_rst(app, what, name, thing, options, lines: list[str]) -> None:
 
 
 def _api(source: Path) -> list[str]:
-    """Write a page for each module of dmash_core into `source`/api; their names, the packages' own modules left out."""
+    """Write a page per module of dmash_core (without packages) into `source`/api. Returns their contents entries."""
     (source / "api").mkdir()
     names = sorted(
         module.name for module in pkgutil.walk_packages(dmash_core.__path__, "dmash_core.") if not module.ispkg
@@ -98,7 +98,7 @@ def _api(source: Path) -> list[str]:
 
 
 def _md(text: str) -> str:
-    """Plain text as one line of Markdown."""
+    """Escape plain text as one line of Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>$|#~^])", r"\\\1", " ".join(str(text).split()))
 
 
@@ -111,7 +111,8 @@ _TEMPLATES.filters |= {"md": _md, "badge": _badge, "mark": lambda mark: f'<span 
 
 
 def _linked(text: str, folder: Path, pages: set[str], source: Path) -> str:
-    """Markdown of `folder` (below ROOT) for the site: files it links to come along, other links become their text."""
+    """Markdown of `folder` (below ROOT) for the site: linked files are copied, other links are replaced by their
+    text."""
 
     def link(match):
         whole, label, target = match.group(0, 1, 2)
@@ -129,7 +130,7 @@ def _linked(text: str, folder: Path, pages: set[str], source: Path) -> str:
 
 
 def _notebook(path: Path, executed: Path) -> tuple[nbformat.NotebookNode | None, str]:
-    """The executed copy of a notebook, or None and why the site has no page of it."""
+    """(executed copy of a notebook, ""), or (None, the reason why the site has no page for it)."""
     try:
         notebook = nbformat.read(executed / path.name, as_version=4)
     except FileNotFoundError:
@@ -143,8 +144,8 @@ def _notebook(path: Path, executed: Path) -> tuple[nbformat.NotebookNode | None,
 
 
 def _pictures(claim: dict, figures: Path, out: Path) -> list[str]:
-    """The names of a claim's pictures by notebooks, each copied to `out` as PNG with its CSV; beside them the numbers
-    of the picture that the page itself draws."""
+    """Copy a claim's pictures from notebooks to `out`, each as PNG with its CSV, and return their names. Also write the
+    numbers behind the picture that the page itself draws."""
     names = []
     for path in [*figures.glob(f"{claim['id']}.png"), *sorted(figures.glob(f"{claim['id']}-*.png"))]:
         shutil.copy(path, out)
@@ -176,7 +177,8 @@ def _anchor(name: str) -> str:
 
 
 def theorems() -> dict[str, dict]:
-    """The theorems of proofs/README.md by name: paper, file, words, limits, and from the source statement and line."""
+    """The theorems of proofs/README.md by name: paper, file, words, limits, and the statement and line in the
+    source."""
     found = {}
     for line in (PROOFS / "README.md").read_text().splitlines():
         match = re.match(r"\| ([^|]*) \| `(\w+\.v)` `(\w+)` \| ([^|]*) \| [^|]* \| ([^|]*) \|", line)
@@ -193,8 +195,8 @@ def theorems() -> dict[str, dict]:
 
 
 def _proofs(source: Path, found: dict[str, dict]) -> list[str]:
-    """Write a page of all theorems in words beside their statements, and each source with an anchor for every line; the
-    names of these pages."""
+    """Write a page with all theorems in words and their statements, and a page per source file with an anchor for every
+    line. Returns the names of these pages."""
     lines = ["# Theorems, in words and in Coq", ""]
     lines += ["Each statement is checked by machine: `make proofs`. The twins in numbers: [proofs](README.md).", ""]
     for name, one in found.items():
@@ -225,13 +227,13 @@ def _findings() -> str:
 
 
 def _prepare(claim: dict) -> None:
-    """What the templates need beside the data: measured values as text, which rows and columns are not empty."""
+    """Add what the templates need to the data: measured values as text, and which rows are shown."""
     seen = set()
     for one in (claim["result"]["headline"], *claim["result"]["findings"]):
         one |= {name: getattr(Finding(**one), name) for name in ("measured", "single")}
         one["why"] = why_without_places(one["reason"])
     for one in claim["result"]["findings"]:
-        same = (one["what"], one["measured"])  # the gains of the abstract are those of Table 9, and stand here once
+        same = (one["what"], one["measured"])  # the gains of the abstract repeat Table 9 and are shown once
         one["again"] = bool(one["measured"]) and same in seen
         seen.add(same)
         one["row"] = bool(one["judged"] or one["measured"] or not one["scope"]) and not one["again"]
@@ -239,7 +241,7 @@ def _prepare(claim: dict) -> None:
 
 
 def _sources(source: Path, claims: list[dict], executed: Path, playable: bool) -> None:
-    """Write what Sphinx reads, into the empty folder `source`; `playable` says whether there is a page to play on."""
+    """Write Sphinx's input into the empty folder `source`; `playable` says whether the interactive page exists."""
     for folder in ("claims", "notebooks", "pictures", "proofs"):
         (source / folder).mkdir()
     found = {path.stem: _notebook(path, executed) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
@@ -297,7 +299,7 @@ def _sources(source: Path, claims: list[dict], executed: Path, playable: bool) -
 
 
 def _plain(title: str) -> str:
-    """A title without what a list of contents would read as a link."""
+    """A title without the characters that a table of contents would read as a link."""
     return re.sub(r"[<>]", "", title)
 
 
@@ -307,11 +309,11 @@ def build(
     notebooks: str | Path = "build/notebooks",
     runs: str | Path = "runs",
 ) -> Path:
-    """Build the site into `out`, in place of an older one, and return its front page. The networks in `runs` get a page
-    on which they can be played with.
+    """Build the site into `out`, replacing an older one, and return its front page. If `runs` has networks, the site
+    gets an interactive page for them.
 
-    UserError where the claims are missing, `out` holds something else or cannot be written, or Sphinx finds a fault
-    such as a dead link.
+    UserError if the claims are missing, if `out` contains something else or cannot be written, or if Sphinx reports a
+    problem such as a dead link.
     """
     from sphinx.application import Sphinx
     from sphinx.errors import SphinxError

@@ -1,7 +1,7 @@
 """Scores and their uncertainty: a thin layer over rliable (Agarwal et al., 2021) and scipy.
 
 An AER is the average episodic return over the contexts and rollouts of one context set. Across environments, AERs are
-min-max scaled and summed up by their interquartile mean (IQM) with 95 % stratified-bootstrap intervals over seeds.
+min-max scaled and summarised by their interquartile mean (IQM) with 95 % stratified-bootstrap intervals over seeds.
 Every function is deterministic.
 """
 
@@ -15,17 +15,18 @@ from rliable import library, metrics
 from scipy import stats
 
 LEAST_T = 3
-"""Runs from which on Student's t has an interval here; that of two (t = 12.7) covers every axis and says nothing."""
+"""Minimum number of runs for a Student's t interval; with two runs (t = 12.7) it covers the whole axis and says
+nothing."""
 LEAST_BOOTSTRAP = 5
-"""Runs a task from which on a bootstrap has one: of two or three it draws the same few again and is much too narrow."""
+"""Minimum number of runs per task for a bootstrap interval; from two or three runs it is much too narrow."""
 
 CELL = ["env", "arm", "seed", "step", "split"]
 
 
 def normalise(returns: ArrayLike, low: float, high: float) -> np.ndarray:
-    """Returns of any shape, min-max scaled: `low` becomes 0 and `high` becomes 1, numbers or arrays. Not clipped.
+    """Min-max scale returns of any shape so that `low` (number or array) maps to 0 and `high` to 1. Not clipped.
 
-    ValueError unless low < high, both finite.
+    ValueError unless low < high and both are finite.
     """
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
@@ -39,10 +40,10 @@ def aer(returns: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
-    """Mean over seeds (one value a seed) with its 95 % interval by Student's t: (mean, low, high).
+    """Mean over seeds (one value per seed) with its 95 % Student's t interval: (mean, low, high).
 
-    Below LEAST_T seeds there is no interval: both bounds are NaN. Student's t and not the bootstrap, because resampling
-    a few seeds gives intervals that are much too narrow.
+    Below LEAST_T seeds both bounds are NaN. Student's t is used instead of the bootstrap, because resampling a few
+    seeds gives intervals that are much too narrow.
     """
     values = np.asarray(values, dtype=float)
     if not values.size:
@@ -56,8 +57,8 @@ def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
 
 @contextmanager
 def _fixed_draws(seed: int = 0) -> Iterator[None]:
-    # rliable 1.2.0 takes a random_state, hands it to arch, and then draws its indices from NumPy's global state all the
-    # same: only seeding that makes an interval repeatable. It is put back, so that nobody else's draws change.
+    # rliable 1.2.0 passes its random_state to arch but still draws its indices from NumPy's global state, so only
+    # seeding that state makes an interval reproducible. It is restored so that no other draws change.
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:
@@ -69,7 +70,7 @@ def _fixed_draws(seed: int = 0) -> Iterator[None]:
 def iqm_interval(scores: ArrayLike, reps: int = 10_000) -> tuple[float, float, float]:
     """Interquartile mean of a (runs x tasks) matrix of scaled scores with its 95 % interval: (iqm, low, high).
 
-    The bootstrap resamples runs within each task. Below LEAST_BOOTSTRAP runs a task both bounds are NaN.
+    The bootstrap resamples runs within each task. Below LEAST_BOOTSTRAP runs per task both bounds are NaN.
     """
     scores = np.asarray(scores, dtype=float)
     if scores.ndim != 2 or not np.isfinite(scores).all():
@@ -107,16 +108,16 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike, reps: int = 2_000) ->
 
     `x` and `y` are (runs x tasks) with the same tasks and possibly different numbers of runs. A tie counts one half.
     With fewer than LEAST_BOOTSTRAP runs on a side both bounds are NaN. The statistic is rliable's, whose own function
-    calls scipy's rank test for each task and is a hundred times as slow; the tests hold the two to each other.
+    calls scipy's rank test for each task and is a hundred times slower; a test compares the two.
     """
     return _pair(lambda a, b: (1 + np.sign(a[:, None] - b).mean()) / 2, x, y, reps)
 
 
 def relative_gain(x: ArrayLike, y: ArrayLike, reps: int = 2_000) -> tuple[float, float, float]:
-    """By how many percent the IQM of `x` exceeds that of `y`, with its 95 % interval (both are resampled within tasks).
+    """Percentage by which the IQM of `x` exceeds that of `y`, with its 95 % interval (resampling both within tasks).
 
     `x` and `y` are (runs x tasks) matrices of scaled scores. With fewer than LEAST_BOOTSTRAP runs on a side both bounds
-    are NaN; if the IQM of `y` is not positive there is no gain to speak of and all three are.
+    are NaN; if the IQM of `y` is not positive, all three values are NaN.
     """
 
     def gain(a, b):
@@ -129,8 +130,8 @@ def relative_gain(x: ArrayLike, y: ArrayLike, reps: int = 2_000) -> tuple[float,
 def episode_interval(mean: ArrayLike, sd: ArrayLike, episodes: int) -> tuple[float, float, float]:
     """Mean over contexts of one agent's returns, with its 95 % interval over new episodes: (mean, low, high).
 
-    `mean` and `sd` (C,) are over `episodes` in each context. Contexts and networks are held fixed, so it says nothing
-    about other seeds. Without a spread (one episode) the bounds are NaN.
+    `mean` and `sd` (C,) are over `episodes` in each context. Contexts and networks are held fixed, so the interval says
+    nothing about other seeds. With a single episode the bounds are NaN.
     """
     centre = float(np.mean(mean))
     half = float(stats.norm.ppf(0.975) * np.sqrt(np.square(sd).sum() / episodes) / np.size(sd))
@@ -138,9 +139,9 @@ def episode_interval(mean: ArrayLike, sd: ArrayLike, episodes: int) -> tuple[flo
 
 
 def leave_one_out(scores: pd.DataFrame) -> pd.DataFrame:
-    """Ranks of the arms, 1 the best, by their mean score over all environments and with each of them left out.
+    """Ranks of the arms (1 is best) by their mean score over all environments and with each environment left out.
 
-    `scores` is (arms x environments), scaled and without gaps; columns "all" and then each environment left out.
+    `scores` is (arms x environments), scaled and without gaps. Columns: "all", then one per left-out environment.
     """
     means = {"all": scores.mean(axis=1)} | {env: scores.drop(columns=env).mean(axis=1) for env in scores}
     return pd.DataFrame(means).rank(ascending=False)
