@@ -160,9 +160,10 @@ def _pictures(claim: dict, figures: Path, out: Path) -> list[str]:
 
 
 def _what_if(claim: dict) -> str:
-    """The judged comparisons of a claim with their single values and rules, as JSON for the page; empty without any.
+    """The judged comparisons of a claim with their single values and rules, as JSON for the page; empty if there are
+    none.
 
-    Those that need the published study's own error, or a choice of environments, are not judged in a page.
+    Comparisons that need the published study's own error or leave environments out are not re-judged on the page.
     """
     rows = []
     for one in claim["result"]["findings"]:

@@ -1,4 +1,4 @@
-"""What the folder of a sweep says: which cells are done, running, failed or waiting."""
+"""The state of a sweep's folder: which cells are done, running, failed or waiting."""
 
 import contextlib
 import json
@@ -16,21 +16,21 @@ from reproduction.sweep.lease import Lease
 
 @dataclass
 class Status:
-    """Where a sweep stands: the cells of each state, and what the speeds measured so far say about the rest."""
+    """The state of a sweep: the cells in each state, and estimates for the rest from the speeds measured so far."""
 
     done: list[Cell] = field(default_factory=list)
     running: list[Cell] = field(default_factory=list)
     diverged: list[tuple[Cell, str]] = field(default_factory=list)
-    """Ended because a loss was no longer a number: a result, and nothing that trying again would mend."""
+    """Ended because a loss was no longer finite: a result that retrying would not change."""
     failed: list[tuple[Cell, str]] = field(default_factory=list)
     waiting: list[Cell] = field(default_factory=list)
     speeds: dict[tuple[str, str], float] = field(default_factory=dict)
-    """Learning steps a second of (environment, arm), evaluations included."""
+    """Learning steps per second of (environment, arm), evaluations included."""
     core_seconds: float = 0.0
     unmeasured: int = 0
 
     def line(self, jobs: int) -> str:
-        """One line for a person."""
+        """A one-line summary."""
         states = ["done", "running", *["diverged"] * bool(self.diverged), "failed", "waiting"]
         counts = [f"{len(getattr(self, s))} {s}" for s in states]
         left = f"about {self.core_seconds / 3600 / max(jobs, 1):.1f} h left with {jobs} jobs"
@@ -40,13 +40,13 @@ class Status:
 
 
 class Folder:
-    """What a folder of runs says about cells. Raw runs are checked once, and again when they change."""
+    """The state of cells in a folder of runs. Raw runs are checked once, and again when they change."""
 
     def __init__(self, out: Path):
         self.out, self.seen = Path(out), {}
 
     def raw(self, cell: Cell) -> dict | None:
-        """The metadata of the cell's raw run, of whatever length; None when there is no valid one."""
+        """The metadata of the cell's raw run, whatever its length; None if there is no valid one."""
         from dmash_core.training.raw_runs import BadRun, read_run, run_path
 
         path = run_path(self.out, *cell.key)
@@ -63,7 +63,7 @@ class Folder:
         return self.seen[path][1]
 
     def finished(self, cell: Cell) -> dict | None:
-        """The metadata of a raw run that is long enough, else None; UserError for one of other settings."""
+        """The metadata of the cell's raw run if it is long enough, else None. UserError if its settings differ."""
         from dmash_core.training.raw_runs import run_path
         from dmash_core.training.settings import fulfils
 
@@ -72,7 +72,7 @@ class Folder:
         return meta if meta and fulfils(meta, cell.train_settings(), cell.steps, path) else None
 
     def failure(self, cell: Cell) -> tuple[str, str] | None:
-        """Why the cell was given up, as kind ("diverged", "crashed") and reason; None when it was not."""
+        """(kind, reason) if the cell was given up, where kind is "diverged" or "crashed"; else None."""
         try:
             record = json.loads(cell.place(self.out, "failed").with_suffix(".json").read_text())
             return record["kind"], record["reason"]
@@ -80,7 +80,8 @@ class Folder:
             return None
 
     def forgive(self, cells: Sequence[Cell]) -> None:
-        """Let what failed be tried again; what a run that diverged left goes, since it says that the cell is done."""
+        """Allow failed cells to be retried. The raw runs of diverged cells are removed, since they mark the cells as
+        done."""
         from dmash_core.training.raw_runs import run_path
 
         for cell in cells:
@@ -89,7 +90,8 @@ class Folder:
                 run_path(self.out, *cell.key).unlink(missing_ok=True)
 
     def clean(self, cells: Sequence[Cell]) -> tuple[int, int]:
-        """Remove the checkpoints of finished cells that nobody trains; how many cells had some, and their bytes."""
+        """Remove the checkpoints of finished cells that nobody trains. Returns the number of cells cleaned and the
+        bytes freed."""
         cleaned = size = 0
         for cell in cells:
             folder = self.checkpoints(cell)
@@ -105,7 +107,7 @@ class Folder:
         return self.out / ".progress" / cell.env / cell.label / f"seeds-{cell.seed}"
 
     def progress(self, cell: Cell) -> tuple[int, float]:
-        """(step, seconds) of the newest checkpoint that can be read."""
+        """(step, seconds) of the newest readable checkpoint."""
         from safetensors import SafetensorError, safe_open
 
         for path in sorted(self.checkpoints(cell).glob("step-*.safetensors"), reverse=True):
@@ -116,7 +118,7 @@ class Folder:
         return 0, 0.0
 
     def status(self, cells: Sequence[Cell]) -> Status:
-        """Where all cells stand."""
+        """The state of all cells."""
         status, measured = Status(), {}
         left: list[tuple[Cell, int]] = []
         for cell in cells:
@@ -126,8 +128,8 @@ class Folder:
                 status.failed.append((cell, str(error)))
                 continue
             step, seconds = (meta["steps"], meta["wall_time_s"]) if meta else self.progress(cell)
-            step = max(step, 0)  # the random phase at the start takes next to no time
-            past = self.raw(cell)  # a run that is too short tells its speed as well
+            step = max(step, 0)  # negative in the random phase, which takes almost no time
+            past = self.raw(cell)  # a run that is too short also provides a speed
             trained, took = (past["steps"], past["wall_time_s"]) if past else (step, seconds)
             if (learned := max(trained, 0)) and took:
                 for group in ((cell.env, cell.label), cell.label):
@@ -146,7 +148,7 @@ class Folder:
                 (status.running if held else status.waiting).append(cell)
         status.speeds = {k: steps / seconds for k, (steps, seconds) in measured.items() if isinstance(k, tuple)}
         for cell, steps in left:
-            # Of the same arm elsewhere where this environment has not been met yet.
+            # Fall back to the arm's speed in other environments if it is unknown in this one.
             done, seconds = measured.get((cell.env, cell.label), measured.get(cell.label, (0, 0.0)))
             status.core_seconds += steps * seconds / done if done else 0.0
             status.unmeasured += not done

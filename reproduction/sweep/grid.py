@@ -17,7 +17,7 @@ BLOCK = {
     "settings": "{eval_every: 1000}",
     "method": "{masking: 0.2}",
 }
-"""The words of a block of a profile, with an example of each."""
+"""The keys of a block of a profile, with an example of each."""
 
 
 # ---------------------------------------------------------------- cells
@@ -25,7 +25,7 @@ BLOCK = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run of the grid. `settings` and `method` hold what differs from the defaults and the preset."""
+    """One training run of the grid. `settings` and `method` hold the differences from the defaults and the preset."""
 
     env: str
     arm: str
@@ -37,7 +37,7 @@ class Cell:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What names its raw run."""
+        """Identifies its raw run."""
         return self.env, self.label, self.seed
 
     def __str__(self):
@@ -48,7 +48,7 @@ class Cell:
         return out / ".progress" / kind / self.env / self.label / f"seed-{self.seed}"
 
     def train_settings(self):
-        """The TrainSettings of its run; UserError for what does not exist."""
+        """The TrainSettings of its run. UserError for unknown names."""
         from dmash_core.agents.sac import SACSettings
         from dmash_core.methods import get_method
         from dmash_core.training.settings import TrainSettings
@@ -66,7 +66,7 @@ class Cell:
 
 
 def _check_block(block, where: str) -> None:
-    """UserError for a block of a profile that is not one; whole numbers written as 1e4 become whole."""
+    """UserError for an invalid block of a profile. Converts whole numbers written as 1e4 to int, in place."""
     if not isinstance(block, dict):
         raise UserError(f"a block of {where} is a mapping such as {{envs: [DI], arms: [dr], seeds: [0]}}, not {block}")
     if wrong := [word for word in block if word not in BLOCK]:
@@ -88,9 +88,10 @@ def _check_block(block, where: str) -> None:
 
 
 def load_profile(name: str, path: Path = GRID, claims: Callable[[], list[Cell]] | None = None) -> list[Cell]:
-    """The cells of a profile in their order; a cell that is named twice has its first place and the most steps.
+    """The cells of a profile in order. A cell that occurs twice keeps its first position and its largest number of
+    steps.
 
-    A profile that is the word "claims" instead of a list holds what the claims need: the cells that `claims` returns.
+    A profile that is the word "claims" instead of a list holds the cells that the claims need, as returned by `claims`.
     """
     from dmash_core.benchmark.suite import get_spec
 
@@ -110,7 +111,7 @@ def load_profile(name: str, path: Path = GRID, claims: Callable[[], list[Cell]] 
     for block in profiles[name] or ():
         _check_block(block, f"profile {name} of {path}")
         extra = {k: block[k] for k in ("settings", "method") if k in block}
-        # Seeds outermost: every comparison has its first seed before any has its second.
+        # Seeds are the outermost loop, so every comparison has its first seed before any has its second.
         for seed in block["seeds"]:
             for env in block["envs"]:
                 for arm in block["arms"]:

@@ -1,4 +1,4 @@
-"""The lock on a cell: who trains it, and how one sees that the owner has died."""
+"""The lock on a cell: who trains it, and how to detect that the owner has died."""
 
 import contextlib
 import json
@@ -11,18 +11,19 @@ from pathlib import Path
 from dmash_core.errors import UserError
 
 BUSY = 75
-"""Exit status of a worker whose cell somebody else trains."""
+"""Exit status of a worker whose cell is being trained by another process."""
 BEAT = 10.0
-"""Seconds between two signs of life of a lease's owner."""
+"""Seconds between two heartbeats of a lease's owner."""
 EXPIRE = 120.0
-"""Age at which a lease from another machine is dead; well over BEAT and the minute that NFS may cache a time."""
+"""Age in seconds at which a lease from another machine expires; well above BEAT and the minute for which NFS may cache
+a time."""
 
 
 # ---------------------------------------------------------------- leases
 
 
 def _here() -> str:
-    """Where a process id means something: host, boot and process namespace (containers may share a host's name)."""
+    """The scope of a process id: host, boot and process namespace (containers may share a host name)."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -31,7 +32,7 @@ def _here() -> str:
 
 
 def _born(pid: int) -> str | None:
-    """When a process of this machine started, so that a reused number is not taken for it; None when it is dead."""
+    """Start time of a process on this machine, to detect reused process ids; None if it is dead."""
     if Path("/proc/self/stat").exists():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -50,9 +51,9 @@ def _born(pid: int) -> str | None:
 class Lease:
     """The right to train a cell: the file with the highest number in the cell's folder "claims".
 
-    The file is created exclusively, and names its owner. The next lease is one number up, and possible only when the
-    owner of this one has released it or is dead. The highest number is never deleted, so two that found the same dead
-    owner cannot both succeed, nor can one that looked long ago.
+    The file is created exclusively and names its owner. The next lease has the next number and can be taken only if the
+    owner of the current one has released it or is dead. The highest number is never deleted, so two processes that
+    found the same dead owner cannot both succeed, nor can one that checked long ago.
     """
 
     def __init__(self, folder: Path, number: int):
@@ -60,24 +61,24 @@ class Lease:
 
     @staticmethod
     def newest(folder: Path) -> int:
-        """The highest number, 0 when the cell was never taken."""
+        """The highest number; 0 if the cell was never taken."""
         return max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0)
 
     @staticmethod
     def held(folder: Path) -> bool:
-        """Whether somebody living holds the cell."""
+        """Whether a live owner holds the cell."""
         path = folder / str(Lease.newest(folder))
         try:
             seen, text = path.stat().st_mtime, path.read_text()
         except OSError:
             return False
-        with contextlib.suppress(ValueError):  # not yet written: its age decides
+        with contextlib.suppress(ValueError):  # not written yet: decide by its age
             owner = json.loads(text)
             if "released" in owner:
                 return False
             if owner["where"] == _here():
                 return _born(owner["pid"]) == owner["born"]
-        try:  # the folder's own clock: those of two machines may differ
+        try:  # use the folder's clock, since those of two machines may differ
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
                 now = os.stat(file.name).st_mtime
         except OSError:
@@ -86,7 +87,7 @@ class Lease:
 
     @classmethod
     def take(cls, folder: Path) -> "Lease | None":
-        """The lease, or None when somebody else has it."""
+        """Take the lease; None if another process has it."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             number = cls.newest(folder)
@@ -97,7 +98,7 @@ class Lease:
                 try:
                     json.dump({"where": _here(), "pid": os.getpid(), "born": _born(os.getpid())}, file)
                     file.flush()
-                except OSError:  # a full disk: an empty lease would hold the cell until it expires
+                except OSError:  # disk full: an empty lease would block the cell until it expires
                     lease.path.unlink(missing_ok=True)
                     raise
         except FileExistsError:
@@ -112,16 +113,16 @@ class Lease:
         return lease
 
     def lost(self) -> bool:
-        """Whether somebody took it over, holding us for dead."""
+        """Whether another process took the lease over, assuming that this one was dead."""
         return self.newest(self.folder) > self.number
 
     def beat(self) -> None:
-        """A sign of life."""
+        """Renew the lease (heartbeat)."""
         with contextlib.suppress(OSError):
             os.utime(self.path)
 
     def release(self) -> None:
-        """Give it back; where that cannot be written, the end of this process does the same."""
+        """Release the lease. If the file cannot be written, the end of this process releases it."""
         with contextlib.suppress(OSError):
             self.path.write_text('{"released": true}')
 
@@ -130,13 +131,13 @@ class Lease:
 
 
 def watch(lease: Lease, parent: int) -> None:
-    """Keep the lease alive, and end this process when the lease is lost or whoever started it is gone."""
+    """Keep the lease alive; end this process if the lease is lost or its parent is gone."""
     import signal
 
     beaten = time.monotonic()
     while True:
         time.sleep(1.0)
-        # Only while the trainer listens: before, there is nothing to save; after, it is already stopping.
+        # Only while the trainer's handler is installed: earlier there is nothing to save, later it is already stopping.
         if os.getppid() != parent and callable(signal.getsignal(signal.SIGTERM)):
             os.kill(os.getpid(), signal.SIGTERM)
         if time.monotonic() - beaten > BEAT:

@@ -1,9 +1,9 @@
-"""The grid of training runs, worked off by any number of processes on any number of machines over one folder.
+"""The grid of training runs, processed by any number of processes on any number of machines that share one folder.
 
-A cell is one (environment, arm, seed) with its length. The folder is the only thing that sweeps share: a raw run says
-that a cell is done, a lease that somebody trains it, a file in ``.progress/failed`` that it cannot be trained. Each
-cell is trained by a process of its own, one thread, which takes its lease first. Whatever is killed, and whenever,
-costs at most the steps since the last checkpoint.
+A cell is one (environment, arm, seed) with its length. Sweeps share nothing but the folder: a raw run marks a cell as
+done, a lease as being trained, a file in ``.progress/failed`` as failed. Each cell is trained by its own
+single-threaded process, which first takes the lease. A kill, at any time, costs at most the steps since the last
+checkpoint.
 """
 
 import time
@@ -19,7 +19,7 @@ from reproduction.sweep.workers import DIVERGED, TRIES, LocalWorker, RayWorker, 
 
 
 class Sweep:
-    """Works off cells in their order with at most `jobs` workers at a time; `launch(cell)` starts one."""
+    """Trains cells in order with at most `jobs` workers at a time; `launch(cell)` starts a worker."""
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class Sweep:
         self.stop_signal: int | None = None
 
     def run(self) -> Status:
-        """Work until all cells are done or given up, or the time is over; returns where it stands then.
+        """Train until all cells are done or given up, or the time is over. Returns the final status.
 
-        Raises Interrupted after a signal (all workers have then written their checkpoints) and UserError when one cell
-        after the other ends in an error, as on a full disk.
+        Raises Interrupted after a signal, once all workers have written their checkpoints, and UserError if TRIES cells
+        in a row end in an error, such as a full disk.
         """
         from dmash_core.training.machine import check_writable, signals
 
-        check_writable(self.folder.out / ".progress")  # by which a Ray node tells that it sees the folder
+        check_writable(self.folder.out / ".progress")  # a Ray node checks for this folder
         started = said = looked = time.monotonic()
         left = self._left()
         self.say(self._line())
@@ -65,7 +65,7 @@ class Sweep:
                         break
                     if self.stop_signal is not None:
                         break
-                    if now - looked > 5.0:  # others work on the same cells
+                    if now - looked > 5.0:  # other sweeps may work on the same cells
                         left, looked = self._left(), now
                     self._fill(left)
                     if now - said > 300.0:
@@ -109,12 +109,12 @@ class Sweep:
                 return
             if cell.key in self.workers or Lease.held(cell.place(self.folder.out, "claims")):
                 continue
-            if self._open(cell):  # `left` is seconds old: another sweep may have ended the cell since
+            if self._open(cell):  # `left` is seconds old: another sweep may have finished the cell
                 self.workers[cell.key] = cell, self.launch(cell)
                 self.say(f"{cell}: training to {cell.steps} steps")
 
     def _reap(self) -> bool:
-        """Take in the workers that have ended; whether there were any."""
+        """Process the workers that have ended. Returns whether there were any."""
         ended = [(cell, worker, code) for cell, worker in self.workers.values() if (code := worker.poll()) is not None]
         for cell, worker, code in ended:
             del self.workers[cell.key]
@@ -129,7 +129,7 @@ class Sweep:
                 self.errors_in_a_row += 1
                 if self.errors_in_a_row >= TRIES:
                     raise UserError(f"{TRIES} cells in a row ended in an error; the last: {self.refused[cell.key]}")
-            elif code not in (BUSY, 130, 143):  # those were taken or stopped by somebody else
+            elif code not in (BUSY, 130, 143):  # taken or stopped by another process
                 self.crashes[cell.key] += 1
                 last = output.splitlines()[-1] if output else "no message"
                 reason = f"its worker ended with status {code} ({last})"
@@ -139,7 +139,7 @@ class Sweep:
         return bool(ended)
 
     def _stop(self) -> None:
-        """Have the workers write their checkpoints and end; one that does not within a minute is killed."""
+        """Make the workers write their checkpoints and exit; kill those that take longer than a minute."""
         for _, worker in self.workers.values():
             worker.stop()
         until = time.monotonic() + 60.0

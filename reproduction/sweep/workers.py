@@ -1,4 +1,4 @@
-"""Processes that train a cell each: on this machine, or on those of a Ray cluster."""
+"""Processes that train one cell each, on this machine or on a Ray cluster."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from reproduction.sweep.grid import Cell
 from reproduction.sweep.lease import BUSY, Lease, watch
 
 TRIES = 3
-"""Starts of a cell whose worker crashes, and cells in a row that may end in an error, before giving up."""
+"""Number of crashes of one cell's worker, and of consecutive cells that end in an error, before giving up."""
 DIVERGED = 3
 """Exit status of a worker whose run diverged; the others are 0, 2 (user error), BUSY and 128 + signal."""
 
@@ -37,7 +37,7 @@ def write_failed(out: Path, cell: Cell, kind: str, reason: str) -> None:
 
 
 def work(out: Path, cell: Cell, parent: int) -> int:
-    """Train one cell in this process if it can be taken; returns the worker's exit status."""
+    """Train one cell in this process if its lease is free. Returns the worker's exit status."""
     try:
         lease = Lease.take(cell.place(out, "claims"))
     except UserError as error:
@@ -51,7 +51,7 @@ def work(out: Path, cell: Cell, parent: int) -> int:
     from dmash_core.training.trainer import Trainer
 
     try:
-        # What a killed owner was writing: the lease is ours, so nobody writes it any more.
+        # Remove partial files of a killed owner; the lease is ours, so nobody is writing them.
         folder = Folder(out).checkpoints(cell)
         for path in (*(out / cell.env / cell.label).glob(f".seed-{cell.seed}.*.tmp"), *folder.glob(".*.tmp")):
             path.unlink(missing_ok=True)
@@ -76,10 +76,10 @@ def work(out: Path, cell: Cell, parent: int) -> int:
 
 
 class LocalWorker:
-    """A cell in a process of its own on this machine."""
+    """A cell trained by its own process on this machine."""
 
     def __init__(self, out: Path, cell: Cell):
-        self.log = tempfile.TemporaryFile("w+")  # not in `out`: its disk may be what is full
+        self.log = tempfile.TemporaryFile("w+")  # not in `out`, whose disk may be full
         task = json.dumps({"out": str(out), "cell": dataclasses.asdict(cell), "parent": os.getpid()})
         self.process = subprocess.Popen(
             [sys.executable, "-m", "reproduction.sweep.workers", task],
@@ -87,53 +87,53 @@ class LocalWorker:
             stdout=self.log,
             stderr=self.log,
             env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is for the sweep; it tells the workers once
+            start_new_session=True,  # Ctrl-C reaches only the sweep, which signals the workers once
         )
 
     def poll(self) -> int | None:
-        """The exit status, None while it runs."""
+        """The exit status, or None while it runs."""
         return self.process.poll()
 
     def output(self) -> str:
-        """What it printed."""
+        """Its output."""
         self.log.seek(0)
         return self.log.read().strip()
 
     def stop(self) -> None:
-        """Ask for a checkpoint and the end."""
+        """Ask it to write a checkpoint and exit."""
         self.process.terminate()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.process.kill()
 
 
 def _attend(out: str, cell: dict) -> tuple[int, str]:
-    """A Ray task: run the cell's process on this node and wait for it; its exit status and what it printed."""
+    """Ray task: run the cell's process on this node and wait for it. Returns its exit status and output."""
     if not (Path(out) / ".progress").is_dir():
         return 2, f"cannot write to {out}: the node {platform.node()} does not see this folder"
     worker = LocalWorker(Path(out), Cell(**cell))
     try:
         while (code := worker.poll()) is None:
             time.sleep(0.2)
-    finally:  # a cancelled task: the process writes its checkpoint first
+    finally:  # if the task is cancelled, let the process write its checkpoint first
         worker.stop()
         worker.process.wait()
     return code, worker.output()
 
 
 class RayWorker:
-    """A cell as a Ray task: the task runs the same process on its node, which has to see the same folder."""
+    """A cell trained by a Ray task. The task runs the same process on its node, which must see the same folder."""
 
     def __init__(self, out: Path, cell: Cell):
         import ray
 
-        # max_retries: a node that dies takes its task with it, and Ray starts the task on another one.
+        # max_retries: if a node dies, Ray restarts its task on another one.
         self.ray, task = ray, ray.remote(num_cpus=1, max_retries=TRIES)(_attend)
         self.task, self.text = task.remote(str(out), dataclasses.asdict(cell)), ""
 
     def poll(self) -> int | None:
-        """The exit status of the process on the node; 1 when Ray itself gave up."""
+        """The exit status of the process on the node, None while it runs, or 1 if Ray itself gave up."""
         if not self.ray.wait([self.task], timeout=0)[0]:
             return None
         try:
@@ -146,20 +146,20 @@ class RayWorker:
             return 1
 
     def output(self) -> str:
-        """What it printed."""
+        """Its output."""
         return self.text
 
     def stop(self) -> None:
-        """Ask for a checkpoint and the end."""
+        """Ask it to write a checkpoint and exit."""
         self.ray.cancel(self.task)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.ray.cancel(self.task, force=True)
 
 
 def ray_workers(address: str, out: Path) -> tuple[Callable[[Cell], RayWorker], int]:
-    """Connect to a Ray cluster, or with "local" start one here; the `launch` of a Sweep, and the number of CPUs."""
+    """Connect to a Ray cluster ("local" starts one here). Returns `launch` for a Sweep and the number of CPUs."""
     try:
         import ray
     except ImportError:
@@ -167,7 +167,7 @@ def ray_workers(address: str, out: Path) -> tuple[Callable[[Cell], RayWorker], i
     options = {"include_dashboard": False} if address == "local" else {}
     host, colon, port = address.rpartition(":")
     try:
-        if colon and port.isdigit() and "/" not in host:  # Ray itself tries for minutes
+        if colon and port.isdigit() and "/" not in host:  # Ray itself retries for minutes
             socket.create_connection((host, int(port)), timeout=10.0).close()
         ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
     except (OSError, ValueError, RuntimeError) as error:
