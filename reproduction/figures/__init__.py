@@ -1,4 +1,4 @@
-"""Raw runs to tables to pictures; what notebooks use of it."""
+"""From raw runs to tables to figures; the names that notebooks use."""
 
 from reproduction.figures.build import (
     SHADOWS,

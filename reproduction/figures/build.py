@@ -1,4 +1,4 @@
-"""Every figure from the raw runs, in one call."""
+"""Draws every figure from the raw runs in one call."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def _measured(root: str | Path, kind: str) -> pd.DataFrame:
 
 
 def of_networks(root: str | Path) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
-    """Name, picture and table of everything that is drawn of committed networks under `root`."""
+    """Name, figure and table of every figure of the committed networks under `root`."""
     maps = _measured(root, "map")
     for env in sorted(maps["env"].unique()):
         yield f"context-map-{env}", *context_map(maps, env)
@@ -39,14 +39,14 @@ def of_networks(root: str | Path) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
 
 
 def by_picture(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
-    """Which runs each picture of learning curves shows: name -> (environment, runs); every run is in one."""
+    """The runs in each figure of learning curves: name -> (environment, runs). Every run is in at least one."""
     pictures = {}
     for env in sorted({run.meta["env"] for run in runs}):
         here = [run for run in runs if run.meta["env"] == env]
         arms = {run.meta["arm"] for run in here}
         drawn = {
             "learning-curves": arms & {*MAIN_ARMS},
-            # beside the two arms that the others vary
+            # includes the two arms that the others are variants of
             "architecture": arms & {*ARCHITECTURE} if arms & {*ARCHITECTURE} - {*MAIN_ARMS} else set(),
             "other-arms": arms - {*MAIN_ARMS, *ARCHITECTURE},
         }
@@ -56,7 +56,7 @@ def by_picture(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
     return pictures
 
 
-# Diagnostics of training: metrics (name -> label), and what is drawn of all runs: metrics, split, scale, arms
+# Training diagnostics: metrics (name -> label), and the figures of all runs as (metrics, split, scale, arms)
 TERMS = {
     "within_context_noise": "noise\nin a context",
     "within_mode_spread": "spread\nin a mode",
@@ -75,7 +75,7 @@ _DIAGNOSTICS = {
 
 
 def by_diagnostic(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
-    """The rows that each picture of diagnostics shows (Figure 3 with the terms of A.15; section 6.5), if it has any."""
+    """The rows of each diagnostic figure (Figure 3 with the terms of A.15; section 6.5) that has any."""
     tables = {
         name: diagnostic_table([run for run in runs if run.meta["arm"] in arms], metrics, split)
         for name, (metrics, split, _, arms) in _DIAGNOSTICS.items()
@@ -84,9 +84,10 @@ def by_diagnostic(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
 
 
 def build_all(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
-    """Make every figure and table from the runs and networks under `runs_dir`, and say what was written; the paths.
+    """Draw every figure and table from the runs and networks under `runs_dir`, print what was written and return the
+    paths.
 
-    Runs that are not valid are named and left out. Without runs nothing is written and that is said.
+    Invalid runs are reported and left out. Without runs, nothing is written and a message says so.
     """
     runs, bad = scan(runs_dir)
     for error in bad:

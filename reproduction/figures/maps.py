@@ -1,7 +1,7 @@
-"""Return over the context plane (R1): tables that `dmash measure` makes of checkpoints, and their pictures.
+"""Return over the context plane (R1): figures of the tables that `dmash measure` makes from checkpoints.
 
-A map lies beside the checkpoint it is of, `runs/ENV/ARM/seed-S.map.csv`, and names it by checksum: it is data, like a
-raw run, and not made again with the figures, because the last bits of a rollout depend on the machine.
+A map is stored next to its checkpoint as `runs/ENV/ARM/seed-S.map.csv` and identifies it by checksum. It is data, like
+a raw run, and is not remade with the figures, because the last bits of a rollout depend on the machine.
 """
 
 import numpy as np
@@ -20,14 +20,15 @@ COLOURS, HALO = "viridis", [withStroke(linewidth=2.4, foreground="black")]
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Borders (M + 1,) of the cells around sorted grid values (M,): half-way, the outermost at the value itself."""
+    """Edges (M + 1,) of the cells around sorted grid values (M,): midpoints, and the outermost values themselves."""
     return np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
 
 
 def _panel(ax, env: str, cells: pd.DataFrame, top: float):
-    """One arm's map: colour is the return, the box the training ranges, dots the training contexts. Returns the mesh.
+    """Plot one arm's map: colour is the return, the box the training ranges, dots the training contexts. Returns the
+    mesh.
 
-    A discrete second dimension is a strip for each of its values.
+    A discrete second dimension becomes one strip per value.
     """
     x, y = get_spec(env).dimensions
     flat, xs, ys = y.values is not None, np.unique(cells[x.name]), np.unique(cells[y.name])
@@ -59,9 +60,9 @@ def _panel(ax, env: str, cells: pd.DataFrame, top: float):
 def _curve(env: str, cells: pd.DataFrame) -> pd.DataFrame:
     """One arm's return against distance from the training box: columns distance, mean, low, high.
 
-    With one continuous dimension the distance has a sign, below or above its range, and every value of the grid is a
-    point; with two, points are bins a tenth of a range wide. The interval is over seeds (Student's t); one seed has
-    that of its episodes, which says nothing about other trainings.
+    With one continuous dimension the distance is signed (below or above the range) and every grid value is a point;
+    with two, points are bins a tenth of a range wide. The interval is over seeds (Student's t) or, for a single seed,
+    over its episodes, which says nothing about other training runs.
     """
     continuous = [dimension for dimension in get_spec(env).dimensions if dimension.values is None]
     distance, middle = cells["distance"].to_numpy(), np.mean(continuous[0].train)
@@ -79,7 +80,7 @@ def _curve(env: str, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
-    """`heights` moved as little as a walk from below needs, until neighbours are `gap` apart: places for labels."""
+    """Label positions: `heights` moved up, from the lowest on, until neighbours are at least `gap` apart."""
     places = heights.astype(float)
     order = np.argsort(heights, kind="stable")
     for below, above in zip(order, order[1:], strict=False):
@@ -89,8 +90,8 @@ def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
 
 @styled
 def context_map(maps: pd.DataFrame, env: str) -> tuple[Figure, pd.DataFrame]:
-    """Return over the context plane of `env`, a panel for each arm in `maps`, mean over seeds; and below it
-    return against the distance from the training box. The figure and the rows it is drawn from; UserError for none.
+    """Plot the return over the context plane of `env`, a panel per arm in `maps`, averaged over seeds, and below it the
+    return against the distance from the training box. Returns the figure and its rows. UserError if there are none.
     """
     table = maps[maps["env"] == env]
     if table.empty:

@@ -1,4 +1,4 @@
-"""A moving picture of what the method does: two agents in an upright and an inverted world, by their networks."""
+"""An animation of two trained agents in an upright and an inverted world."""
 
 from pathlib import Path
 
@@ -14,15 +14,15 @@ ARMS = ("dma-star-sh", "dr")
 WORLDS = {"upright": 1.0, "inverted": -1.0}
 """Name -> inversion."""
 EVERY, HOLD = 2, 12
-"""Steps a frame, and frames that the end stands still."""
+"""Steps per frame, and number of frames for which the last one is held."""
 SIDE, GAP, TOP, SCALE, MILLISECONDS = 210, 14, 40, 2, 70
-"""Pixels of a panel, between panels and above them; how much larger frames are drawn than shown; time of a frame."""
+"""Pixels of a panel, between panels and above them; supersampling factor; duration of a frame."""
 
 
 def motion_table(runs_dir: str | Path = "runs") -> pd.DataFrame:
     """The episodes of seed 0 of ARMS on DI, in the columns of `measured.episode_table`.
 
-    They are read from the tables beside the networks or, if there is none, rolled out anew. UserError if there is no
+    They are read from the tables next to the networks or, if there is no table, rolled out. UserError if there is no
     network either.
     """
     committed, _ = read_tables(runs_dir, "episodes")
@@ -34,12 +34,12 @@ def motion_table(runs_dir: str | Path = "runs") -> pd.DataFrame:
 
 
 def frame_steps(last: int) -> list[int]:
-    """The steps that frames show: every EVERY-th, and the last, with which the return is whole."""
+    """The steps shown in frames: every EVERY-th, and the last one, so that the return is complete."""
     return [*range(0, last, EVERY), last]
 
 
 def _panel(draw: ImageDraw.ImageDraw, corner: tuple[int, int], part: pd.DataFrame, color: str) -> None:
-    """One arm in one world: the paths so far, where the bodies are, the goal."""
+    """Draw one arm in one world: the paths so far, the current positions, the goal."""
     side, (left, top) = SIDE * SCALE, corner
 
     def at(x, y):
@@ -58,10 +58,11 @@ def _panel(draw: ImageDraw.ImageDraw, corner: tuple[int, int], part: pd.DataFram
 
 
 def draw_motion(runs_dir: str | Path = "runs", out_dir: str | Path = "figures") -> list[Path]:
-    """Write motion-DI.gif; the paths written. The same episodes give the same bytes; trajectories-DI.csv has them.
+    """Write motion-DI.gif and return the paths written. The same episodes, which are in trajectories-DI.csv, give the
+    same bytes.
 
-    A column for each arm, a row for each world; in a corner the return so far, the mean of the episodes (steps in the
-    goal). UserError if a network is missing or the folder cannot be written.
+    A column per arm, a row per world; the corner shows the return so far (steps in the goal), averaged over episodes.
+    UserError if a network is missing or the folder cannot be written.
     """
     table, path = motion_table(runs_dir), Path(out_dir) / "motion-DI.gif"
     font = ImageFont.load_default(13 * SCALE)

@@ -1,7 +1,8 @@
-"""Pictures of trained networks on DI: what they do in an upright and an inverted world, and what their codes look like.
+"""Figures of trained networks on DI: their behaviour in an upright and an inverted world, and the geometry of their
+codes.
 
-Drawn from the tables that lie beside committed networks (`reproduction.measured`), so that they are the same bytes on
-every machine.
+They are drawn from the tables next to committed networks (`reproduction.measured`), so the bytes are the same on every
+machine.
 """
 
 import pandas as pd
@@ -23,7 +24,7 @@ def _arms(table: pd.DataFrame, seed: int = 0) -> list[str]:
 
 @styled
 def trajectories(episodes: pd.DataFrame, arms=TRAJECTORIES) -> tuple[Figure, pd.DataFrame]:
-    """Paths of the mean policy of seed 0, a panel an arm, five episodes in each world from the same starts."""
+    """Paths of the mean policy of seed 0: a panel per arm, five episodes in each world from the same initial states."""
     shown = [arm for arm in _arms(episodes) if arm in arms]
     table = episodes[(episodes["seed"] == 0) & episodes["arm"].isin(shown)].reset_index(drop=True)
     fig = Figure(figsize=(3.5 * len(shown), 4.2))
@@ -49,7 +50,8 @@ def trajectories(episodes: pd.DataFrame, arms=TRAJECTORIES) -> tuple[Figure, pd.
 
 @styled
 def cosine_matrices(cosines: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Figure 4 for seed 0: cosines of mean codes of six contexts, a column an arm, a row a mode of the encoder."""
+    """Figure 4 for seed 0: cosines of the mean codes of six contexts, a column per arm, a row per mode of the
+    encoder."""
     shown, table = _arms(cosines), cosines[cosines["seed"] == 0].reset_index(drop=True)
     encoders = list(table["encoder"].unique())
     ticks = [f"{mass:g}" for mass in F4_CONTEXTS[:, 0]]

@@ -1,4 +1,4 @@
-"""The pictures of raw runs, each drawn from a table of `reproduction.figures.tables`."""
+"""Figures of raw runs, each drawn from a table of `reproduction.figures.tables`."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,17 +18,17 @@ from reproduction.figures.tables import learning_table
 
 
 def _single(cells: pd.Series) -> np.ndarray:
-    """The values of single seeds (rows, seeds) in a table's column `single`; no columns if there are intervals."""
+    """The values of single seeds (rows, seeds) in a table's column `single`; shape (rows, 0) if there are intervals."""
     words = [cell.split() if isinstance(cell, str) else [] for cell in cells]
     return np.array(words, dtype=float) if words and all(map(len, words)) else np.empty((len(words), 0))
 
 
 def _draw_curve(ax: Axes, curve: pd.DataFrame, value: str, style: ArmStyle) -> None:
-    """One arm's rows of a table against steps: with intervals, or, of two seeds, with a thin line each. Where fewer
-    seeds go on, thin and not joined to it."""
+    """Plot one arm's rows of a table against steps, with intervals or, for two seeds, with a thin line per seed. The
+    part with fewer seeds is a separate thin line."""
     for seeds, part in curve.groupby("seeds"):
         x, all_of_them = part["step"] / 1000, seeds == curve["seeds"].max()
-        # At most about eight markers a line, so that lines stay lines; the CSV has every point.
+        # At most about eight markers per line for legibility; the CSV has every point.
         look = style.look if all_of_them else style.look | {"marker": None, "linewidth": 0.7, "alpha": 0.8}
         ax.plot(x, part[value], **look, markevery=max(1, len(x) // 8))
         for one in _single(part["single"]).T:
@@ -37,15 +37,15 @@ def _draw_curve(ax: Axes, curve: pd.DataFrame, value: str, style: ArmStyle) -> N
 
 
 def _said(seeds: int | str) -> str:
-    """A number of seeds, or "2 to 3", for a legend."""
+    """A number of seeds, or a range such as "2 to 3", for a legend."""
     return f"{seeds} seed" if str(seeds) == "1" else f"{seeds} seeds"
 
 
 @styled
 def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame]:
-    """AER against steps in `env`: the figure and its table (`learning_table`). UserError where `env` has no runs.
+    """AER against steps in `env`: the figure and its table (`learning_table`). UserError if `env` has no runs.
 
-    A panel for each context set; mean and 95 % interval over seeds, from 0 to the highest return that is possible.
+    One panel per context set; mean and 95 % interval over seeds, from 0 to the highest possible return.
     """
     table, lengths = learning_table(runs, env), {}
     for run in runs:
@@ -87,8 +87,8 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
 def diagnostic_curves(
     table: pd.DataFrame, metrics: dict[str, str], envs: Sequence[str], arms: Sequence[str], scale: str = "linear"
 ) -> Figure:
-    """`diagnostic_table` drawn: a row of panels per metric (name -> axis label), a column per environment, a line per
-    arm with its 95 % interval over seeds. What has no runs is called missing in its panel."""
+    """Plot `diagnostic_table`: a row of panels per metric (name -> axis label), a column per environment, a line per
+    arm with its 95 % interval over seeds. Arms without runs are listed as missing in the panel."""
     fig = Figure(figsize=(max(4.2, 0.6 + 2.2 * len(envs)), 0.7 + 1.5 * len(metrics) + 0.17 * len(arms)))
     axes = fig.subplots(len(metrics), len(envs), squeeze=False, sharex="col")
     for (metric, label), panels in zip(metrics.items(), axes, strict=True):
@@ -108,12 +108,12 @@ def diagnostic_curves(
             if scale == "log":
                 ax.minorticks_off()
             if scale == "linear" and (cell["value"] >= 0).all():
-                ax.set_ylim(bottom=0)  # whatever the interval of two seeds says
+                ax.set_ylim(bottom=0)  # even if an interval extends below
         panels[0].set_ylabel(label)
     for env, top, foot in zip(envs, axes[0], axes[-1], strict=True):
         top.set_title(env, loc="left")
         foot.set_xlabel("training steps (thousands)")
-    # what goes on past the step that all seeds have is thin, and not counted
+    # the thin part beyond the last step of all seeds is not counted
     seeds, handles = table.groupby(["arm", "env"])["seeds"].max().groupby("arm").agg(["min", "max"]), []
     for arm in arms:
         if arm in seeds.index:
@@ -134,9 +134,10 @@ def interval_figure(
     top: Callable[[str], float] = lambda env: get_spec(env).score_high,
     reference: float | None = None,
 ) -> Figure:
-    """`aer_table` or one like it as dots with intervals: a row of panels per environment, one per set, a line per arm.
+    """Plot `aer_table` or a similar table as dots with intervals: a row of panels per environment, a panel per set, a
+    line per arm.
 
-    `value` is the column that is drawn, from 0 to `top(env)`; `reference` draws a line across all panels.
+    `value` is the column to plot, from 0 to `top(env)`; `reference` draws a line across all panels.
     """
     rows = {env: part for env, part in table.groupby("env", sort=False)}
     heights = [0.55 + 0.2 * part["arm"].nunique() for part in rows.values()]
@@ -156,7 +157,7 @@ def interval_figure(
                     continue
                 ax.plot([row["low"], row["high"]], [y, y], color=style.color, solid_capstyle="butt")
                 for out, end, arrow in ((row["low"] < 0, 0, "<"), (row["high"] > limit, limit, ">")):
-                    if out:  # the interval goes on beyond the axis
+                    if out:  # the interval extends beyond the axis
                         ax.plot([end], [y], color=style.color, marker=arrow, markersize=4, clip_on=False)
                 single = _single(part.loc[[row.name], "single"]) if "single" in part else np.empty((1, 0))
                 if single.size:
@@ -179,9 +180,9 @@ def interval_figure(
 
 @styled
 def context_figure(table: pd.DataFrame) -> Figure:
-    """`context_table` drawn: a row of panels per arm, a panel per set, a point per context instance.
+    """Plot `context_table`: a row of panels per arm, a panel per set, a point per context instance.
 
-    Instances are sorted by their discrete dimension, if there is one, and then by the first; the axis below names them.
+    Instances are sorted by their discrete dimension, if there is one, and then by the first; the x-axis labels them.
     """
     env, top = table["env"].iloc[0], get_spec(table["env"].iloc[0]).score_high
     dimensions = get_spec(env).dimensions
@@ -210,9 +211,9 @@ def context_figure(table: pd.DataFrame) -> Figure:
 
 @styled
 def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
-    """`sweep_table` drawn: a panel per set, a line per `line` (an arm) over the values x in the order of the table.
+    """Plot `sweep_table`: a panel per set, a line per `line` (an arm) over the values x in the order of the table.
 
-    Points without runs are called missing at the foot of the panel; the legend says steps and seeds.
+    Points without runs are marked missing at the bottom of the panel; the legend gives steps and seeds.
     """
     xs = list(dict.fromkeys(table["x"]))
     fig = Figure(figsize=(7.0, 2.7))
@@ -244,15 +245,15 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
 
 @styled
 def finding_figure(findings: Sequence[dict]) -> tuple[Figure, pd.DataFrame]:
-    """What a claim compares: ours (dot, with the interval that decides) and the published value (open diamond), a line
-    per comparison.
+    """Plot a claim's comparisons, one line each: ours (dot, with the interval that decides) and the published value
+    (open diamond).
 
-    `findings` are those of build/claims.json; those that measured nothing are left to the table. A panel for each unit
-    and power of ten.
+    `findings` are those of build/claims.json; those that measured nothing are left out. One panel per unit and power of
+    ten.
     """
     columns = ["what", "verdict", "published", "published_id", "paper", "value", "low", "high", "unit", "seeds"]
     table = pd.DataFrame([{key: one[key] for key in columns} for one in findings if one["value"] is not None])
-    paper = table["paper"].astype(float)  # NaN for a range, or without one
+    paper = table["paper"].astype(float)  # NaN for a published range or if there is none
     size = np.log10(np.maximum(table["value"].abs(), paper.abs().fillna(0)).clip(lower=100)).astype(int)
     parts = [part for _, part in table.assign(paper=paper).groupby([table["unit"], size], sort=False)]
     heights = [0.5 + 0.19 * len(part) for part in parts]

@@ -1,4 +1,4 @@
-"""One style for every picture: a colour, a line and a marker for each arm, and how a picture is saved."""
+"""One style for every figure: colour, line and marker of each arm, and how figures are saved."""
 
 import functools
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _DASH, _DOT, _DASHDOT = (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2))
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """How one arm looks in every figure: the paper's name, colour, line style, marker."""
+    """The look of one arm in every figure: the paper's name, colour, line style, marker."""
 
     name: str
     color: str
@@ -25,7 +25,7 @@ class ArmStyle:
 
     @property
     def look(self) -> dict:
-        """The arguments of a line that is drawn in this style."""
+        """Keyword arguments for plotting a line in this style."""
         return {"color": self.color, "linestyle": self.line, "marker": self.marker}
 
 
@@ -63,26 +63,26 @@ ARMS = {
 }
 _ORDER = list(ARMS)
 ARCHITECTURE = ("dma-star", "dma-star-sh", *_ORDER[_ORDER.index("dma-sh") : _ORDER.index("pearl")])  # Figure 15
-# The name of an arm in the paper -> its slug.
+# Name of an arm in the paper -> its slug.
 SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style in ARMS.items()}
 
 
 def arm_style(label: str) -> ArmStyle:
-    """The style of an arm's label. `dma-star-sh+masking=0.2` looks like `dma-star-sh`, but dotted and named with its
-    options; an arm that ARMS does not know is grey under its own label."""
+    """The style for an arm's label. `dma-star-sh+masking=0.2` looks like `dma-star-sh`, but is dotted and named with
+    its options; an unknown arm is grey and named by its label."""
     slug, *options = label.split("+")
     style = ARMS.get(slug, ArmStyle(slug, "#777777", _DASH, "*"))
     return ArmStyle(f"{style.name} ({', '.join(options)})", style.color, _DOT, style.marker) if options else style
 
 
 def arm_order(label: str) -> tuple:
-    """Sorts labels of arms as the paper orders them, unknown ones last."""
+    """Sort key for arm labels: the paper's order, unknown ones last."""
     slug = label.split("+")[0]
     return (_ORDER.index(slug) if slug in _ORDER else len(_ORDER), label)
 
 
 def styled(function):
-    """Run `function` under the project's style alone, whatever the user's own matplotlib settings are."""
+    """Decorator: run `function` with the project's style only, ignoring the user's matplotlib settings."""
 
     @functools.wraps(function)
     def inner(*args, **kwargs):
@@ -93,18 +93,18 @@ def styled(function):
 
 
 def _kilo(steps: float) -> str:
-    """A number of steps in few characters: 100k, 2.5k, 40."""
+    """A short form of a number of steps: 100k, 2.5k, 40."""
     return f"{steps / 1000:g}k" if steps >= 1000 else f"{steps:g}"
 
 
 @styled
 def save(fig: Figure, table: pd.DataFrame, name: str, out_dir: str | Path) -> list[Path]:
-    """Write `fig` as {name}.pdf and .png and `table` as {name}.csv; the paths written. UserError where that fails."""
+    """Write `fig` as {name}.pdf and .png and `table` as {name}.csv. Returns the paths. UserError if that fails."""
     out_dir = Path(out_dir)
     paths = [out_dir / f"{name}.{suffix}" for suffix in ("pdf", "png", "csv")]
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        # No dates and no version of matplotlib: they would change the bytes and not the picture.
+        # Omit dates and matplotlib's version: they would change the bytes but not the figure.
         fig.savefig(paths[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
         fig.savefig(paths[1], metadata={"Software": None})
         table.to_csv(paths[2], index=False, float_format="%.6g", lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Raw runs to tables: every picture is drawn from one of them."""
+"""From raw runs to tables; every figure is drawn from one of them."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -18,13 +18,14 @@ SETS = (*SPLITS, "aggregated")  # the three context sets, and the mean of an age
 
 
 def _summary(cell: pd.DataFrame, steps: Iterable[int], value: str = "aer") -> list[dict]:
-    """Mean and 95 % interval at each of `steps` over the seeds of `cell` (columns seed, step, `value`) that have it."""
+    """Mean and 95 % interval at each of `steps` over the seeds of `cell` (columns seed, step, `value`) that have the
+    step."""
     grid = cell.pivot(index="step", columns="seed", values=value)
     rows = []
     for step in steps:
         there = grid.loc[step].dropna()
         mean, low, high = mean_interval(there)
-        # Too few seeds for an interval: each of them is shown.
+        # Too few seeds for an interval: show each seed.
         single = " ".join(f"{one:.6g}" for one in there) if 1 < len(there) < 3 else np.nan
         row = {"step": int(step), "seeds": len(there), value: mean, "low": low, "high": high, "single": single}
         rows.append(row)
@@ -32,22 +33,23 @@ def _summary(cell: pd.DataFrame, steps: Iterable[int], value: str = "aer") -> li
 
 
 def _common_steps(cell: pd.DataFrame) -> np.ndarray:
-    """The evaluated steps that all seeds of `cell` have, ascending; none if untrained networks are all they share."""
+    """The evaluated steps common to all seeds of `cell`, ascending; empty if they share only step 0."""
     common = functools.reduce(np.intersect1d, [seed["step"].unique() for _, seed in cell.groupby("seed")])
     return common if common.any() or not cell["step"].any() else common[:0]
 
 
 def _curve_steps(cell: pd.DataFrame) -> list[int]:
-    """The steps that all seeds of `cell` have, and then those to which the longer ones go on."""
+    """The steps common to all seeds of `cell`, followed by the later steps of longer seeds."""
     common, steps = _common_steps(cell), np.unique(cell["step"])
     return [*common, *steps[steps > common[-1]]] if len(common) else []
 
 
 def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
-    """AER against steps in `env`, a row for each (arm, split, step that all seeds of the arm have, or a later one).
+    """AER against steps in `env`: a row per (arm, split, step), for steps common to all seeds of the arm and later
+    ones.
 
-    Columns env, arm, split, step, seeds, aer, low, high, single: over the seeds that have the step. Fewer than three
-    have NaN as bounds, and two their values in `single`.
+    Columns env, arm, split, step, seeds, aer, low, high, single, over the seeds that have the step. With fewer than
+    three seeds the bounds are NaN; with two, `single` has their values.
     """
     scores = aer(load_returns([run for run in runs if run.meta["env"] == env]))
     rows = [
@@ -62,10 +64,10 @@ def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
 
 
 def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | None = "train") -> pd.DataFrame:
-    """Diagnostics of training against steps, a row for each (env, arm, metric, step) as in `learning_table`.
+    """Training diagnostics against steps, a row per (env, arm, metric, step) as in `learning_table`.
 
-    Columns env, arm, metric, split, step, seeds, value, low, high, single; `split` None takes those that belong to no
-    set. A run that does not log a metric counts as no run of it.
+    Columns env, arm, metric, split, step, seeds, value, low, high, single. `split` None selects metrics that belong to
+    no set. Runs that do not log a metric are left out of it.
     """
     rows = []
     for env, arm in sorted(
@@ -89,10 +91,9 @@ def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | N
 def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str] = ()) -> pd.DataFrame:
     """AER per (env, arm, split): env, arm, split, step, seeds, aer, low, high, single, note.
 
-    Each row is taken at the last step that all its seeds have, and says that step and how many seeds there are; where
-    seeds are of different lengths the note says so. Every env x arm of those given or found in `runs` is in the table:
-    one without runs has 0 seeds, an empty AER, and the note "missing". An arm with changed options that is not in
-    `arms` is in it only where it has runs.
+    Each row is taken at the last step common to all its seeds; a note says if seeds differ in length. The table has
+    every combination of the environments and arms given or found in `runs`; one without runs has 0 seeds, an empty AER
+    and the note "missing". An arm with changed options that is not in `arms` is listed only where it has runs.
     """
     scores = aer(load_returns(list(runs)))
     envs, asked = [*dict.fromkeys([*envs, *sorted(scores["env"].unique())])], set(arms)
@@ -117,7 +118,7 @@ def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str]
 
 
 def aer_markdown(table: pd.DataFrame) -> str:
-    """The AER table for reading: a row per env and arm, with its steps and seeds; what is missing is called missing."""
+    """The AER table as Markdown: a row per env and arm with its steps and seeds; cells without runs read "missing"."""
     lines = [
         "AER: mean over seeds with its 95 % interval (Student's t; one seed has none). Compare only equal steps.",
         "",
@@ -137,10 +138,10 @@ def aer_markdown(table: pd.DataFrame) -> str:
 
 
 def _ends(scores: pd.DataFrame, per: Sequence[str] = ("env", "arm")) -> pd.DataFrame:
-    """The rows of `scores` (env, arm, seed, step, split, ...) at the last step that all seeds of a group have.
+    """The rows of `scores` (env, arm, seed, step, split, ...) at the last step common to all seeds of a group.
 
-    Groups are equal in `per`: by arm, or, with ("env",), all arms together, so that they are compared at equal steps.
-    Adds `end`, each seed's own last step. A group whose seeds have no step in common is left out.
+    Rows are grouped by `per`: by default each arm separately; with ("env",) all arms together, to compare them at equal
+    steps. Adds `end`, each seed's own last step. Groups without a common step are left out.
     """
     parts = []
     for _, group in scores.groupby(list(per)):
@@ -152,8 +153,8 @@ def _ends(scores: pd.DataFrame, per: Sequence[str] = ("env", "arm")) -> pd.DataF
 
 
 def _scored(ends: pd.DataFrame) -> pd.DataFrame:
-    """`ends` of AERs with rows of the split "aggregated", the mean of an agent's three sets, and with `score`, the AER
-    min-max scaled by the bounds of its environment."""
+    """`ends` of AERs plus rows of the split "aggregated" (the mean of an agent's three sets) and a column `score` (the
+    AER min-max scaled by the bounds of its environment)."""
     mean = ends.groupby(["env", "arm", "seed", "step", "end"], as_index=False)["aer"].mean()
     table = pd.concat([ends.astype({"split": str}), mean.assign(split="aggregated")], ignore_index=True)
     specs = table["env"].map(get_spec)
@@ -162,7 +163,8 @@ def _scored(ends: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wide(cell: pd.DataFrame, value: str) -> tuple[np.ndarray, dict]:
-    """One arm's `value` as (runs x tasks), of the seeds that every environment of `cell` has; and what to say of it."""
+    """One arm's `value` as a (runs x tasks) matrix over the seeds present in every environment of `cell`, and its table
+    columns over, step, seeds and note."""
     wide = cell.pivot(index="seed", columns="env", values=value)
     whole, steps = wide.dropna(), sorted(cell["step"].unique())
     notes = [] if len(whole) == len(wide) else [f"{len(wide) - len(whole)} seeds lack an environment"]
@@ -174,7 +176,8 @@ def _wide(cell: pd.DataFrame, value: str) -> tuple[np.ndarray, dict]:
 
 
 def groups(envs: Iterable[str]) -> dict[str, list[str]]:
-    """All, Overlap, Non-overlap -> those of `envs` in the benchmark's table; ODE-k beside ODE is in none of them."""
+    """{All, Overlap, Non-overlap: members in `envs`}; only environments of the benchmark's table, so ODE-k is in
+    none."""
     known = [env for env in SUITE if env in set(envs)]
     kinds = {"Overlap": True, "Non-overlap": False}
     return {"All": known} | {kind: [env for env in known if SUITE[env].overlapping is so] for kind, so in kinds.items()}
@@ -188,10 +191,10 @@ def score_table(
 ) -> pd.DataFrame:
     """IQM over seeds with its 95 % bootstrap interval, as in the paper's tables 2, 6, 7 and 8.
 
-    A row for each environment, in its own units, and for each of `groups`, min-max scaled; x arm x set (`SETS`).
-    Columns env (or group), arm, split, over (environments), step, seeds, value, low, high, note. A group is taken over
-    the environments that the arm has runs of, which `over` names: only rows over the same ones can be compared.
-    What has no runs has 0 seeds, no value, and the note "missing".
+    A row per environment (in its own units) or group (of `groups`, min-max scaled), arm and set (`SETS`). Columns env
+    (or group), arm, split, over (environments), step, seeds, value, low, high, note. A group covers the environments
+    for which the arm has runs, named in `over`: only rows over the same environments are comparable. Rows without runs
+    have 0 seeds, no value and the note "missing".
     """
     ends = _scored(_ends(aer(load_returns(list(runs)))))
     envs = [*dict.fromkeys([*envs, *sorted(ends["env"].unique())])]
@@ -217,7 +220,7 @@ def score_table(
 def published_scores(metrics: Sequence[str] = ("AER", "AER/100", "normalised AER")) -> pd.DataFrame:
     """Published values of these metrics: columns split, env, arm (our slug), published, id (in published.csv).
 
-    Relative gains, "A vs B", are kept under the arm B.
+    Relative gains, "A vs B", are listed under arm B.
     """
     table = pd.read_csv(PUBLISHED)
     table = table[table["metric"].isin(metrics)]
@@ -228,8 +231,8 @@ def published_scores(metrics: Sequence[str] = ("AER", "AER/100", "normalised AER
 
 
 def score_markdown(table: pd.DataFrame, split: str, gains: bool = False) -> str:
-    """`score_table` (or, with `gains`, `pair_table` by `relative_gain`) in one set, for reading: the published value,
-    with its id in published.csv, beside ours. Arms of an environment that have neither share one line."""
+    """`score_table` (or, with `gains`, `pair_table` of `relative_gain`) for one set as Markdown: ours next to the
+    published value with its id in published.csv. Arms of an environment that have neither share one line."""
     published = published_scores(("relative gain %",)) if gains else published_scores()
     table = table[table["split"] == split].merge(published, "left", ["split", "env", "arm"])
     lines = [
@@ -261,11 +264,11 @@ def pair_table(
     measure: Callable[[np.ndarray, np.ndarray], tuple[float, float, float]],
     kinds: Sequence[str] = ("All",),
 ) -> pd.DataFrame:
-    """`measure` of the arm `reference` against each of `arms`: a row for each of `kinds` (of `groups`) x arm x set.
+    """`measure` of the arm `reference` against each of `arms`: a row per kind (of `groups`), arm and set.
 
     `measure` takes two (runs x tasks) matrices of scaled scores, as `statistics.probability_of_improvement` and
-    `statistics.relative_gain` do. Columns as `score_table`'s: over the environments that both arms have runs of, each
-    at the last step that all seeds of both have. `seeds` is the smaller of the two numbers.
+    `statistics.relative_gain` do. Columns as in `score_table`, over the environments for which both arms have runs,
+    each at the last step common to all seeds of both. `seeds` is the smaller of the two numbers.
     """
     scores, rows = aer(load_returns(list(runs))), []
     for arm in arms:
@@ -289,7 +292,7 @@ def context_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
     """Return in each context instance of `env` at the end of the runs: mean over seeds with its 95 % interval.
 
     Columns env, arm, split, context (index in its set), c0, c1, ... (the context), step, seeds, value, low, high; the
-    step is the last that all seeds of the arm have. UserError where the instances differ from seed to seed.
+    step is the last one common to all seeds of the arm. UserError if the instances differ between seeds.
     """
     runs = [run for run in runs if run.meta["env"] == env]
     if len({str(run.meta["contexts"]) for run in runs}) > 1:
@@ -307,7 +310,7 @@ def context_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
 
 
 def sweep_table(runs: Sequence[Run], points: Sequence[tuple[str, object, str, str]]) -> pd.DataFrame:
-    """AER along a sweep: for each point (line, x, env, arm) the rows of `aer_table`, with columns line and x before."""
+    """AER along a sweep: the rows of `aer_table` for each point (line, x, env, arm), preceded by columns line and x."""
     points = pd.DataFrame(points, columns=["line", "x", "env", "arm"])
     cells = set(zip(points["env"], points["arm"], strict=True))
     runs = [run for run in runs if (run.meta["env"], run.meta["arm"]) in cells]

@@ -1,1 +1,1 @@
-"""The page on which a reader plays with the trained agents: their export, and the page itself (`page/`)."""
+"""The interactive page for playing with the trained agents: their export, and the page itself (`page/`)."""

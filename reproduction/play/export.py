@@ -1,6 +1,6 @@
-"""What the page needs: the networks of an arm as text, its training contexts' embeddings, its map, and the story.
+"""Data for the page: each arm's networks as text, the embeddings of its training contexts, its map, and the story.
 
-Nothing on the page is typed in: numbers of the story come from the recorded maps or from episodes that are run here.
+No number on the page is hard-coded: those of the story come from the recorded maps or from episodes run here.
 """
 
 import base64
@@ -27,8 +27,8 @@ from reproduction.figures.style import arm_order, arm_style
 from reproduction.measured import read_tables
 
 PAGE = Path(__file__).with_name("page")
-ENV = "DI"  # the world that the page simulates
-CONTROLS = {  # name: title, lowest, highest, step, default; the mass's ends are the benchmark's outer range
+ENV = "DI"  # the environment that the page simulates
+CONTROLS = {  # name: title, low, high, step, default; the range of the mass is the benchmark's outer range
     "mass": ("mass", None, None, 0.05, 1.0),
     "inversion": ("inversion", -1, 1, 2, 1),
     "friction": ("friction", 0, 1, 0.05, 0),
@@ -36,13 +36,13 @@ CONTROLS = {  # name: title, lowest, highest, step, default; the mass's ends are
     "obs_noise": ("noise on observations", 0, 0.1, 0.005, 0),
     "action_noise": ("noise on actions", 0, 1, 0.05, 0),
 }
-TURN, AFTER, STARTS = 15, 100, 20  # of the story's turn: after so many steps, followed for so many, from so many starts
+TURN, AFTER, STARTS = 15, 100, 20  # the story's turn: its step, the steps that follow, the number of starts
 _SQUARE = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])  # a tetrahedron's corners, seen along an axis
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """A trained agent of one seed, and its file's metadata."""
+    """A trained agent of one seed, with its file's metadata and checksum."""
 
     agent: Agent
     meta: dict
@@ -50,21 +50,21 @@ class Arm:
 
     @property
     def slug(self) -> str:
-        """The arm's label, as its folder of raw runs is called."""
+        """The arm's label, which names its folder of raw runs."""
         return self.meta["arm"]
 
     @property
     def name(self) -> str:
-        """The arm's name in every figure."""
+        """The arm's name in figures."""
         return arm_style(self.slug).name
 
 
 def weights(agent: Agent | RecurrentAgent, dtype: str) -> tuple[list, str]:
-    """What acting needs (actor, encoder, the actor's hypernetwork): [name, shape, unit] of each tensor, and all their
-    values in that order, base64 and little-endian. UserError for an agent that the page cannot run.
+    """The networks needed for acting (actor, encoder, the actor's hypernetwork): [name, shape, unit] of each tensor,
+    and all values in that order, little-endian in base64. UserError for an agent that the page cannot run.
 
-    "int16" has a unit for each tensor, its largest entry / 32,767: as large as float16 and, for weights, several times
-    as exact, because they are all of one size. "float32" is exact, with unit 1.
+    "int16" stores each tensor in units of its largest absolute entry / 32,767. It takes as much space as float16 and is
+    several times more accurate for weights, which are of similar magnitude. "float32" is exact, with unit 1.
     """
     method = agent.method
     if isinstance(agent, RecurrentAgent):
@@ -91,7 +91,7 @@ def weights(agent: Agent | RecurrentAgent, dtype: str) -> tuple[list, str]:
 
 
 def hypernetwork_name(agent: Agent) -> str | None:
-    """The module that makes the actor's adapter; None without one."""
+    """Name of the module that generates the actor's adapter; None if there is none."""
     if not agent.method.adapts("actor"):
         return None
     return "hypernetwork" if agent.method.hypernetwork == "shared" else "actor_hypernetwork"
@@ -101,9 +101,9 @@ def planes(means: np.ndarray, output_norm: str) -> list[dict]:
     """Maps of codes (d,) onto planes, from the mean codes (C, d) of the training contexts: "axes" (2, d), "origin" (2,)
     with x = axes z - origin, and "corners" (4, 2) of a simplex or None.
 
-    After SimNorm each of the two groups of four is a point of a tetrahedron. It is seen along one of three axes, from
-    where its corners form a square: that along which the means spread least. Other codes are shown in the plane of the
-    means' first two principal axes, which spread to +-1.
+    With SimNorm, each of the two groups of four is a point in a tetrahedron. It is viewed along one of the three axes
+    from which its corners form a square: the one along which the means vary least. Other codes are projected onto the
+    first two principal axes of the means, scaled so that the means lie within +-0.8.
     """
     if output_norm == "simnorm" and means.shape[1] == 8:
         found = []
@@ -122,14 +122,14 @@ def planes(means: np.ndarray, output_norm: str) -> list[dict]:
 
 
 def mean_codes(arm: Arm, rollouts: int = 4) -> np.ndarray:
-    """Mean embeddings (20, d) of the training contexts, over the windows of `rollouts` episodes of each."""
+    """Mean embeddings (20, d) of the training contexts, over the windows of `rollouts` episodes each."""
     contexts = context_sets(ENV, arm.meta["seed"])["train"]
     return rollout_codes(arm.agent, ENV, contexts, arm.meta["seed"], rollouts)[""].mean(axis=1)
 
 
 def turned(arm: Arm, context: Sequence[float], turn: int, steps: int, starts: int) -> dict[str, np.ndarray]:
-    """`starts` episodes of `steps` steps in `context` whose actuators are turned round before step `turn`: "reward"
-    (T, B), and "z" (T, B, d) where the arm infers one. An arm that is told its context is told of the turn at once."""
+    """Run `starts` episodes of `steps` steps in `context`, inverting the actuators before step `turn`. Returns "reward"
+    (T, B) and, if the arm infers a code, "z" (T, B, d). An arm that is given its context sees the change at once."""
     agent = arm.agent
     own, agent.layout = agent.layout, replace(agent.layout, horizon=steps)
     try:
@@ -151,8 +151,8 @@ def turned(arm: Arm, context: Sequence[float], turn: int, steps: int, starts: in
 
 
 def steps_to_notice(z: np.ndarray, means: np.ndarray, mode: np.ndarray, wanted: float, turn: int) -> np.ndarray:
-    """Steps after `turn` until the nearest training context's mean code is one of mode `wanted`, and stays so to the
-    end, (B,), inf where it does not; z (T, B, d), means (C, d), mode (C,)."""
+    """Steps (B,) after `turn` until the nearest mean code of a training context has mode `wanted` for good; inf if
+    never. z (T, B, d), means (C, d), mode (C,)."""
     nearest = np.square(z[turn:, :, None] - means).sum(axis=3).argmin(axis=2)
     wrong = mode[nearest] != wanted
     last = np.where(wrong.any(axis=0), len(wrong) - wrong[::-1].argmax(axis=0), 0).astype(float)
@@ -160,7 +160,7 @@ def steps_to_notice(z: np.ndarray, means: np.ndarray, mode: np.ndarray, wanted: 
 
 
 def export_arm(arm: Arm, dtype: str = "int16") -> dict:
-    """Everything that the page knows of one arm, JSON-ready; UserError for one that the page cannot run."""
+    """All data of one arm for the page, JSON-ready. UserError for an arm that the page cannot run."""
     agent, style = arm.agent, arm_style(arm.slug)
     shapes, values = weights(agent, dtype)
     layout, spec = agent.layout, get_spec(ENV)
@@ -185,15 +185,16 @@ def export_arm(arm: Arm, dtype: str = "int16") -> dict:
 
 
 def _listed(values: dict[str, float], digits: int = 0) -> str:
-    """Numbers of arms by name: DR 0, DMA* 75."""
+    """Format numbers by arm name: DR 0, DMA* 75."""
     return ", ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
 
 
 def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> list[dict]:
-    """Five steps: "title", "text" (what to see, and what was measured) and the "state" of the page's controls.
+    """Five steps, each with "title", "text" (what to look for and what was measured) and "state" of the page's
+    controls.
 
-    Returns come from the recorded maps of the arms' checkpoints; what happens after a turn is run here. A step without
-    its numbers says so.
+    Returns come from the recorded maps of the arms' checkpoints; what happens after a turn is simulated here. Missing
+    numbers are reported as such.
     """
     names = {arm.slug: arm.name for arm in arms}
     maps = maps[(maps["env"] == ENV) & maps["arm"].isin(names)]
@@ -253,12 +254,12 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
 
 
 def export(arms: Sequence[Arm], runs: str | Path = "runs", dtype: str = "int16", home: str = "") -> dict:
-    """All data of the page, JSON-ready. `runs` is where the maps are; one that is not of an arm's checkpoint is left
-    out. `home` is the address of the report's front page, from the page's own."""
+    """All data of the page, JSON-ready. `runs` is the folder with the maps; maps that do not match an arm's checkpoint
+    are left out. `home` is the address of the report's front page relative to this page."""
     arms = sorted(arms, key=lambda arm: arm_order(arm.slug))
     rows, codes = [export_arm(arm, dtype) for arm in arms], {}
     maps, _ = read_tables(runs)
-    if maps.empty:  # then its columns are those that maps of all environments have
+    if maps.empty:  # an empty table lacks the columns of the context
         maps = maps.reindex(columns=[*maps.columns, *(dimension.name for dimension in get_spec(ENV).dimensions)])
     for arm, row in zip(arms, rows, strict=True):
         own = maps[(maps["env"] == ENV) & (maps["arm"] == arm.slug) & (maps["checkpoint"] == arm.checkpoint)]
@@ -280,13 +281,13 @@ def export(arms: Sequence[Arm], runs: str | Path = "runs", dtype: str = "int16",
 
 
 def checkpoints(runs: str | Path = "runs") -> list[Path]:
-    """The networks of the page's environment in a folder of raw runs, of the lowest seed of each arm."""
+    """The networks of the page's environment in a folder of raw runs: the lowest seed of each arm."""
     paths = sorted(Path(runs).glob(f"{ENV}/*/seed-*.safetensors"), key=lambda path: (len(path.stem), path.stem))
     return list({path.parent: path for path in reversed(paths)}.values())
 
 
 def load_arms(paths: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
-    """The networks in files of finished runs, the first of each arm, and a sentence for each file that is not taken."""
+    """The networks in files of finished runs, the first of each arm, and a sentence for each file that is left out."""
     arms, bad = {}, []
     for path in map(Path, paths):
         try:
@@ -303,8 +304,8 @@ def load_arms(paths: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
 
 
 def write_page(out: str | Path, file: str, name: str, data: dict) -> None:
-    """Write the pages into the folder `out`, and `data` as the global variable `name` of the script `file` beside
-    them. UserError if `out` cannot be written."""
+    """Write the pages into the folder `out`, and `data` as global variable `name` in the script `file` next to them.
+    UserError if `out` cannot be written."""
     out = Path(out)
     text = json.dumps(data, separators=(",", ":"), sort_keys=True)
     try:
@@ -321,10 +322,10 @@ def build(
     home: str = "",
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Write the page into the folder `out` and return its index.html, which a browser opens as it is.
+    """Write the page into the folder `out` and return its index.html, which opens in any browser.
 
-    Its networks are those in `paths`, by default all of `checkpoints(runs)`; the first of each arm is taken, and `say`
-    is told of the others. `home` as in `export`. UserError where there are no networks, or `out` cannot be written.
+    Its networks are those in `paths`, by default `checkpoints(runs)`: the first of each arm; the others are reported
+    through `say`. `home` as in `export`. UserError if there are no networks or `out` cannot be written.
     """
     arms, bad = load_arms(paths or checkpoints(runs))
     for reason in bad:

@@ -1,4 +1,5 @@
-"""What the page on the variance of a code needs: codes of trained agents, as text. Its arithmetic is in variance.js."""
+"""Data for the page on the variance of a code: codes of trained agents, as text. The computations are in
+variance.js."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -13,8 +14,8 @@ from reproduction.theory.explorer import KNOBS, Scenario, learned_samples
 
 
 def learned(path: str | Path, rollouts: int = 4) -> dict:
-    """The codes of a trained agent, JSON-ready: float32 and little-endian in base64, one after the other, and of each
-    its context; UserError for a file without codes of DI."""
+    """The codes of a trained agent, JSON-ready: concatenated, as little-endian float32 in base64, with the context of
+    each. UserError for a file without codes of DI."""
     agent, meta = load_policy(path)
     if meta["env"] != ENV:
         raise UserError(f"it is of {meta['env']}, and the page is of {ENV}")
@@ -30,8 +31,8 @@ def learned(path: str | Path, rollouts: int = 4) -> dict:
 
 
 def export(paths: Sequence[str | Path], runs: str | Path = "runs", home: str = "") -> tuple[dict, list[str]]:
-    """All data of the page, JSON-ready, and a sentence for each of `paths` that is not taken: the codes of `paths`,
-    then of every arm in `runs` that infers some. The page opens with the first of `paths`."""
+    """All data of the page, JSON-ready, and a sentence for each of `paths` that is left out. The data are the codes of
+    `paths`, then those of every arm in `runs` that infers a code. The page opens with the first of `paths`."""
     codes, bad, seen = [], [], set()
     for path in [*map(Path, paths), *checkpoints(runs)]:
         try:
@@ -60,10 +61,9 @@ def build(
     home: str = "",
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Write the page into the folder `out` and return its variance.html, which a browser opens as it is.
+    """Write the page into the folder `out` and return its variance.html, which opens in any browser.
 
-    `paths`, `runs` and `home` as in `export`. UserError where nothing of `paths` can be taken, or `out` cannot be
-    written.
+    `paths`, `runs` and `home` as in `export`. UserError if none of `paths` is usable or `out` cannot be written.
     """
     data, bad = export(paths, runs, home)
     if paths and len(bad) == len(paths):
