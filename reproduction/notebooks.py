@@ -1,7 +1,7 @@
-"""What every notebook starts with, and executing them with papermill.
+"""The set-up of notebooks, and their execution with papermill.
 
-Parameters are checked before anything runs, by papermill's caller here and again in the notebook, which anybody may
-execute with plain papermill. The kernel is this interpreter.
+Parameters are checked before anything runs: here, by the caller of papermill, and again in the notebook, which may also
+be executed with plain papermill. The kernel runs this interpreter.
 """
 
 import ast
@@ -23,8 +23,8 @@ from dmash_core.errors import UserError, unknown
 from reproduction.paths import NOTEBOOKS, ROOT
 from reproduction.yaml12 import load, whole
 
-# Where a notebook reads raw runs and writes figures: relative to the root, wherever the notebook was started.
-# (figures/ itself is drawn by `dmash figures` alone.)
+# Where a notebook reads raw runs and writes figures, relative to the root wherever the notebook is started. (Only
+# `dmash figures` writes to figures/ itself.)
 PROFILES = {
     "recorded": ("runs", "build/notebooks/figures"),
     "smoke": ("build/smoke/runs", "build/smoke/notebooks/figures"),
@@ -32,7 +32,7 @@ PROFILES = {
 
 
 def folders(profile: str, runs_dir: str | None = None, figures_dir: str | None = None) -> tuple[Path, Path]:
-    """The folders of raw runs and of figures: those given, else the profile's. UserError for an unknown profile."""
+    """The folders of raw runs and figures: those given, else the profile's. UserError for an unknown profile."""
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     runs, figures = PROFILES[profile]
@@ -44,7 +44,7 @@ def folders(profile: str, runs_dir: str | None = None, figures_dir: str | None =
 
 @dataclass
 class Start:
-    """What a notebook works with.
+    """The data of a notebook.
 
     runs_dir, figures_dir: folders. full: whether the profile is recorded. envs, arms: the checked parameters. runs: the
     raw runs of these environments and arms. found: all raw runs of the folder.
@@ -59,7 +59,7 @@ class Start:
     found: list = field(default_factory=list)
 
     def show(self, fig, table=None, name: str = "") -> None:
-        """Show a figure as it would be saved, whatever the backend is; with a name, write it and its table too."""
+        """Show a figure as it would be saved, whatever the backend. With a name, also write it and its table."""
         import matplotlib.pyplot as plt
         from IPython.display import Image, display
 
@@ -76,7 +76,7 @@ class Start:
         display(Image(shown))
 
     def conclude(self, *ids: str) -> None:
-        """What the claims `ids` say about the raw runs of this notebook, a line for each: its end."""
+        """Show the verdicts of the claims `ids` on the raw runs of this notebook, one line each, as its conclusion."""
         from IPython.display import Markdown, display
 
         from reproduction.claims import get_claim
@@ -93,7 +93,7 @@ class Start:
 
 
 def words(name: str, value: object) -> list[str]:
-    """A parameter that is a list of words: a list, or text of one in YAML, as `papermill -p` hands it over.
+    """Parse a list-of-words parameter, given as a list or, as by `papermill -p`, as YAML text.
 
     UserError, in one sentence, for anything else.
     """
@@ -115,11 +115,11 @@ def start(
     arms: object = None,
     needs: str = "",
 ) -> Start:
-    """Set a notebook up: folders, the project's style, one thread; and, if it names environments or arms, its raw runs.
+    """Set up a notebook: folders, the project's style, one thread and, if it names environments or arms, its raw runs.
 
-    Which runs there are, which are missing and which files are bad is said in a line each. `needs` is the name of a
-    notebook: without `envs` or `arms`, those that its claims need. UserError, in one sentence, for an unknown profile,
-    environment or arm, for a list that is none, and for a folder that is named and does not exist.
+    Prints which runs were found, which are missing and which files are bad. `needs` is the name of a notebook: `envs`
+    and `arms` default to those that its claims need. UserError, in one sentence, for an unknown profile, environment or
+    arm, an invalid list, or a `runs_dir` that does not exist.
     """
     import matplotlib.pyplot as plt
 
@@ -161,7 +161,7 @@ def start(
 
 
 def _missing(book: Start, envs: Sequence[str] | None, arms: Sequence[str] | None) -> str:
-    """The environments without any run, and of the others the arms without one, on one line."""
+    """One line with the environments without any run and, for the others, the arms without one."""
     if not envs or not arms:
         return ""
     there = {(run.meta["env"], run.meta["arm"]) for run in book.runs}
@@ -185,10 +185,10 @@ def _find(notebook: str | Path) -> Path:
 
 
 def _checked(path: Path, parameters: dict) -> dict:
-    """`parameters` with text read as YAML. UserError for a name that the notebook's parameter cell does not have."""
+    """`parameters` with text parsed as YAML. UserError for a name that is not in the notebook's parameter cell."""
     import papermill
 
-    # papermill itself only warns about an unknown name and then runs the notebook with the default (papermill #701).
+    # papermill only warns about an unknown name and then runs the notebook with the default (papermill #701).
     try:
         valid = papermill.inspect_notebook(path)
     except (ValueError, KeyError, OSError) as error:
@@ -205,9 +205,9 @@ _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def _read(text: str, name: str, default: str, path: Path):
-    """What `text` says in YAML, of the kind that the parameter's default has; UserError where it is of another.
+    """Parse `text` as YAML of the same type as the parameter's default. UserError if the type differs.
 
-    A folder is no YAML: it may be called 2024, or have a # in its name.
+    Folders are not parsed: one may be called 2024, or have a # in its name.
     """
     if name.endswith("_dir"):
         return text
@@ -228,11 +228,11 @@ def _read(text: str, name: str, default: str, path: Path):
 def execute(
     notebook: str | Path, parameters: dict, out_dir: str | Path = "build/notebooks", timeout: float | None = None
 ) -> Path:
-    """Execute one notebook, from the root of the repository, and return where its executed copy lies.
+    """Execute one notebook from the root of the repository and return the path of the executed copy.
 
-    `notebook` is a file or the name of one in notebooks/; text in `parameters` is read as YAML; a relative `out_dir`
-    counts from the root; `timeout` is in seconds for one cell, None for no limit. UserError, in one sentence, for an
-    unknown notebook or parameter, a place that cannot be written, and a notebook that fails (with its cell and
+    `notebook` is a file or the name of one in notebooks/; text in `parameters` is parsed as YAML; a relative `out_dir`
+    is relative to the root; `timeout` is in seconds per cell, None for no limit. UserError, in one sentence, for an
+    unknown notebook or parameter, an output that cannot be written, or a notebook that fails (with its cell and
     exception; the copy then ends at that cell).
     """
     path = _find(notebook)
@@ -247,8 +247,8 @@ def execute(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _kernel_environment() as folder:
-            # Sockets in a folder of its own: over TCP two kernels that start at once may choose the same port, and one
-            # of them dies.
+            # Use sockets in a private folder: over TCP, two kernels that start at once may choose the same port, and
+            # one of them dies.
             sockets = Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
             papermill.execute_notebook(
                 path, out, values, kernel_name="python3", cwd=ROOT, progress_bar=False, execution_timeout=timeout,
@@ -270,8 +270,8 @@ def execute(
 
 @contextmanager
 def _kernel_environment() -> Iterator[str]:
-    """What a kernel started now inherits: nothing of a user's IPython profile or start-up file, and a backend that
-    shows figures, where make's agg would draw every plt.show() into nothing. The folder of its profile, temporary."""
+    """The environment for kernels started inside: no user's IPython profile or start-up file, and a backend that shows
+    figures (with make's agg, plt.show() shows nothing). Yields the temporary folder of the profile."""
     with tempfile.TemporaryDirectory(prefix="dmash-ipython-") as folder:
         set_ = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": folder, "PYTHONSTARTUP": None}
         before = {name: os.environ.pop(name, None) for name in set_}
@@ -286,7 +286,8 @@ def _kernel_environment() -> Iterator[str]:
 
 
 def _digest(path: Path, parameters: dict, runs_dir: Path) -> str:
-    """Of what an execution depends on: the notebook, its parameters, the code, published values, raw runs, versions."""
+    """A digest of everything an execution depends on: notebook, parameters, code, published values, raw runs,
+    versions."""
     from reproduction.evidence.cache import PACKAGES, code_files, file_hash
 
     sha = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
@@ -310,12 +311,11 @@ def execute_all(
     jobs: int | None = None,
     fresh: bool = False,
 ) -> list[Path]:
-    """Execute every notebook in notebooks/ under `profile`, `jobs` at a time (by default as many as there are cores),
-    with a line and the seconds for each; where they lie.
+    """Execute every notebook in notebooks/ under `profile`, `jobs` in parallel (by default one per core), printing the
+    seconds for each. Returns their paths.
 
-    Those that read raw runs read them from `runs_dir`, by default the profile's folder. A notebook that was executed
-    before, and of which nothing that it depends on has changed since, is left as it is unless `fresh`. Stops at the
-    first that fails, with the UserError of `execute`.
+    Raw runs are read from `runs_dir`, by default the profile's folder. Unless `fresh`, a notebook is skipped if it was
+    executed before and nothing it depends on has changed. Stops at the first failure with the UserError of `execute`.
     """
     import papermill
 

@@ -1,6 +1,7 @@
 """Learned codes, and six knobs that set the variance decomposition of a code.
 
-`notebooks/variance_decomposition.ipynb` uses them; the page of `make explore` has them in JavaScript, held to these."""
+`notebooks/variance_decomposition.ipynb` uses this module; the page of `make explore` reimplements it in JavaScript,
+tested against it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ MODES = {1.0: ("#0072B2", "o"), -1.0: ("#D55E00", "^")}
 
 @dataclass(frozen=True)
 class Samples:
-    """Codes z (n, d) of contexts label (n,); mode and mass (C,) describe the contexts."""
+    """Codes z (n, d) with their contexts label (n,); mode and mass (C,) describe the contexts."""
 
     z: np.ndarray
     label: np.ndarray
@@ -28,10 +29,10 @@ class Samples:
 
 
 def learned_samples(path: str | Path, rollouts: int = 16, windows: int = 8) -> Samples:
-    """Codes of a trained DI agent (a ``seed-*.safetensors``) acting in the 20 contexts that it was trained on.
+    """Codes of a trained DI agent (a ``seed-*.safetensors``) acting in its 20 training contexts.
 
-    After the warm-up of an evaluation, `windows` codes an episode are taken from `rollouts` episodes of every context.
-    Raises UserError where the file does not hold the networks of a finished run.
+    After the warm-up of an evaluation, `windows` codes per episode are taken from `rollouts` episodes of every context.
+    Raises UserError if the file does not contain the networks of a finished run.
     """
     from dmash_core.diagnostics.embeddings import rollout_codes
     from dmash_core.training.policies import block_contexts, load_policy
@@ -45,7 +46,8 @@ def learned_samples(path: str | Path, rollouts: int = 16, windows: int = 8) -> S
 
 @dataclass(frozen=True)
 class Scenario:
-    """The knobs: rms distances of the code's three parts, P(S = +1), the code's dimension, compression to E[Z | S]."""
+    """The knobs: RMS distances of the code's three parts, P(S = +1), the code's dimension, compression towards E[Z |
+    S]."""
 
     noise: float = 0.3
     spread: float = 0.4
@@ -56,7 +58,7 @@ class Scenario:
 
 
 def measure(samples: Samples) -> Scenario:
-    """The knobs at which `scenario_law` leaves learned codes as they are."""
+    """The knobs for which `scenario_law` leaves learned codes unchanged."""
     law = samples.law()
     terms, prob = law.terms(), law.weight.sum(axis=0)
     p, d = float(prob[samples.mode > 0].sum()), samples.z.shape[1]
@@ -65,9 +67,9 @@ def measure(samples: Samples) -> Scenario:
 
 
 def scenario_law(knobs: Scenario, samples: Samples | None = None, atoms: int = 300, seed: int = 0) -> Law:
-    """The law of the codes at `knobs`; of learned codes their three parts are scaled to what the knobs say.
+    """The law of the codes at `knobs`; for learned codes, their three parts are scaled to the knobs.
 
-    P(C | Z) is that of Gaussian codes with one noise a context, which for learned codes is a model, not a fact.
+    P(C | Z) is that of Gaussian codes with one noise level per context, which is only a model for learned codes.
     """
     if samples is None:
         codes = synthetic_codes(knobs.separation, knobs.spread, knobs.noise, knobs.p, knobs.dim)
@@ -89,8 +91,8 @@ def scenario_law(knobs: Scenario, samples: Samples | None = None, atoms: int = 3
 
 
 def report(knobs: Scenario, samples: Samples | None = None, draws: int = 4000) -> tuple[Law, dict[str, float]]:
-    """The law and every number of the decomposition. The policy is trained half-way on the uncompressed code and
-    stays the same under compression; "measured" is the variance of `draws` sampled gradients."""
+    """The law and all numbers of the decomposition. The policy is trained half-way on the uncompressed code and does
+    not change under compression; "measured" is the variance of `draws` sampled gradients."""
     law = scenario_law(knobs, samples)
     theta = scenario_law(replace(knobs, compression=0.0), samples).policy()
     g = law.sample_gradients(theta, STD, draws, np.random.default_rng(1))

@@ -1,11 +1,8 @@
 """Numerical twins of the proofs (Benad et al. 2026, appendix A; the theorems are in proofs/).
 
-Expressivity (A.1, A.2, A.3, A.5): the two classes of networks as torch modules in float64. A constructor returns the
-network of a proof as a member of the same class that `fit` trains, so what is exact and what is learned can be
+Expressivity (A.1, A.2, A.3, A.5) and noise (A.6): the two classes of networks as torch modules in float64. The
+constructions of the proofs are members of the same classes that `fit` trains, so exact and learned networks can be
 compared. Each network holds N copies, one per seed, along a leading axis.
-
-Variability (A.15, A.17, A.18): `Law` is a joint law of code Z and context C on finitely many atoms, and every
-expectation in those statements is a finite sum over it.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +33,7 @@ class ReLUNet(nn.Module):
         return self.layers[-1](x)
 
     def set(self, *layers: tuple) -> "ReLUNet":
-        """Give every copy the layers (weight (out, in), bias (out,)) of a proof; returns itself."""
+        """Set the layers (weight (out, in), bias (out,)) of every copy to those of a proof. Returns self."""
         with torch.no_grad():
             for layer, (weight, bias) in zip(self.layers, layers, strict=True):
                 layer.weight.copy_(torch.as_tensor(weight, dtype=torch.float64).T)
@@ -58,8 +55,8 @@ class Concatenating(nn.Module):
 class Modulated(nn.Module):
     """Trunk x(s), hypernetwork omega = h(z), head w^T (x + g(x; omega)) + b; shapes as in Concatenating.
 
-    trunk: widths of its hidden layers and, last, the number n of its outputs. hyper: hidden widths of the hypernetwork.
-    k = None is the full adapter g = W x with W (n, n); otherwise g = W_up ReLU(W_down x) with W_down (k, n).
+    trunk: hidden widths and, last, the number n of outputs. hyper: hidden widths of the hypernetwork. k = None is the
+    full adapter g = W x with W (n, n); otherwise g = W_up ReLU(W_down x) with W_down (k, n).
     """
 
     def __init__(
@@ -88,7 +85,7 @@ class Modulated(nn.Module):
 
 
 def parameters_per_seed(net: nn.Module) -> int:
-    """How many numbers one copy of the network has."""
+    """Number of parameters of one copy of the network."""
     return sum(p[0].numel() for p in net.parameters())
 
 
@@ -96,13 +93,14 @@ def parameters_per_seed(net: nn.Module) -> int:
 
 
 def _halves(n: int) -> tuple[np.ndarray, tuple]:
-    """The signs (2n, n) and the trunk s -> [ReLU s, ReLU -s], whose product with the signs gives s back."""
+    """The signs (2n, n) and the trunk s -> [ReLU s, ReLU -s], whose product with the signs recovers s."""
     signs, zero = np.concatenate([np.eye(n), -np.eye(n)]), np.zeros(2 * n)
     return signs, ((signs, zero), (np.eye(2 * n), zero))
 
 
 def affine_family(constant, slopes, trunk: Sequence[tuple], w, b: float = 0.0) -> Modulated:
-    """A.3: the full adapter with w^T (T_0 + sum_j z_j T_j) x(s) + b everywhere, by one affine layer z -> T(z) - I.
+    """A.3: the full adapter that equals w^T (T_0 + sum_j z_j T_j) x(s) + b everywhere, by one affine layer z -> T(z) -
+    I.
 
     constant T_0 (n, n), slopes T_j (d_z, n, n), trunk layers (weight, bias), w (n,) or (d_out, n).
     """
@@ -127,17 +125,17 @@ def gain_network(n: int) -> Modulated:
 
 
 def family_network(operators) -> Modulated:
-    """A.2: T_i s for a finite family of operators (m, n, n) and one-hot codes z = e_i; permutations are an example."""
+    """A.2: T_i s for a finite family of operators (m, n, n), such as permutations, and one-hot codes z = e_i."""
     operators = np.asarray(operators, float)
     n = operators.shape[1]
     signs, trunk = _halves(n)
-    doubled = np.kron(np.eye(2), operators)  # T on the positive and on the negative part
+    doubled = np.kron(np.eye(2), operators)  # T acts on the positive and on the negative part
     return affine_family(np.zeros((2 * n, 2 * n)), doubled, trunk, signs.T)
 
 
 def bottleneck_product(k: int) -> Modulated:
-    """A.5: s * z on all of R^2 through a bottleneck of width k >= 2: W_down = [I; 0] is constant and lets x(s) >= 0
-    pass, W_up is affine in z."""
+    """A.5: s * z on all of R^2 through a bottleneck of width k >= 2: W_down = [I; 0] is constant and passes x(s) >= 0
+    through; W_up is affine in z."""
     down, up0, up1 = np.eye(k, 2), np.zeros((2, k)), np.zeros((2, k))
     up0[:, :2], up1[:, :2] = -np.eye(2), np.diag([1.0, -1.0])
     net = Modulated(1, 1, 1, [2, 2], k=k)
@@ -150,8 +148,8 @@ def bottleneck_product(k: int) -> Modulated:
 
 def bottleneck_one(bound: float = 1.0) -> Modulated:
     """Width k = 1: s * z = bound |s| - ReLU(bound |s| - s z) for |z| <= bound, the network `narrow_net` of the proof.
-    Beyond it, it is wrong by |s| (|z| - bound) on one side of s = 0, and `width_one_floor` shows that no other choice
-    is right on all of R^2."""
+    For |z| > bound it is off by |s| (|z| - bound) on one side of s = 0; `width_one_floor` shows that no other choice is
+    exact on all of R^2."""
     net = Modulated(1, 1, 1, [2, 2], k=1)
     net.trunk.set(*_halves(1)[1])
     net.hyper.set(([[-1.0], [1.0], [0.0], [0.0]], [bound, bound, -1.0 / bound, 0.0]))
@@ -161,10 +159,10 @@ def bottleneck_one(bound: float = 1.0) -> Modulated:
 
 def width_one_floor(net: Modulated, z: Tensor) -> Tensor:
     """A lower bound on max over s in {1, -1} of |f(s, z) - s z| for every k = 1 network with this trunk and head,
-    whatever its hypernetwork is; z (B,), result (N, B).
+    whatever its hypernetwork; z (B,), result (N, B).
 
-    At one z the adapter adds c ReLU(d^T x(s)), of one sign for all s. Where s z - w^T x(s) - b has two signs, one of
-    the two points stays at least as wrong as without adapter.
+    At a given z the adapter adds c ReLU(d^T x(s)), which has the same sign for all s. Where s z - w^T x(s) - b takes
+    both signs, the error at one of the two points is at least that without an adapter.
     """
     with torch.no_grad():
         s = torch.tensor([1.0, -1.0], dtype=z.dtype).view(1, 2, 1)
@@ -226,7 +224,7 @@ def _apart(gap: float):
 
 
 def _controller(s: Tensor, z: Tensor) -> Tensor:
-    """z times a saturated controller of DI's state (p, v): the force that brings the mass to rest at the origin."""
+    """z times a saturated controller of DI's state (p, v), whose force brings the mass to rest at the origin."""
     return z * (-2 * (s[..., :2] + s[..., 2:])).clamp(-1, 1)
 
 
@@ -246,7 +244,7 @@ TASKS = {
 
 @torch.no_grad()
 def error(net: nn.Module, task: Task, n_seeds: int, points: int = 4096, seed: int = 10_000) -> tuple[Tensor, Tensor]:
-    """Root mean square and largest |f - y| per seed (N,), on fresh points that are the same for every seed."""
+    """Root mean square and maximum of |f - y| per seed (N,), on fresh points shared by all seeds."""
     s, z, y = (t.expand(n_seeds, -1, -1) for t in task.sample(torch.Generator().manual_seed(seed), 1, points))
     wrong = net(s, z) - y
     return wrong.square().mean(dim=(1, 2)).sqrt(), wrong.abs().amax(dim=(1, 2))
@@ -262,10 +260,11 @@ def fit(
     stop: float | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Least squares by Adam with a linearly falling learning rate, all seeds at once; returns the error() of each.
+    """Fit by least squares with Adam and a linearly decaying learning rate, all seeds at once. Returns error() per
+    seed.
 
-    stop: each seed keeps the parameters at which its error first was at most this (looked at every 10 steps), so
-    that different networks are compared at the same clean error. A seed that never gets there keeps its last ones.
+    stop: each seed keeps the parameters at which its error first fell to this value (checked every 10 steps), so that
+    different networks are compared at the same clean error. A seed that never reaches it keeps its last parameters.
     """
     generator = torch.Generator().manual_seed(seed)
     parameters = list(net.parameters())
@@ -294,8 +293,8 @@ def fit(
 def noisy_error(
     net: nn.Module, task: Task, n_seeds: int, centre: float, noise: float, points: int = 8192, seed: int = 20_000
 ) -> Tensor:
-    """A.6: root mean square of f(s, z + noise * xi) - y(s, z) per seed (N,), where |z| = centre with either sign and
-    xi is standard normal: the policy's error when its code is wrong by that much. Codes need d_z = 1."""
+    """A.6: root mean square of f(s, z + noise * xi) - y(s, z) per seed (N,), where |z| = centre with either sign and xi
+    is standard normal: the policy's error under code noise. Requires d_z = 1."""
     generator = torch.Generator().manual_seed(seed)
     s, _, _ = task.sample(generator, 1, points)
     z = centre * _signs(generator, (1, points))
@@ -305,17 +304,18 @@ def noisy_error(
 
 
 NOISE_SETTINGS = {"interval": ("policy", 0.1), "switch": ("policy-switch", 0.2), "binary": ("policy-binary", 1.0)}
-"""A.6's settings: the task, and the |z| at which noise is applied, the smallest that tells the modes apart there."""
+"""A.6's settings: the task and the |z| at which noise is applied (for switch and binary codes, the smallest in
+training)."""
 
 
 def noise_experiment(
     seeds: Sequence[int], noises: Sequence[float], steps: int, level: float, widths=(12, 24, 48), trunks=(4, 8, 16)
 ) -> tuple[list[dict], list[dict]]:
-    """A.6: concatenating (two hidden layers of each of `widths`) and modulated networks (trunk 2n, n for n in `trunks`,
-    k = 4), each seed kept as it is when its clean error first falls to `level`, then given noisy codes.
+    """A.6: concatenating networks (two hidden layers of each of `widths`) and modulated ones (trunk 2n, n for n in
+    `trunks`, k = 4), each seed stopped when its clean error first falls to `level`, then tested with noisy codes.
 
     Returns a row (setting, class, parameters, noise, seed, error) for each network that reached the level, and a row
-    (setting, class, parameters, reached, clean) for each size: the number of seeds that did, the median clean error.
+    (setting, class, parameters, reached, clean) per size: the number of seeds that did and the median clean error.
     """
     errors, sizes = [], []
     for setting, (name, centre) in NOISE_SETTINGS.items():
@@ -325,7 +325,7 @@ def noise_experiment(
         nets += [("modulated", Modulated(*ends, [2 * n, n], [8], 4, seeds)) for n in trunks]
         for kind, net in nets:
             clean = fit(net, task, len(seeds), steps=steps, stop=level)
-            reached = clean <= 1.1 * level  # the level is met on other points than those of this clean error
+            reached = clean <= 1.1 * level  # the stopping rule uses other points than this clean error
             row = {"setting": setting, "class": kind, "parameters": parameters_per_seed(net)}
             sizes.append(row | {"reached": int(reached.sum()), "clean": float(clean.quantile(0.5))})
             for noise in noises:

@@ -1,8 +1,9 @@
 """A.8: can one memoryless policy that ignores the context serve all contexts? Computed for the toy environments.
 
-Policies are a = clip(Theta phi(s), -1, 1) with Theta (2, 4); phi is the state (p, v) of the double integrators, and
-(x, sign x, |x|, 1) on ODE. The oracle of a context is the best of them in that context alone; the compromise is the one
-whose worst return over contexts, as a share of the oracle's, is highest. Both are found by the cross-entropy method.
+Policies are a = clip(Theta phi(s), -1, 1) with Theta (2, 4); phi is the state (p, v) of the double integrators, and (x,
+sign x, |x|, 1) on ODE. The oracle of a context is the best such policy for that context alone; the compromise is the
+policy that maximises the worst return over contexts, as a share of the oracle's. Both are found by the cross-entropy
+method.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from dmash_core.benchmark.suite import context_sets, make_batch
 
 
 def returns(env: str, theta: np.ndarray, contexts: np.ndarray, starts: int, seed: int) -> np.ndarray:
-    """Mean return (P, C) over `starts` episodes of the policies theta (P, C or 1, 2, 4) in contexts (C, d); the initial
-    states of a context are the same for every policy."""
+    """Mean return (P, C) over `starts` episodes of the policies theta (P, C or 1, 2, 4) in contexts (C, d). All
+    policies share the initial states of a context."""
     p, c = len(theta), len(contexts)
     batch = make_batch(env, np.tile(np.repeat(contexts, starts, axis=0), (p, 1)))
     theta = np.broadcast_to(theta, (p, c, 2, 4)).repeat(starts, axis=1).reshape(-1, 2, 4)
@@ -30,8 +31,8 @@ def returns(env: str, theta: np.ndarray, contexts: np.ndarray, starts: int, seed
 
 
 def first_step_losses(force: np.ndarray, wanted: np.ndarray) -> list[float]:
-    """|acceleration - wanted|^2 after one step of DI, mass 1, from rest, in the contexts S = 1 and S = -1 under the
-    same force (2,): horizon 1 of A.8, where no policy has seen anything of S yet (inversion_price)."""
+    """|acceleration - wanted|^2 after one step of DI with mass 1 from rest, in the contexts S = 1 and S = -1 under the
+    same force (2,): horizon 1 of A.8, where no policy has any information on S yet (inversion_price)."""
     batch = make_batch("DI", np.array([[1.0, 1.0], [1.0, -1.0]]))
     batch.reset(seed=0)
     batch.step(np.tile(force, (2, 1)))
@@ -40,7 +41,7 @@ def first_step_losses(force: np.ndarray, wanted: np.ndarray) -> list[float]:
 
 
 def search(score: Callable[[np.ndarray], np.ndarray], groups: int, seed: int, rounds: int = 20) -> np.ndarray:
-    """Theta (groups, 2, 4) with the highest score of each group; score maps (P, groups, 2, 4) to (P, groups)."""
+    """Theta (groups, 2, 4) with the highest score per group; score maps (P, groups, 2, 4) to (P, groups)."""
     rng, population, elite = np.random.default_rng(seed), 64, 8
     mean, std = np.zeros((groups, 2, 4)), np.full((groups, 2, 4), 5.0)
     best, top = mean, np.full(groups, -np.inf)
@@ -57,14 +58,14 @@ def search(score: Callable[[np.ndarray], np.ndarray], groups: int, seed: int, ro
 
 def worst_case_regret(env: str, contexts: np.ndarray | None = None, seed: int = 0, starts: int = 4) -> float:
     """The largest share of the oracle's return that the compromise loses in any of the contexts (C, d), by default the
-    training set; on fresh initial states. An upper bound of what the best memoryless context-unaware policy loses."""
+    training set, on fresh initial states. An upper bound on the loss of the best memoryless context-unaware policy."""
     contexts = context_sets(env)["train"] if contexts is None else contexts
     oracle = search(lambda theta: returns(env, theta, contexts, starts, seed), len(contexts), seed)
     best = returns(env, oracle[None], contexts, starts, seed)[0]
 
     def compromise(theta: np.ndarray) -> np.ndarray:
         share = returns(env, theta, contexts, starts, seed) / np.maximum(best, 1e-9)
-        return (share.min(axis=1) + 0.1 * share.mean(axis=1))[:, None]  # the mean leads out of where the worst is 0
+        return (share.min(axis=1) + 0.1 * share.mean(axis=1))[:, None]  # the mean guides the search if the worst is 0
 
     one = search(compromise, 1, seed + 1)
     ours, theirs = (returns(env, t, contexts, 20, seed + 1)[0] for t in (one[None], oracle[None]))

@@ -1,7 +1,8 @@
-"""Numerical twins of the theorems beyond the paper's: how close concatenation comes (A.1), one-hot contexts (A.2), the
-adapter at the method's sizes (A.5), switching under noise (A.6), policies without memory (A.8), the actor's gradient
-through a shared adapter (F15), and the variance of the gradient itself (A.17, A.18). The theorems are in proofs/; the
-networks of the paper's own statements, and laws of codes, are in theory.py.
+"""Numerical twins of the theorems beyond the paper's: how well concatenation approximates (A.1), one-hot contexts
+(A.2), the adapter at the method's sizes (A.5), switching under noise (A.6), memoryless policies (A.8), the actor's
+gradient through a shared adapter (F15), and the variance of the gradient itself (A.17, A.18). The theorems are in
+proofs/; the networks of the paper's own statements are in expressivity.py, laws of codes in
+dmash_core.diagnostics.variance.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,14 +19,15 @@ from reproduction.theory.expressivity import Concatenating, Modulated, ReLUNet, 
 
 
 def approximation_floor(hidden: Sequence[int], r: float = 1.0) -> float:
-    """A1_approximation: no concatenating network of these hidden widths is closer to s z on [-r, r]^2 than this."""
+    """A1_approximation: the least error with which a concatenating network of these hidden widths can fit s z on [-r,
+    r]^2."""
     return r**2 / (2 * prod(k + 1 for k in hidden) ** 2)
 
 
 def near_optimal_product(pieces: int, r: float = 1.0) -> Concatenating:
-    """A concatenating network of one hidden layer, 2 * pieces - 1 units, within (r / pieces)^2 of s z on [-r, r]^2: at
-    most 8 times the floor of its width. s z = ((s + z)^2 - (s - z)^2) / 4, each square interpolated on that many
-    pieces."""
+    """A concatenating network with one hidden layer of 2 * pieces - 1 units, within (r / pieces)^2 of s z on [-r, r]^2:
+    at most 8 times the floor for its width. s z = ((s + z)^2 - (s - z)^2) / 4, with each square interpolated on
+    `pieces` pieces."""
     step = 4 * r / pieces
     knots = -2 * r + step * np.arange(1, pieces)
     first = 2 * (-2 * r) + step  # slope of the interpolant's first piece
@@ -37,8 +39,8 @@ def near_optimal_product(pieces: int, r: float = 1.0) -> Concatenating:
 
 
 def one_hot_network(operators, bound: float) -> Concatenating:
-    """A.2, the negative half: T_c s for |s_i| <= bound under one-hot codes, by ReLU(s_i + 2 B z_c - B) - B z_c = s_i
-    z_c, one neuron for each pair of state and context and one for each context. operators (m, n, n)."""
+    """A.2, negative half: T_c s for |s_i| <= bound under one-hot codes, by ReLU(s_i + 2 B z_c - B) - B z_c = s_i z_c.
+    It has one neuron per pair of state coordinate and context, and one per context. operators (m, n, n)."""
     operators = np.asarray(operators, float)
     m, n, _ = operators.shape
     pairs = [np.concatenate([np.eye(n)[i], 2 * bound * np.eye(m)[c]]) for c in range(m) for i in range(n)]
@@ -60,8 +62,8 @@ def binary_two(bound: float) -> Concatenating:
 
 
 def actions_omega(head, inverse, operator, k: int) -> np.ndarray:
-    """A5_actions: the weights (k n + n k,) of a bottleneck of width k >= 2 d, W_down then W_up row by row, after which
-    the head (d, n) reads operator @ (head x). inverse (n, d) with head @ inverse = I; operator (d, d)."""
+    """A5_actions: weights (k n + n k,) of a bottleneck of width k >= 2 d, W_down then W_up in row-major order, with
+    which the head (d, n) outputs operator @ (head x). inverse (n, d) with head @ inverse = I; operator (d, d)."""
     head, inverse = np.asarray(head, float), np.asarray(inverse, float)
     d, n = head.shape
     down, up = np.zeros((k, n)), np.zeros((n, k))
@@ -73,7 +75,7 @@ def actions_omega(head, inverse, operator, k: int) -> np.ndarray:
 
 def trained_omega(readout, operator, k: int) -> np.ndarray:
     """A5_trained: weights (k n + k + n k + n,) in the method's order W_down, b_down, W_up, b_up, with which the first d
-    features less the second d of x~ = ReLU(x + W_up ReLU(W_down x + b_down) + b_up) are operator @ (readout x).
+    features minus the second d of x~ = ReLU(x + W_up ReLU(W_down x + b_down) + b_up) are operator @ (readout x).
     readout (d, n), n >= 2 d, k >= 6 d."""
     readout = np.asarray(readout, float)
     d, n = readout.shape
@@ -117,8 +119,8 @@ def switch_modulated(delta: float) -> Modulated:
 
 @torch.no_grad()
 def excess_slope(net: nn.Module, bound: float, delta: float, points: int = 401) -> float:
-    """The least eta for which the slope in z is at most (|s| + eta) / delta over the margin |z| <= delta, for all
-    |s| <= bound, on a grid of points^2: how much steeper than it has to be the network switches."""
+    """The smallest eta such that the slope in z is at most (|s| + eta) / delta over the margin |z| <= delta for all |s|
+    <= bound, on a grid of points^2: the network's excess over the least possible slope."""
     s = torch.linspace(-bound, bound, points, dtype=torch.float64)
     z = torch.linspace(-delta, delta, points, dtype=torch.float64)
     grid = torch.cartesian_prod(s, z)
@@ -139,8 +141,8 @@ def trajectory(policy: Callable[[np.ndarray], np.ndarray], start, sign: int, ste
 
 
 def stuck_start(policy: Callable[[np.ndarray], np.ndarray], far: float = 50.0) -> tuple[float, int]:
-    """The witness of memoryless_negative: a start x > 0 and a context in which no state ever lies below x, as far as x
-    <= far can tell: a root where the policy changes sign (by bisection), else 1 and the sign in which it drifts."""
+    """The witness of memoryless_negative: a start x > 0 and a context in which no later state lies below x, judging by
+    x <= far. It is a root where the policy changes sign (by bisection), else 1 and the sign in which it drifts."""
     grid = np.linspace(1.0, far, 20_001)
     value = policy(grid)
     turn = np.flatnonzero(value[:-1] * value[1:] <= 0)
@@ -159,10 +161,10 @@ def one_start_policy(x: np.ndarray) -> np.ndarray:
 
 
 def train_integrator(seeds: Sequence[int], sees_sign: bool, updates: int = 300, horizon: int = 6) -> Callable:
-    """Actors tanh(ReLU network) on the integrator x' = x + S a, one per seed, trained through the dynamics to bring
-    starts in [-2, 2] to 0 in both contexts. Domain randomisation (sees_sign False) is given x, its control x and S.
+    """Train actors tanh(ReLU network) on the integrator x' = x + S a, one per seed, through the dynamics to bring
+    starts in [-2, 2] to 0 in both contexts. Domain randomisation (sees_sign False) observes x, its control x and S.
 
-    Returns act(x (B,), sign, i), the actions of seed i, numpy.
+    Returns act(x (B,), sign, i), which gives the actions of seed i as a NumPy array.
     """
     net = ReLUNet([2, 32, 32, 1], seeds)
     optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
@@ -196,8 +198,8 @@ def train_integrator(seeds: Sequence[int], sees_sign: bool, updates: int = 300, 
 
 
 def bias_ascent(w: np.ndarray, x: np.ndarray, omega: np.ndarray, eta: float, steps: int) -> tuple[np.ndarray, float]:
-    """ascent_unbounded: the frozen critic's values (steps + 1,) along gradient ascent in the adapter's bias omega, and
-    the gain per step that the theorem guarantees, eta * sum w_i^2 over the units active at first with w_i > 0."""
+    """ascent_unbounded: the frozen critic's values (steps + 1,) under gradient ascent on the adapter's bias omega, and
+    the gain per step that the theorem guarantees: eta * sum w_i^2 over the initially active units with w_i > 0."""
     gain = eta * float(np.square(w[(x + omega > 0) & (w > 0)]).sum())
     values = []
     for _ in range(steps + 1):
@@ -207,10 +209,10 @@ def bias_ascent(w: np.ndarray, x: np.ndarray, omega: np.ndarray, eta: float, ste
 
 
 def actor_ascent(detached: bool, updates: int, seed: int = 0, lr: float = 1e-2) -> np.ndarray:
-    """A frozen critic's mean value over an actor's updates (updates + 1,) on random states, where actor and critic read
-    one bias omega = h(z) of a shared hypernetwork: the critic is w . ReLU(x(s, a) + omega) and the action
-    tanh(v . ReLU(y(s) + omega)). detached: omega is a constant in the actor's loss, as in the method; else the actor's
-    gradient also moves h. The critic never moves. Plain gradient ascent."""
+    """A frozen critic's mean value (updates + 1,) over an actor's updates on random states. Actor and critic share one
+    bias omega = h(z) from a hypernetwork: the critic is w . ReLU(x(s, a) + omega), the action tanh(v . ReLU(y(s) +
+    omega)). detached: omega is constant in the actor's loss, as in the method; otherwise the actor's gradient also
+    updates h. The critic is never updated. Plain gradient ascent."""
     critic, w = ReLUNet([4, 32, 32], [seed]), torch.Generator().manual_seed(seed)
     head = torch.randn(32, generator=w, dtype=torch.float64) / 32**0.5
     actor, last = ReLUNet([3, 32, 32], [seed + 1]), ReLUNet([32, 1], [seed + 2])
@@ -264,7 +266,7 @@ def gradient_terms(law: Law, theta: np.ndarray, std: float) -> dict[str, float]:
 
 def compression_account(law: Law, theta: np.ndarray, std: float) -> dict[str, float]:
     """compression_account for Z' = E[Z | S] under one policy theta: "removed" (signal of the code within modes),
-    "added" (noise that the gradient gains), "separation" (what the modes' mean gradients lose), and "fall" = tr Cov(g)
+    "added" (noise gained by the gradient), "separation" (lost by the modes' mean gradients), and "fall" = tr Cov(g)
     - tr Cov(g') = removed - added + separation."""
     before, after = gradient_terms(law, theta, std), gradient_terms(law.compressed(), theta, std)
     removed, added = before["signal"], after["noise"] + after["signal"] - before["noise"]
@@ -273,8 +275,8 @@ def compression_account(law: Law, theta: np.ndarray, std: float) -> dict[str, fl
 
 
 def push_law() -> Law:
-    """A law like that of compression_can_raise_variance in DI's two dimensions: codes 1, 3 for S = 1 and -1/2, -3 for
-    S = -1, mass 1. With theta = (1/4, 0) and standard deviation 0.3, compression takes tr Cov(g) from 77.76 to
+    """A law like that of compression_can_raise_variance in DI's two dimensions: codes 1, 3 for S = 1, codes -1/2, -3
+    for S = -1, mass 1. With theta = (1/4, 0) and standard deviation 0.3, compression takes tr Cov(g) from 77.76 to
     90.75."""
     return Law(np.array([[1.0], [3.0], [-0.5], [-3.0]]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]]) / 4,
                np.array([1.0, -1.0]), np.ones(2))  # fmt: skip
@@ -295,7 +297,7 @@ def push_variances() -> tuple[float, float]:
 
 def affine_gradient_variances(seed: int, independent: bool = True) -> tuple[float, float, float]:
     """compression_lowers_variance on a random finite law: tr Cov(g), tr Cov(g') and E|B (Z - Z')|^2 for g = A(Y, S) +
-    B(Y, S) Z. independent: Z and Y are independent given S; else they are tied."""
+    B(Y, S) Z. independent: Z and Y are independent given S; otherwise Z is determined by Y."""
     rng = np.random.default_rng(seed)
     n, d, m = 4, 3, 2  # values of Y and of Z in each mode, dimensions of Z and of g
     p_mode, p_y, p_z = rng.dirichlet([2, 2]), rng.dirichlet(np.ones(n), 2), rng.dirichlet(np.ones(n), 2)
@@ -306,7 +308,7 @@ def affine_gradient_variances(seed: int, independent: bool = True) -> tuple[floa
     z, a, b = rng.standard_normal((2, n, d)), rng.standard_normal((2, n, m)), rng.standard_normal((2, n, d, m))
     weight = joint.sum(axis=1)  # (S, Z)
     centre = np.einsum("sk,skd->sd", weight, z) / weight.sum(axis=1)[:, None]
-    if not independent:  # the rest of the gradient undoes the code
+    if not independent:  # the rest of the gradient cancels the code
         a = -np.einsum("sjd,sjdm->sjm", z, b)
     g = a[:, :, None] + np.einsum("skd,sjdm->sjkm", z, b)
     g_after = np.broadcast_to((a + np.einsum("sd,sjdm->sjm", centre, b))[:, :, None], g.shape)
