@@ -174,7 +174,7 @@ def _missing(book: Start, envs: Sequence[str] | None, arms: Sequence[str] | None
     return "; ".join(parts)
 
 
-# ---------------------------------------------------------------- executing them
+# ---------------------------------------------------------------- execution
 
 
 def _find(notebook: str | Path) -> Path:

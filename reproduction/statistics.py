@@ -35,7 +35,7 @@ def normalise(returns: ArrayLike, low: float, high: float) -> np.ndarray:
 
 
 def aer(returns: pd.DataFrame) -> pd.DataFrame:
-    """Average over contexts and rollouts, from `runs.load_returns`: columns env, arm, seed, step, split, aer."""
+    """Average over contexts and rollouts, from `raw_runs.load_returns`: columns env, arm, seed, step, split, aer."""
     return returns.groupby(CELL, observed=True)["value"].mean().rename("aer").reset_index()
 
 

@@ -1,6 +1,6 @@
-"""Every claim of the paper and every question of its reviewers: one decorated function each, one file a family.
+"""Every claim of the paper and every question of its reviewers: one decorated function each, one module per family.
 
-Importing this package registers them all. `reproduction.evidence` has the vocabulary, and the rules that all share.
+Importing this package registers all of them. `reproduction.evidence` defines their vocabulary and the shared rules.
 """
 
 from importlib import import_module
@@ -24,7 +24,8 @@ def get_claim(id_: str) -> Claim:
 
 
 def notebook_needs(name: str, envs: list[str] | None = None, arms: list[str] | None = None) -> tuple[list, list]:
-    """(environments, arms) of a notebook's parameters; for None, all that the claims that name the notebook need."""
+    """(environments, arms) for a notebook's parameters; None selects all that the claims checked by the notebook
+    need."""
     plans = [plan for one in CLAIMS.values() if f"notebooks/{name}.ipynb" in one.checked_by for plan in one.comparisons]
     order = list(SUITE)
     found = {env for plan in plans for env in plan.envs}
@@ -33,5 +34,5 @@ def notebook_needs(name: str, envs: list[str] | None = None, arms: list[str] | N
 
 
 def training_cells() -> list[Cell]:
-    """The profile `paper`: every run that a claim needs, what is judged first."""
+    """The profile `paper`: every run that a claim needs, judged ones first."""
     return needed(list(CLAIMS.values()))

@@ -1,7 +1,7 @@
-"""Figures 10 to 18: parts of DMA*-SH taken away or changed, and other ways of inference. All judged on DI.
+"""Figures 10 to 18: parts of DMA*-SH removed or changed, and other inference methods. All are judged on DI.
 
-The paper's selections of environments are not in the sources at hand. Over a handful of environments a paired test has
-no power (see docs/calibration.md); ten seeds on DI, the environment with a proof of its own, do."""
+The paper's selections of environments are not in the available sources. A paired test over a handful of environments
+has no power (see docs/calibration.md); ten seeds on DI, the environment with its own proof, do."""
 
 from reproduction.evidence import claim, seeds
 

@@ -1,4 +1,4 @@
-"""The figures of the main text and those of the appendix that are no ablations."""
+"""The figures of the main text, and those of the appendix that are not ablations."""
 
 from dmash_core.methods import MAIN_ARMS
 from reproduction.evidence import GROUPS, claim, group, published, published_ids, seeds, unjudged
@@ -179,4 +179,4 @@ def g3():
     ).better()
 
 
-assert len(GROUPS["All"]) == 13 and len(GROUPS["Non-overlap"]) == 8  # the docstrings above say so
+assert len(GROUPS["All"]) == 13 and len(GROUPS["Non-overlap"]) == 8  # as stated in the docstrings above

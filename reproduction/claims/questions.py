@@ -1,4 +1,4 @@
-"""What the public reviews of an earlier version asked, and questions of our own (L1, C1)."""
+"""Questions from the public reviews of an earlier version, and our own (L1, C1)."""
 
 from reproduction.claims.theory import TOYS, efficiency
 from reproduction.evidence import claim, computed, group, published_ids, seeds, unjudged

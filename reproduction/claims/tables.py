@@ -1,4 +1,4 @@
-"""The benchmark and the paper's tables. Their published values are many; one number of each table is judged."""
+"""The benchmark and the paper's tables. Each table has many published values, one of which is judged."""
 
 from reproduction.evidence import claim, group, published, published_ids, twin
 
@@ -40,7 +40,7 @@ def t1():
 
 
 def shown(*ids: str):
-    """Published values that are put beside ours and not judged."""
+    """Published values that are shown next to ours but not judged."""
     return [published(id_).shown() for id_ in published_ids(*ids)]
 
 

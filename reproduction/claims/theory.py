@@ -185,7 +185,7 @@ def a5():
     )
 
 
-NOISES = {"interval": 0.2, "switch": 0.2, "binary": 0.5}  # codes stay within the range of training
+NOISES = {"interval": 0.2, "switch": 0.2, "binary": 0.5}  # codes stay within the training range
 
 
 def noise(seeds: int = 10, level: float = 0.04, steps: int = 1500) -> list[Finding]:
@@ -287,7 +287,7 @@ def _cost(row: dict) -> Finding:
         found = [100 * (_parameters(env, ours) / _parameters(env, other) - 1) for env in SUITE]
     else:
         files = [json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks").glob("*.json"))]
-        # a file may hold measurements of something else, such as the environments
+        # a file may contain other measurements, such as those of environments
         measured = [{r["arm"]: r[column] for r in rows if column in r and r["env"] == "DI"} for rows in files]
         ratios = [by_arm[ours] / by_arm[other] for by_arm in measured if {ours, other} <= by_arm.keys()]
         found = [100 * ((1 / r if metric == "training speed" else r) - 1) for r in ratios]

@@ -148,7 +148,7 @@ def claim(
     return register
 
 
-# ---------------------------------------------------------------- what it would take
+# ---------------------------------------------------------------- missing runs and their cost
 
 
 def cells(plan: Comparison, seeds: int) -> tuple[list[Cell], list[str]]:

@@ -214,7 +214,7 @@ class Comparison:
         """Shown on the page but not judged."""
         return self._asks("shown")
 
-    # ------------------------------------------------------------ what it is and needs
+    # ------------------------------------------------------------ properties
 
     @property
     def judged(self) -> bool:
@@ -519,7 +519,7 @@ def published_ids(*words: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-# ---------------------------------------------------------------- what is decided without runs
+# ---------------------------------------------------------------- checks without raw runs
 
 
 @cache

@@ -109,7 +109,7 @@ def _utc(date: str) -> str:
     return datetime.fromisoformat(date).astimezone(UTC).strftime("%Y-%m-%d %H:%M") if date else ""
 
 
-# ---------------------------------------------------------------- rules beside the data
+# ---------------------------------------------------------------- rules and the dates of their data
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class ArmStyle:
         return {"color": self.color, "linestyle": self.line, "marker": self.marker}
 
 
-# No two arms share a colour, nor a marker. The main arms have Okabe and Ito's palette, the others Tol's.
+# No two arms share a colour or a marker. The main arms use Okabe and Ito's palette, the others Tol's.
 ARMS = {
     "dr": ArmStyle("DR", "#000000", _DOT, "x"),
     "concat": ArmStyle("Concat", "#E69F00", _DASH, "s"),

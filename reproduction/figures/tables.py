@@ -227,7 +227,7 @@ def published_scores(metrics: Sequence[str] = ("AER", "AER/100", "normalised AER
     scale = np.where(table["metric"] == "AER/100", 100.0, 1.0)
     arm = table["arm"].str.split(" vs ").str[-1].map(SLUGS)
     table = table.assign(arm=arm, published=(table["value"] * scale).round(6))
-    return table[table["table"] != "Abstract"][["split", "env", "arm", "published", "id"]]  # which repeats table 9
+    return table[table["table"] != "Abstract"][["split", "env", "arm", "published", "id"]]  # it repeats Table 9
 
 
 def score_markdown(table: pd.DataFrame, split: str, gains: bool = False) -> str:

@@ -11,8 +11,6 @@ from dmash_core.errors import UserError
 from reproduction.sweep.grid import Cell
 from reproduction.sweep.lease import Lease
 
-# ---------------------------------------------------------------- the sweep's side
-
 
 @dataclass
 class Status:

@@ -20,9 +20,6 @@ BLOCK = {
 """The keys of a block of a profile, with an example of each."""
 
 
-# ---------------------------------------------------------------- cells
-
-
 @dataclass(frozen=True)
 class Cell:
     """One training run of the grid. `settings` and `method` hold the differences from the defaults and the preset."""

@@ -19,9 +19,6 @@ EXPIRE = 120.0
 a time."""
 
 
-# ---------------------------------------------------------------- leases
-
-
 def _here() -> str:
     """The scope of a process id: host, boot and process namespace (containers may share a host name)."""
     parts = [platform.node()]
