@@ -1,4 +1,4 @@
-# The one interface. Everything lives in .venv and build/; nothing else on the machine is touched.
+# The single entry point. Everything is installed into .venv and written to build/; the rest of the machine is untouched.
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -9,10 +9,10 @@ ENV     ?= DI
 ARM     ?= dma-star-sh
 SEEDS   ?= 0
 STEPS   ?=
-# figures draw without a display and with the same bytes everywhere
+# draw figures without a display and with the same bytes everywhere
 export MPLBACKEND := agg
 export OMP_WAIT_POLICY := PASSIVE
-# A folder that was copied or moved with its .venv: the scripts in it run the interpreter, and the code, of the original.
+# Detects a folder that was copied or moved with its .venv: its scripts would run the interpreter and code of the original.
 MOVED := $(shell made=$$(grep '^command = ' $(VENV)/pyvenv.cfg 2>/dev/null); case "$$made" in \
   (""|*" $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))") ;; (*) echo moved ;; esac)
 
@@ -35,7 +35,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: requirements.lock pins what was tested with Python 3.11; $(PYTHON) gets the same versions (from 3.13 on without labmaze, which dm_control needs for mazes only), and was tested with the environments alone"; }
 	"$(PYTHON)" -m venv $(if $(MOVED),--clear) $(VENV)
 	$(BIN)/python -m pip install -qq --no-deps -r requirements.lock
-	$(BIN)/python -m pip install -qq "$$(grep '^torch==' requirements.lock)" # and what its CUDA build needs besides
+	$(BIN)/python -m pip install -qq "$$(grep '^torch==' requirements.lock)" # plus the dependencies of its CUDA build
 	$(BIN)/python -m pip install -qq --no-deps -e .
 	@touch $@
 
@@ -62,34 +62,34 @@ reproduce-paper: setup
 	$(DMASH) sweep --profile paper --out "$(RUNS)"
 	$(MAKE) reproduce-recorded
 
-train: setup ## one block of seeds: ENV=DI ARM=dma-star-sh SEEDS="0 1" STEPS=100000 (2 h a seed on one core, 1.5 GB)
+train: setup ## one block of seeds: ENV=DI ARM=dma-star-sh SEEDS="0 1" STEPS=100000 (2 h per seed on one core, 1.5 GB)
 	$(DMASH) train --env $(ENV) --arm $(ARM) --seeds $(SEEDS) $(if $(STEPS),--steps $(STEPS)) --out "$(RUNS)"
 
-figures: setup ## every figure from the raw runs, byte-identical when nothing changed (1 min, 1 GB)
+figures: setup ## draw every figure from the raw runs, byte-identical if nothing changed (1 min, 1 GB)
 	$(DMASH) figures --runs "$(RUNS)" --out figures
 
-notebooks: setup ## every notebook that is not up to date, executed into build/notebooks, in parallel (5 min of CPU, 1 GB a core)
+notebooks: setup ## execute every notebook that is not up to date into build/notebooks, in parallel (5 min of CPU, 1 GB per core)
 	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded --runs "$(RUNS)")
 
-proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, says how to get it)
+proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, explains how to get it)
 	$(MAKE) -C proofs
 
-explore: setup ## the variance of a code with knobs: build/play/variance.html, opened by any browser (10 s, 1 GB)
+explore: setup ## page on the variance of a code, with knobs: build/play/variance.html, opens in any browser (10 s, 1 GB)
 	$(DMASH) explore --runs "$(RUNS)" --out build/play
 
-play: setup ## the page on which one plays with the trained agents: build/play/index.html, opened by any browser (10 s, 1 GB)
+play: setup ## page for playing with the trained agents: build/play/index.html, opens in any browser (10 s, 1 GB)
 	$(DMASH) play --runs "$(RUNS)" --out build/play
 
-bench: setup ## speed and memory of every arm, beside the straightforward twin (5 min, 2 GB)
+bench: setup ## speed and memory of every arm, against the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
 
-runs: setup ## work on the grid of training runs: PROFILE=evidence|paper HOURS=2 JOBS=2 (1 GB a job; goes on where it was)
+runs: setup ## train the grid of runs: PROFILE=evidence|paper HOURS=2 JOBS=2 (1 GB per job; continues where it stopped)
 	$(DMASH) sweep --profile $(if $(filter recorded,$(PROFILE)),paper,$(PROFILE)) $(if $(HOURS),--hours $(HOURS)) $(if $(JOBS),--jobs $(JOBS)) --out "$(RUNS)"
 
-faults: setup ## harm sweeps in every way and write docs/reliability.md: TRIES=20 (30 to 60 min)
+faults: setup ## inject every kind of fault into sweeps and write docs/reliability.md: TRIES=20 (30 to 60 min)
 	$(BIN)/python tests/faults.py --tries $(or $(TRIES),20)
 
-measure: setup ## what figures need of the networks of DI: returns over the context plane, episodes, cosines (10 s); then make figures
+measure: setup ## measure the networks of DI for the figures: returns over the context plane, episodes, cosines (10 s); then make figures
 	$(DMASH) measure --runs "$(RUNS)"
 
 claim: setup ## check one claim: ID=T9 or ID=headline-1 (10 s to 3 min the first time, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
@@ -98,18 +98,18 @@ claim: setup ## check one claim: ID=T9 or ID=headline-1 (10 s to 3 min the first
 claims: setup ## the verdict on every claim, into build/claims.json (10 min of CPU the first time, 1 GB; proofs need coqc)
 	$(DMASH) claims --runs "$(RUNS)" --out build/claims.json
 
-calibrate: setup ## how often the rules of the claims are wrong, by simulation, into docs/calibration.* (1 min, 1 GB)
+calibrate: setup ## simulate how often the rules of the claims are wrong; writes docs/calibration.* (1 min, 1 GB)
 	$(DMASH) claims --calibrate
 
-report: claims ## a web site of claims, notebooks and proofs in build/report, read without a network (20 min of CPU the first time, 1 min after, 2 GB)
+report: claims ## web site of claims, notebooks and proofs in build/report, works offline (20 min of CPU the first time, 1 min after, 2 GB)
 	$(DMASH) notebooks --profile recorded --runs "$(RUNS)"
 	$(DMASH) report --out build/report --runs "$(RUNS)"
 
-test-gpu: setup ## on a CUDA machine: tests of the GPU path, then updates a second, memory and waits into build/gpu.json
+test-gpu: setup ## on a CUDA machine: test the GPU path, then measure updates per second, memory and waits into build/gpu.json
 	$(BIN)/python -m pytest tests/test_gpu.py -rs
 	$(DMASH) bench --device cuda --out build/gpu.json
 
-lock: ## write requirements.lock from the packages that are installed
+lock: ## write requirements.lock from the installed packages
 	(head -1 requirements.lock; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu//; s/^labmaze==.*/&; python_version < "3.13"/') > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
