@@ -45,6 +45,7 @@ from reproduction.evidence import (
     computed,
     decide,
     group,
+    listings,
     missing_cells,
     proof,
     published,
@@ -1263,13 +1264,14 @@ def test_a_table_above_the_bound_fails(tmp_path, monkeypatch, capsys, table):
 
 def test_tables_for_reading():
     x = fake_claim(BETTER)
-    text = f"before\n{show.BEGIN}\nold\n{show.END}\nafter"
+    text, other = (f"before\n{show.BEGIN}\nold\n{show.END}\nafter".format(name, name) for name in ("claims", "runs"))
     once = show.with_table(text, "new")
-    assert once == f"before\n{show.BEGIN}\nnew\n{show.END}\nafter" == show.with_table(once, "new")
+    assert once == text.replace("old", "new") == show.with_table(once, "new")
+    assert show.with_table(text + other, "new", "runs") == text + other.replace("old", "new")
     with pytest.raises(UserError, match="lacks"):
         show.with_table("nothing", "new")
     evidence = of(*many(10, "concat", 60, 5), *many(2, "dr", 20, 5), make("da", noise=0.0))
-    rows = show.results_table(evidence).splitlines()
+    rows = listings.results_table(evidence).splitlines()
     mean, low, high = (100 * v for v in (0.6, 0.578, 0.622))
     assert rows[2].startswith("| DI | DR | 2 | 100,000 | 15.0, 25.0 |")  # two seeds: no interval, but both of them
     assert re.match(r"\| DI \| Concat \| 10 \| 100,000 \| 60\.0 \[57\.\d, 62\.\d\] \|", rows[3]) and low < mean < high
@@ -1279,6 +1281,57 @@ def test_tables_for_reading():
     assert figures.aer_markdown(figures.aer_table(list(evidence.runs.values()))) in page
     assert page.count("| X |") == 1 and "| reproduced: the 97 % interval lies above zero |" in page
     assert "No comparison of raw runs" in show.comparisons_page([check(x, of())], {"X": x}, of())
+
+
+def test_table_of_single_runs():
+    diverged = make("dr", 1, 30.0, noise=0.0, steps=50_000, diverged=True)
+    found = of(make("concat", 3, lambda step: step / 1000, noise=0.0), diverged, make("dma-star-h", noise=0.0))
+    assert listings.runs_table(found).splitlines()[2:] == [
+        "| DI | DR | 1 | 50,000, diverged | 30.0 | 30.0 | 30.0 | 30.0, 30.0 |",
+        "| DI | Concat | 3 | 100,000 | 90.0 | 90.0 | 90.0 | 80.0, 100.0 |",  # 80, 85, ..., 100
+        "| DI | DMA\\*-H | 0 | 100,000 | 50.0 | 50.0 | 50.0 | 50.0, 50.0 |",
+    ]
+    assert listings.runs_table(of()) == "No raw run counts yet."
+
+
+def test_table_of_gains():
+    runs = [*many(2, "dma-star-sh", 80, 5), *many(1, "dr", 30), make("concat", 0, lambda step: step / 1000, noise=0.0)]
+    half = [make("dma-star-sh", env="ODE", level=150, noise=0.0), make("dr", env="ODE", level=lambda s: s / 1000,
+            noise=0.0, steps=50_000)]  # fmt: skip
+    rows = listings.gains_table(of(*runs, *half, make("da", env="DI-Perm"))).splitlines()[2:]
+    assert rows == [
+        "| DI | 100,000 | 2, 1, 1 | 80.0 | 90.0 | 30.0 | -0.100 (-0.100) | +0.500 (+0.500) |",
+        # As long as the shortest, the mean of 30, ..., 50; ODE's range is 200.
+        "| ODE | 50,000 | 1, 0, 1 | 150.0 |  | 40.0 |  | +0.550 (+0.550) |",
+    ]
+    assert "No environment" in listings.gains_table(of(*many(2, "dma-star-sh")))
+
+
+def test_published_values_beside_our_runs():
+    """65 and 75 beside the published 62: s = 0.0707 over one degree of freedom of each of two toys."""
+    toys = [*many(2, "dma-star-sh", 70, 5, env="DI-Friction"), *many(2, "dma-star-sh", 40, 5)]
+    s, freedom = listings.spread(of(*toys), "dma-star-sh", "eval-out")
+    assert s == pytest.approx(0.0707, abs=1e-3) and freedom == 2
+    band = stats.t.ppf(0.975, 2) * s * np.sqrt(1 / 2 + 1 / 10) * 100
+    rows = {row.split(" | ")[2]: row for row in listings.published_table(of(*toys)).splitlines()[2:]}
+    assert set(rows) == {"train", "eval-in", "eval-out"}  # Tables 6 to 8; nothing is published of DI under this arm
+    assert rows["eval-out"] == f"| DI-Friction | DMA\\*-SH | eval-out | 62 | 70 | 2 | +8 | {band:.0f} | inside |"
+    assert rows["eval-in"].startswith("| DI-Friction | DMA\\*-SH | eval-in | 71 | 70 | 2 | -1 |")  # published as 0.71
+    close = [*many(2, "dma-star-sh", 70, 1, env="DI-Friction"), *many(2, "dma-star-sh", 40, 1)]
+    assert listings.published_table(of(*close)).splitlines()[-1].endswith(" | 62 | 70 | 2 | +8 | 5 | outside |")
+    few = listings.published_table(of(*many(1, "dma-star-sh", 70, env="DI-Friction"), *many(2, "dma-star-sh", 40)))
+    assert few.splitlines()[-1].endswith("|  | too few runs on the toys to tell |")
+    assert "No environment" in listings.published_table(of(*many(3, "dma-star-sh")))
+    short = make("dma-star-sh", env="DI-Friction", steps=50_000)
+    assert "No environment" in listings.published_table(of(short))
+
+
+def test_numbers_that_lead_the_findings_stand_in_its_tables():
+    text = (ROOT / "FINDINGS.md").read_text()
+    lead, rest = text.partition("<!-- claims:")[::2]
+    stated = re.findall(r"(?<![\w.])[+-]?\d+\.\d+(?![\w.])", re.sub(r"\bA\.\d+|\d+(\.\d+)? %", "", lead))
+    missing = [number for number in stated if f" {number} " not in rest]
+    assert stated and not missing, missing
 
 
 def test_what_is_committed_is_not_older_than_the_raw_runs(monkeypatch):
