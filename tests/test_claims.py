@@ -452,7 +452,7 @@ def test_failed_runs_are_counted_and_shown():
 def test_shorter_runs_do_not_count_and_are_named():
     short = [make("dr", 0, 20.0, steps=50_000), *many(10, "dr", 20)[1:]]
     found = find(BETTER, *many(10, "concat", 80), *short)
-    assert found.reason == "10 seeds needed, 9 are there; 1 shorter runs of DR on DI do not count"
+    assert found.reason == "10 seeds needed, 9 are there; 1 shorter run does not count (DR on DI)"
     cut = seeds("DI", "concat", "dr", steps=50_000).better()
     assert find(cut, *many(10, "concat", 80), *short).verdict == "reproduced"
 
@@ -562,7 +562,9 @@ def test_values_of_a_group_are_judged_over_all_its_environments_or_not_at_all():
     assert (score.published, score.question, len(score.envs)) == ("N-32", "agrees", 13)
     alone = find(score, *study(["DI"], 3))
     assert alone.verdict == "not checked" and alone.value == pytest.approx(0.79, abs=0.01) and alone.low is None
-    assert alone.reason.startswith("3 seeds needed, 0 are there; no run of full length of DI-Friction")
+    assert alone.reason.startswith(
+        "3 seeds needed in each environment, 12 of 13 have none; no run of full length of DI-Friction"
+    )
     assert "over DI alone" in alone.unit
     one, three = study(SUITE, 1), study(SUITE, 3)
     assert find(score, *three).verdict == "reproduced" and find(score, *three).low is not None
