@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from dmash_core.errors import UserError
 from dmash_core.methods import METHODS, replace
@@ -139,7 +140,23 @@ def test_bench_row(capsys):
     row = bench.measure_arm("DI", "dma-star-sh", method, rounds=1, updates=2)
     assert set(bench.COLUMNS) <= set(row) and row["ratio_to_twin"] is not None
     assert 0 < row["ms_per_update"] and 0 < row["outside_update"] < 1 and row["peak_mib"] > 100
+    assert row["ms_row_adapters"] is None
     json.dumps(row)
+    assert bench.measure_arm("DI", "da", METHODS["da"], rounds=1, updates=2)["ms_row_adapters"] > 0
+
+
+def test_an_adapter_for_each_row_is_the_same_update(tmp_path):
+    """What `ms_row_adapters` measures computes what DA computes with one adapter for each context."""
+    trainer = bench._past_random_phase(bench._trainer("DI", "da", METHODS["da"], str(tmp_path)))
+    agent, batch, contexts = trainer.agent, trainer.sample(3), trainer.rollout.contexts
+    each_row = contexts.repeat_interleave(12, dim=1)
+    before = {name: tensor.clone() for name, tensor in agent.state().items()}
+    ours = agent.update(batch, contexts)
+    agent.load_state(before)
+    theirs = agent.update(batch, each_row)
+    assert each_row.shape == (1, 240, 2) and ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
 
 
 def test_gpu_bench_rows(monkeypatch):
