@@ -1,7 +1,7 @@
 """Zero-shot evaluation: a warm-up that fills the window, then rollouts of the mean policy on the three context sets.
 
-`EvalSettings` are departures from the published protocol with unchanged networks: a shorter warm-up, noise, delay, and
-dynamics that no training context varies.
+`EvalSettings` describes departures from the published protocol with unchanged networks: a shorter warm-up, noise,
+delay, and dynamics that no training context varies.
 """
 
 import math
@@ -172,7 +172,7 @@ class Rollout:
         return reward.reshape(self.n, self.batch), bool(truncated[0])
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict]:
-        """Everything needed to resume, without noise and delay: tensors by name, and JSON values."""
+        """Everything needed to resume a rollout without noise and delay: tensors by name, and JSON values."""
         env = self.env.state_dict()
         tensors, values = self.history.state()
         tensors |= {"obs": self.obs} | {f"env.{k}": torch.from_numpy(v) for k, v in env["physics"].items()}

@@ -59,7 +59,7 @@ class Layout:
 
 
 class Reading(NamedTuple):
-    """How an encoder in training mode reads windows (N, ..., K); drawn anew for every sample and pass."""
+    """How an encoder in training mode reads windows (N, ..., K); redrawn for every sample and pass."""
 
     positions: Tensor  # (N, ..., k), int64: a random subset in random order
     keep: Tensor  # (N, ..., k, 3): 0 where the vector s, a or s' - s of a step is masked

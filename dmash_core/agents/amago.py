@@ -21,7 +21,7 @@ UT-Austin-RPL/amago). Omissions and differences:
 - the reset between warm-up and episode appears as a zero previous reward and action; the one transition across it is
   not trained on, since its successor is not in the sequence;
 - as in all arms, nothing is learned in the first 5,000 vector steps. AMAGO has no phase of uniformly random actions, so
-  the untrained policy acts in them, with exploration noise and warm-ups.
+  the untrained policy acts during these steps, with exploration noise and warm-ups.
 """
 
 import math

@@ -213,8 +213,8 @@ def context_rows(
     """Convert `given` to contexts (num_envs, d), float64. It is {name: a number or num_envs numbers}, with defaults for
     unnamed dimensions; or an array (d,) for all environments; or one such mapping or row per environment.
 
-    `whose` is part of the error message for an unknown name; `one`: that for a value asks for a single number. Raises
-    UserError for unknown names, wrong shapes and non-numbers; `check_contexts` checks the values.
+    `whose` is part of the error message for an unknown name; with `one`, the message for a bad value asks for one
+    number. Raises UserError for unknown names, wrong shapes and non-numbers; `check_contexts` checks the values.
     """
     names = [dimension.name for dimension in dimensions]
     if isinstance(given, Mapping):

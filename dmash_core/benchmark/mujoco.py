@@ -145,8 +145,8 @@ class MujocoEnv(BatchedEnv):
         return self._reward()
 
     def _refresh(self) -> None:
-        """Recompute derived quantities for the current state: mj_step leaves those of the previous simulator step. None
-        of those in `reads` depends on constraint forces, so they are skipped."""
+        """Recompute derived quantities for the current state: mj_step leaves those of the previous simulator step. No
+        quantity in `reads` depends on constraint forces, so these are skipped."""
         if self.reads:
             self._disabled ^= _CONSTRAINT
             self.sims.forward()

@@ -19,7 +19,7 @@ def make_vector(
     max_episode_steps: int | None = None,
     **contexts,
 ) -> BatchedEnv:
-    """`num_envs` environments. Context keywords take a number or `num_envs` numbers; the others have their defaults.
+    """`num_envs` environments. A context keyword is a number or `num_envs` numbers; omitted contexts have defaults.
 
     `max_episode_steps` defaults to the benchmark's; -1 means no limit, as in `gymnasium.make`. Raises UserError for an
     unknown keyword, a wrong number of values, an unphysical value, an episode without steps, and any `render_mode`

@@ -1,4 +1,4 @@
-"""Evaluates any policy by the benchmark's protocol, with the same raw runs as the arms of this repository."""
+"""Evaluation of any policy by the benchmark's protocol, recorded in raw runs like those of our own arms."""
 
 import datetime
 import re

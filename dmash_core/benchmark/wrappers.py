@@ -105,7 +105,7 @@ class ContextObservation(_ContextObserved, gymnasium.Wrapper, RecordConstructorA
 
     features: the context dimensions to show, all by default; hidden: those to hide. as_dict returns {"obs":
     observation, "context": float32 (n,)}, the keys of CARL's environments (Benjamins et al. 2023); an observation that
-    is already a dictionary gets the key "context". The info still has hidden ones. Raises UserError for unknown names.
+    is already a dictionary gets the key "context". Hidden dimensions stay in the info. UserError for unknown names.
     """
 
 

@@ -1,7 +1,7 @@
 """An agent's update and action as CUDA graphs: one launch each instead of hundreds that leave the GPU waiting.
 
-A graph repeats exactly what was captured, random numbers included. Here it draws none: a batch contains all random
-numbers that its update uses, so a replay cannot repeat noise.
+A graph repeats exactly what was captured, random numbers included. The graphs here draw none: a batch contains all
+random numbers that its update uses, so a replay cannot repeat noise.
 """
 
 import warnings

@@ -66,7 +66,7 @@ def no_denormals():
 
 
 def check_device(device: str, tf32: bool = False) -> None:
-    """Raise UserError if there is no such device, or if it does not support TF32."""
+    """Raise UserError if the device is unknown or missing, or if TF32 is requested on a CPU."""
     if device not in ("cpu", "cuda"):
         raise unknown("device", device, ("cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():

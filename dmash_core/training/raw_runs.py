@@ -110,7 +110,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     every = meta["config"].get("eval_every")
     if not isinstance(every, int) or every < 1:
         return "its config has no positive whole number eval_every"
-    first = meta["config"].get("eval_from", 0)  # an external policy may be evaluated only once, after training
+    first = meta["config"].get("eval_from", 0)  # evaluations of an external policy may start late, even at the end
     if not isinstance(first, int) or not 0 <= first <= meta["steps"]:
         return "its config says with eval_from no step of the run"
     steps, last = np.unique(returns["step"]), meta["steps"] // every * every
@@ -151,7 +151,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
 
 
 def run_from(path: str | Path, rows: Iterable[tuple], meta: dict) -> Run:
-    """A run in memory from rows in the column order of `SCHEMA`, checked like in `write_run`; raises `BadRun`."""
+    """A run in memory from rows in the column order of `SCHEMA`, checked as in `write_run`; raises `BadRun`."""
     table = _table(pd.DataFrame(rows, columns=SCHEMA.names))
     meta = {**meta, "schema_version": SCHEMA_VERSION}
     frame = table.to_pandas(types_mapper={pa.int16(): pd.Int16Dtype()}.get)

@@ -31,7 +31,7 @@ class TrainSettings:
     eval_rollouts: int = 10
     """Rollouts per context at the last evaluation."""
     eval_rollouts_between: int | None = None
-    """Rollouts per context at the evaluations before it; by default 2 on MuJoCo and eval_rollouts elsewhere."""
+    """Rollouts per context at earlier evaluations; by default at most 2 on MuJoCo and eval_rollouts elsewhere."""
     horizon: int | None = None
     """Steps per episode; by default the environment's. Other values are for trials only."""
 

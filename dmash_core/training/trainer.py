@@ -319,7 +319,7 @@ class Trainer:
     def _write(self, diverged: Diverged | None = None) -> None:
         """Write each seed's raw run and final networks; the last checkpoint is kept so that training can be extended.
 
-        A diverged run has only the evaluations before, which its metadata says, and no networks.
+        A diverged run has only the evaluations before the divergence, as its metadata says, and no networks.
         """
         settings = self.settings
         for i, seed in enumerate(self.seeds):
