@@ -207,14 +207,12 @@ def check_disjoint(sets: dict[str, np.ndarray]) -> None:
             raise ValueError(f"context sets {first!r} and {second!r} are not disjoint: both hold {min(shared)}")
 
 
-def context_rows(
-    dimensions: Sequence[ContextDimension], given, num_envs: int, whose: str = "", one: bool = False
-) -> np.ndarray:
+def context_rows(dimensions: Sequence[ContextDimension], given, num_envs: int, whose: str = "") -> np.ndarray:
     """Convert `given` to contexts (num_envs, d), float64. It is {name: a number or num_envs numbers}, with defaults for
     unnamed dimensions; or an array (d,) for all environments; or one such mapping or row per environment.
 
-    `whose` is part of the error message for an unknown name; with `one`, the message for a bad value asks for one
-    number. Raises UserError for unknown names, wrong shapes and non-numbers; `check_contexts` checks the values.
+    `whose` is part of the error message for an unknown name. Raises UserError for unknown names, wrong shapes and
+    non-numbers; `check_contexts` checks the values.
     """
     names = [dimension.name for dimension in dimensions]
     if isinstance(given, Mapping):
@@ -227,7 +225,7 @@ def context_rows(
                 values = np.asarray(given.get(dimension.name, dimension.default), dtype=np.float64)
                 columns.append(np.broadcast_to(values, num_envs))
             except (TypeError, ValueError):
-                many = "" if one or num_envs == 1 else f" or {num_envs} numbers"
+                many = "" if num_envs == 1 else f" or {num_envs} numbers"
                 raise UserError(f"context {dimension.name!r} must be a number{many}") from None
         return np.stack(columns, axis=1)
     if isinstance(given, Sequence) and len(given) and all(isinstance(item, Mapping) for item in given):

@@ -21,7 +21,7 @@ class TrainSettings:
     method: Method | InContextMethod
     sac: SACSettings = field(default_factory=SACSettings)
     random_steps: int = 5_000
-    """Vector steps of uniformly random actions before learning starts; whole episodes, not counted as steps."""
+    """Vector steps of random actions before learning starts; whole episodes, not counted as steps."""
     per_context: int = 12
     """Transitions of each of the 20 training contexts in a batch."""
     replay_capacity: int = 100_000
