@@ -2,8 +2,8 @@
 
 import os
 
-# Before torch is imported: OpenMP's default is to spin, which costs 5 to 10 times the speed as soon as another process
-# wants the core.
+# Set before importing torch: by default OpenMP threads spin, a slowdown of 5 to 10 times as soon as another process
+# needs the core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

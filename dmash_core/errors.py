@@ -1,18 +1,17 @@
-"""The exceptions for a user's mistake and for an interruption, and the sentence that names the nearest valid word."""
+"""Exceptions for user errors and interruptions, and an error message that suggests the nearest valid name."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A mistake in what the user asked for: the command line prints it in one sentence and exits with status 2."""
+    """A mistake in the user's input: the command line prints it in one sentence and exits with status 2."""
 
 
 class Diverged(UserError):
-    """A loss, a parameter or the physics of an environment stopped being finite: the run has failed.
+    """A run failed because a loss, a parameter or an environment's physics is no longer finite.
 
-    ``seeds`` are those of a block whose numbers did, where that is known; ``environments`` the rows of a batch whose
-    physics did.
+    ``seeds`` are the affected seeds of a block, if known; ``environments`` are the affected rows of a batch.
     """
 
     def __init__(self, message: str, seeds: Sequence[int] = (), environments: Sequence[int] = ()):
@@ -21,7 +20,7 @@ class Diverged(UserError):
 
 
 class Interrupted(Exception):
-    """Work was stopped by signal number ``signal``; the message says where it stands and how it goes on."""
+    """Work was stopped by signal number ``signal``; the message gives the progress and how to resume."""
 
     def __init__(self, message: str = "interrupted", signal: int = 2):
         super().__init__(message)
@@ -29,7 +28,7 @@ class Interrupted(Exception):
 
 
 def unknown(kind: str, given: str, valid: Iterable[str]) -> UserError:
-    """The error for a name that does not exist: lists the valid ones and the nearest.
+    """The error for an unknown name: suggests the nearest valid name and lists all.
 
     >>> str(unknown("environment", "DJ", ["DI", "ODE"]))
     "unknown environment 'DJ'; did you mean 'DI'? Valid: DI, ODE"

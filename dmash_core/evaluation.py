@@ -1,7 +1,7 @@
-"""Zero-shot evaluation: the warm-up of the window, and rollouts of the mean policy over the three context sets.
+"""Zero-shot evaluation: a warm-up that fills the window, then rollouts of the mean policy on the three context sets.
 
-`EvalSettings` says what may differ from the published protocol while the networks stay as they are: how much of the
-window is warmed up, noise on the code, and a world with families of dynamics that no training context had.
+`EvalSettings` describes departures from the published protocol with unchanged networks: a shorter warm-up, noise,
+delay, and dynamics that no training context varies.
 """
 
 import math
@@ -24,25 +24,25 @@ from dmash_core.replay import History, Reading
 
 @dataclass(frozen=True)
 class EvalSettings:
-    """What may be changed at evaluation, with the networks fixed; the defaults are the published protocol.
+    """What can be changed at evaluation, with the networks fixed; the defaults are the published protocol.
 
-    Every noise is Gaussian, with the given standard deviation at every step of warm-up and episode. The agent sees and
-    remembers noisy observations, and remembers the actions that it chose, not what became of them.
+    All noise is Gaussian with the given standard deviation, at every step of warm-up and episode. The agent's history
+    contains the noisy observations and the actions that it chose, before noise and delay.
     """
 
     warm_up: int | None = None
-    """Transitions in the window when the scored episode starts, 0 to K, the rest copies of the first observation at
-    rest; K by default."""
+    """Warm-up transitions in the window when the scored episode starts, 0 to K (default K); the others are copies of
+    the first observation at rest."""
     code_noise: float = 0.0
-    """Noise on the code, the true context or z, of each environment."""
+    """Noise on each environment's code (true context or z)."""
     obs_noise: float = 0.0
-    """Noise on what the agent observes."""
+    """Noise on the observations."""
     action_noise: float = 0.0
-    """Noise on the actions, which are clipped to [-1, 1] after it."""
+    """Noise on the actions, which are then clipped to [-1, 1]."""
     delay: int = 0
-    """Steps until an action takes effect; the first ones of an episode act with zero."""
+    """Steps until an action takes effect; an episode starts with this many zero actions."""
     unseen: dict[str, float] = field(default_factory=dict)
-    """Physics that the environment does not vary, such as friction 0.5 on DI; EnvSpec.unseen lists it."""
+    """Dynamics that the environment does not vary, such as friction 0.5 on DI; see EnvSpec.unseen."""
 
     def __post_init__(self):
         for item in fields(self)[:-1]:
@@ -51,7 +51,7 @@ class EvalSettings:
                 raise UserError(f"{item.name} must be at least 0 and finite, not {value}")
 
     def changes(self) -> str:
-        """What differs from the published protocol, for instance "delay 2, friction 0.5"; empty for the protocol."""
+        """The differences from the published protocol, such as "delay 2, friction 0.5"; empty if there are none."""
         pairs = {f.name: getattr(self, f.name) for f in fields(self)[:-1] if getattr(self, f.name) != f.default}
         return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in (pairs | self.unseen).items())
 
@@ -61,10 +61,10 @@ NOISES = ("code_noise", "obs_noise", "action_noise")
 
 
 class Rollout:
-    """Steps a batch of environments with an agent and keeps the histories: N seeds x B environments.
+    """Steps N seeds x B environments with an agent and keeps their histories.
 
-    Environments lie in seed-major order; B is a multiple of the number of contexts G in ``contexts`` (N, G, d), each
-    of which serves B / G consecutive environments.
+    Environments are in seed-major order; B is a multiple of the number of contexts G in ``contexts`` (N, G, d), each
+    used by B / G consecutive environments.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class Rollout:
         self.env = make_batch(env_name, rows, agent.layout.horizon, settings.unseen)
         self.contexts = torch.as_tensor(contexts, dtype=torch.float32, device=agent.device)
         self.history = History(agent.layout, self.n, self.batch, agent.device)
-        self.obs: torch.Tensor  # (N, B, d_s), from the first reset on
-        self.memory: torch.Tensor | None = None  # of a recurrent agent, before the present observations
-        self._advanced: torch.Tensor | None = None  # and after them
-        self.pending: list[torch.Tensor] = []  # actions chosen that have not taken effect
-        self.env_steps = 0  # of each environment, warm-up included
+        self.obs: torch.Tensor  # (N, B, d_s), set by the first reset
+        self.memory: torch.Tensor | None = None  # of a recurrent agent, before the current observations
+        self._advanced: torch.Tensor | None = None  # the same, after them
+        self.pending: list[torch.Tensor] = []  # chosen actions that have not taken effect yet
+        self.env_steps = 0  # per environment, warm-up included
         window = agent.layout.window
         self.warm_up_steps = window if settings.warm_up is None else settings.warm_up
         if self.warm_up_steps > window:
@@ -94,14 +94,14 @@ class Rollout:
             raise UserError("code_noise needs an arm with a code: this one knows nothing of its context")
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
-        """(N * B, ...) from the environment to (N, B, ...) on the agent's device, float32."""
+        """Convert (N * B, ...) from the environment to float32 (N, B, ...) on the agent's device."""
         tensor = torch.as_tensor(array, dtype=torch.float32)
-        # queued: a plain copy would wait for the update that a GPU is still at
+        # asynchronous: a blocking copy would wait for the update that a GPU is still running
         return tensor.to(self.agent.device, non_blocking=True).unflatten(0, (self.n, self.batch))
 
     def reset(self, seed: Sequence | None = None) -> None:
-        """A new episode; ``seed`` has a tuple for each environment, without it all random streams go on."""
-        if seed is not None:  # each kind of noise has a stream for each of the N seeds, whatever its size
+        """Start a new episode; ``seed`` has a tuple per environment. Without it all random streams continue."""
+        if seed is not None:  # each kind of noise has its own stream per seed, whatever its size
             first = [seed[n * self.batch] for n in range(self.n)]
             self.noise = {k: [np.random.default_rng([*s, 1 + i]) for s in first] for i, k in enumerate(NOISES)}
         with self._blame():
@@ -111,8 +111,8 @@ class Rollout:
         self.pending = [self.obs.new_zeros(self.n, self.batch, self.agent.layout.n_act)] * self.settings.delay
 
     def warm_up(self, seed: Sequence | None = None) -> None:
-        """Reset, K steps of the mean policy from a window of the first observation at rest, then a new episode; nothing
-        of it is scored."""
+        """Take K unscored steps of the mean policy, from a window of copies of the first observation at rest, then
+        start a new episode."""
         self.reset(seed)
         self.history.start_warm_up(self.obs)
         if isinstance(self.agent, RecurrentAgent):
@@ -123,11 +123,11 @@ class Rollout:
         self.reset()
 
     def conditioning(self) -> Conditioning:
-        """What the agent acts on at this step, noise on the code included."""
+        """The conditioning at this step, including noise on the code."""
         windows, contexts, noisy = self.history.window(), self.contexts, self.settings.code_noise > 0
         if noisy and self.agent.method.context == "true":
             contexts = self._noisy(contexts.repeat_interleave(self.batch // contexts.shape[1], dim=1), "code_noise")
-        assert isinstance(self.agent, Agent)  # nothing conditions a recurrent one
+        assert isinstance(self.agent, Agent)  # a recurrent one has no conditioning
         conditioning = self.agent.conditioning(windows, contexts)
         if noisy and self.agent.method.context == "inferred" and conditioning.vector is not None:
             conditioning = self.agent.condition_on(self._noisy(conditioning.vector, "code_noise"))
@@ -135,14 +135,14 @@ class Rollout:
 
     @torch.no_grad()
     def mean_action(self, conditioning: Conditioning | None = None) -> torch.Tensor:
-        """Actions (N, B, d_a) of the mean policy, by default with the conditioning of this step."""
+        """The mean policy's actions (N, B, d_a), by default with the conditioning of this step."""
         if conditioning is None and not self.settings.code_noise:
             return self.act()
         assert isinstance(self.agent, Agent)
         return torch.tanh(self.agent.policy(self.obs, conditioning or self.conditioning())[0])
 
     def act(self, noise: torch.Tensor | None = None, reading: Reading | None = None) -> torch.Tensor:
-        """The mean policy's actions (N, B, d_a), or samples with ``noise`` standard normal; changes nothing.
+        """The mean policy's actions (N, B, d_a), or samples given standard-normal ``noise``; changes nothing.
 
         The encoder is in evaluation mode unless a ``reading`` of the windows (N, B, K) is given.
         """
@@ -154,10 +154,10 @@ class Rollout:
         return self.agent.act(self.obs, self.history.window(positions), self.contexts, noise, keep, code_noise)
 
     def step(self, action: torch.Tensor, meanwhile: Callable[[], None] = lambda: None) -> tuple[np.ndarray, bool]:
-        """Apply actions (N, B, d_a); returns the rewards float64 (N, B) and whether the episodes ended.
+        """Apply actions (N, B, d_a); returns rewards, float64 (N, B), and whether the episodes ended.
 
-        ``meanwhile`` is called once the actions have left the device: what it launches there runs beside the
-        environments.
+        ``meanwhile`` is called once the actions have left the device; what it launches there runs in parallel with
+        the environments.
         """
         self.pending.append(action)
         sent = self._noisy(self.pending.pop(0), "action_noise").clamp(-1.0, 1.0).flatten(0, 1).cpu().numpy()
@@ -172,7 +172,7 @@ class Rollout:
         return reward.reshape(self.n, self.batch), bool(truncated[0])
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict]:
-        """All that a rollout goes on from, under noise apart: tensors by name, and values for JSON."""
+        """Everything needed to resume a rollout without noise and delay: tensors by name, and JSON values."""
         env = self.env.state_dict()
         tensors, values = self.history.state()
         tensors |= {"obs": self.obs} | {f"env.{k}": torch.from_numpy(v) for k, v in env["physics"].items()}
@@ -181,7 +181,7 @@ class Rollout:
         return tensors, values | {k: env[k] for k in ("elapsed", "streams")} | {"env_steps": self.env_steps}
 
     def load_state(self, tensors: dict[str, torch.Tensor], values: dict) -> None:
-        """Go on from what ``state`` returned; the contexts have to be the same."""
+        """Restore what ``state`` returned; the contexts must be the same."""
         self.history.load_state(tensors, values)
         self.obs, self.env_steps = tensors["obs"].to(self.agent.device), values["env_steps"]
         if "memory" in tensors:
@@ -193,7 +193,7 @@ class Rollout:
 
     @contextmanager
     def _blame(self):
-        """Give a Diverged from the environments the seeds that those belong to."""
+        """Set the affected seeds of a Diverged raised by the environments."""
         try:
             yield
         except Diverged as error:
@@ -208,9 +208,9 @@ class Rollout:
         return values + sigma * torch.from_numpy(draws).to(values.device)
 
     def episode(self, seed: Sequence, should_stop: Callable[[], bool] = lambda: False) -> np.ndarray:
-        """Undiscounted returns float64 (N, B) of one episode of the mean policy after the warm-up.
+        """Undiscounted returns, float64 (N, B), of one episode of the mean policy after the warm-up.
 
-        Raises Interrupted as soon as ``should_stop`` says so.
+        Raises Interrupted as soon as ``should_stop`` returns True.
         """
         self.warm_up(seed)
         total, ended = np.zeros((self.n, self.batch)), False
@@ -227,8 +227,8 @@ def record_rollout(
 ) -> dict[str, np.ndarray]:
     """One episode of the mean policy in each of B contexts (B, d), after the warm-up, by an agent of one seed.
 
-    Returns time-major arrays: ``obs`` (T, B, d_s) before each step, ``action`` (T, B, d_a), ``reward`` (T, B); and
-    where the arm infers one the embedding ``z`` (T, B, 8).
+    Returns time-major arrays: ``obs`` (T, B, d_s) before each step, ``action`` (T, B, d_a), ``reward`` (T, B) and, if
+    the arm infers an embedding, ``z`` (T, B, 8).
     """
     running = Rollout(agent, env_name, contexts[None], settings=settings)
     running.warm_up([(seed, EVALUATION_STREAM, i) for i in range(running.batch)])
@@ -247,7 +247,7 @@ def record_rollout(
 
 
 class Evaluator:
-    """Returns on the sets train, eval-in and eval-out: all contexts, sets and rollouts of all seeds in one batch."""
+    """Returns on train, eval-in and eval-out, with all sets, contexts, rollouts and seeds in one batch."""
 
     def __init__(
         self,
@@ -264,10 +264,10 @@ class Evaluator:
         self.rollout = Rollout(agent, env_name, rows, rollouts, settings)
 
     def __call__(self, step: int, should_stop: Callable[[], bool] = lambda: False) -> np.ndarray:
-        """Undiscounted returns float64 (N, 3, C, rollouts), in the order of SPLITS.
+        """Undiscounted returns, float64 (N, 3, C, rollouts), in the order of SPLITS.
 
-        The initial states and all noise depend on the run's seed and on ``step`` alone, so an evaluation leaves
-        training as it was. Raises Interrupted as soon as ``should_stop`` says so.
+        Initial states and all noise depend only on the run's seed and ``step``, so evaluation does not affect training.
+        Raises Interrupted as soon as ``should_stop`` returns True.
         """
         seeds = [(s, EVALUATION_STREAM, step, i) for s in self.seeds for i in range(self.rollout.batch)]
         return self.rollout.episode(seeds, should_stop).reshape(self.rollout.n, len(SPLITS), -1, self.rollouts)

@@ -1,4 +1,4 @@
-"""The arms: presets of one frozen dataclass. Nothing is copied to make a variant; an option changes one field."""
+"""The arms: presets of a frozen dataclass. A variant copies no code; an option changes one field."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import ClassVar, Literal
@@ -9,57 +9,58 @@ from dmash_core.networks.layers import INPUT_NORMS, OUTPUT_NORMS
 
 @dataclass(frozen=True)
 class Method:
-    """What an agent knows of the context, how the context enters its networks, and what trains what infers it.
+    """What an agent knows of the context, how it enters the networks, and which losses train the encoder.
 
-    A new field's default has to be what the code did before it: raw runs and checkpoints of earlier commits lack it.
+    The default of a new field must reproduce the previous behaviour: earlier raw runs and checkpoints lack the field.
     """
 
     context: Literal["none", "true", "inferred"] = "inferred"
-    """What is known: nothing, the true context c, or an embedding z inferred from a window of transitions."""
+    """What the agent knows: nothing, the true context c, or an embedding z inferred from a window of transitions."""
     conditioning: Literal["none", "concat", "adapter"] = "concat"
-    """How it enters the actor and the critics (and, if inferred, the dynamics model)."""
+    """How it enters actor and critics (and, if inferred, the dynamics model)."""
     hypernetwork: Literal["none", "shared", "private"] = "none"
-    """With adapters: one trained by the objective, or a private one in each network, trained by that network's loss."""
+    """With adapters: one trained by the objective, or a private one per network, trained by that network's loss."""
     hypernetwork_form: Literal["chunked", "whole"] = "chunked"
-    """Chunked: one small network makes omega in passes of 2 width entries each, as in the paper's published parameter
-    counts; whole: one network with an output for each conditioning, the default of the paper's release."""
+    """Chunked: one small network generates omega in passes of 2 width entries each, as in the paper's published
+    parameter counts; whole: one network with an output for each entry, the default of the paper's release."""
     adapters: Literal["all", "dynamics", "actor", "critic", "dynamics-actor", "dynamics-critic", "actor-critic"] = "all"
     """Which networks have adapters; the others concatenate."""
     objective: Literal["dynamics", "inverse", "reward", "none"] = "dynamics"
     """What trains the encoder and a shared hypernetwork: predicting s' - s from (s, a), a from (s, s' - s), or r from
-    (s, a); or nothing but the encoder_gradients_from losses."""
+    (s, a); or only the losses in encoder_gradients_from."""
     encoder_gradients_from: Literal["none", "critic", "actor", "both", "policy"] = "none"
-    """Losses that also flow through z and omega into the encoder and the shared hypernetwork; the actor's through the
-    actor and through the critics that judge it, but for "policy": through the actor only."""
+    """Losses whose gradients also flow through z and omega into the encoder and the shared hypernetwork; the actor
+    loss's through both actor and critics, except with "policy": through the actor only."""
     posterior: Literal["point", "gaussian", "sequence"] = "point"
-    """Gaussian: z is sampled in training, the mean is used when acting, and the KL to N(0, I) is charged. Sequence is
-    VariBAD's: a Gaussian after each transition of the window, trained by its ELBO; mean and log-variance enter."""
+    """Gaussian: z is sampled in training, its mean is used when acting, and the loss includes the KL to N(0, I).
+    Sequence (VariBAD): a Gaussian after each transition of the window, trained on the ELBO; mean and log-variance are
+    the code."""
     beta: float = 0.4
     """Weight of that KL."""
     kl: Literal["multiply", "add"] = "multiply"
-    """How it is charged: loss (1 + beta KL), as the release does, or loss + beta KL."""
+    """How it enters the loss: loss (1 + beta KL), as in the release, or loss + beta KL."""
     masking: float = 0.0
-    """Probability with which the s, a and s' - s of a window's step are each zeroed in training."""
+    """Probability of zeroing each of s, a and s' - s of a window's step in training."""
     input_norm: Literal["none", "layernorm", "avgl1", "simnorm", "windownorm"] = "none"
     """Norm after the encoder's first layer."""
     output_norm: Literal["none", "layernorm", "avgl1", "simnorm"] = "none"
-    """Norm of the embedding (of both heads of a Gaussian)."""
+    """Norm of the embedding (of both heads if Gaussian)."""
     scale_context: bool = False
-    """Scale a true context to [0, 1] over the training contexts, as the original Decision Adapter does."""
+    """Scale a true context to [0, 1] over the training contexts, as in the original Decision Adapter."""
     window: int | None = None
-    """K, the length of the window; by default the environment's (24 for the toys, 128 for MuJoCo)."""
+    """K, the window length; by default the environment's (24 for the toys, 128 for MuJoCo)."""
     window_before_target: bool = False
-    """End the window of a replayed transition one step before it, so that z never sees the encoder's own target."""
+    """End the window one step before the sampled transition, so that z never sees the encoder's target."""
     bootstrap_at_time_limit: bool = False
-    """Bootstrap the critic's target past the time limit; the paper's release does not."""
+    """Bootstrap the critic's target at the time limit; the paper's release does not."""
     embedding: int = 8
-    """Dimensions of z."""
+    """Dimension of z."""
     width: int = 256
-    """Units of each hidden layer of dynamics model, actor and critics."""
+    """Width of the hidden layers of dynamics model, actor and critics."""
     bottleneck: int = 32
-    """k, the adapter's inner width."""
+    """k, the bottleneck width of the adapter."""
     hypernetwork_width: int = 64
-    """Units of the hypernetwork's two hidden layers."""
+    """Width of the hypernetwork's two hidden layers."""
 
     def __post_init__(self):
         if not 0.0 <= self.masking <= 1.0:
@@ -79,7 +80,7 @@ class Method:
                 raise UserError(sentence)
 
     def _contradictions(self):
-        """Pairs (whether it is so, what is wrong with it) of options that do not go together."""
+        """Pairs (whether it applies, error message) of incompatible options."""
         inferred, shared = self.context == "inferred", self.hypernetwork == "shared"
         yield (
             (self.conditioning == "adapter") == (self.hypernetwork == "none")
@@ -160,11 +161,11 @@ class Method:
 
     @property
     def sends_omega(self) -> bool:
-        """Whether actor or critics use the shared hypernetwork's adapter weights."""
+        """Whether actor or critics use adapters from the shared hypernetwork."""
         return self.hypernetwork == "shared" and (self.adapts("actor") or self.adapts("critic"))
 
     def encoder_trained_by(self, loss: str) -> bool:
-        """Whether the encoder and a shared hypernetwork are trained by a loss ("dynamics", "actor" or "critic")."""
+        """Whether a loss ("dynamics", "actor" or "critic") trains the encoder and a shared hypernetwork."""
         if self.context != "inferred":
             return False
         if loss == "dynamics":
@@ -174,17 +175,17 @@ class Method:
 
 @dataclass(frozen=True)
 class InContextMethod:
-    """A memory instead of a context: our compact version of Amago-2, which is told nothing (agents/amago.py).
+    """A memory instead of a context: our compact version of Amago-2, which never sees the context (agents/amago.py).
 
-    Its losses bootstrap at the time limit, and nothing of it is SAC's.
+    Its losses bootstrap at the time limit, and it does not use SAC.
     """
 
     recurrence: Literal["gru", "transformer"] = "gru"
-    """What reads the timesteps so far."""
+    """The network that reads the timesteps so far."""
     window: int | None = None
-    """K transitions in a training sequence and in the Transformer's memory; by default the environment's window."""
+    """K, the transitions in a training sequence and in the Transformer's memory; by default the environment's."""
     width: int = 256
-    """Units of the recurrent state and of the networks' output layers."""
+    """Width of the recurrent state, and of actor and critics."""
 
     context: ClassVar = "none"
 
@@ -222,21 +223,21 @@ METHODS: dict[str, Method | InContextMethod] = {
     "dma-star-sh-critic": replace(_SH, encoder_gradients_from="critic"),
     "dma-star-sh-actor": replace(_SH, encoder_gradients_from="actor"),
     "dma-star-sh-both": replace(_SH, encoder_gradients_from="both"),
-    # not in the paper: is it the actor's gradient that harms, or the way that it takes through the critics?
+    # not in the paper: is the actor's gradient itself harmful, or only its path through the critics?
     "dma-star-sh-policy": replace(_SH, encoder_gradients_from="policy"),
     # Figures 16 to 18
     "amago": InContextMethod(),
     "amago-transformer": InContextMethod(recurrence="transformer"),
     "varibad": Method(posterior="sequence", embedding=10, beta=1.0),
     "pearl": Method(objective="none", encoder_gradients_from="critic", posterior="gaussian", kl="add"),
-    # What the paper leaves open: other objectives, the inferred code in a Decision Adapter, no look at the target
+    # Questions that the paper leaves open: other objectives, an inferred code in a Decision Adapter, hiding the target
     "dma-star-sh-inverse": replace(_SH, objective="inverse"),
     "dma-star-sh-reward": replace(_SH, objective="reward"),
     "da-inferred": Method(conditioning="adapter", hypernetwork="private", adapters="actor-critic"),
     "dma-star-causal": replace(_DMA_STAR, window_before_target=True),
     "dma-star-sh-causal": replace(_SH, window_before_target=True),
-    # Reviewers' question R6: adapters in some of the networks. Where the dynamics model has none, nothing but its own
-    # loss can train an adapter's hypernetwork, so each is private there.
+    # Reviewers' question R6: adapters in some of the networks. Without one in the dynamics model, only a network's own
+    # loss can train its adapter's hypernetwork, so each hypernetwork is then private.
     "dma-star-sh-only-dynamics": replace(_SH, adapters="dynamics"),
     "dma-star-sh-only-actor": replace(_H, adapters="actor"),
     "dma-star-sh-only-critic": replace(_H, adapters="critic"),
@@ -248,32 +249,32 @@ MAIN_ARMS = ("dr", "concat", "da", "amago", "dma", "dma-pearl", "dma-star", "dma
 
 
 def get_method(arm: str) -> Method | InContextMethod:
-    """The preset of an arm, by its slug; UserError for an unknown one."""
+    """The preset of the arm with this slug; UserError if there is none."""
     if arm not in METHODS:
         raise unknown("arm", arm, METHODS)
     return METHODS[arm]
 
 
 def method_from(options: dict) -> Method | InContextMethod:
-    """The method with these options, as the configuration of a run holds them; TypeError for unknown ones."""
+    """The method with these options, as stored in a run's configuration; TypeError for unknown options."""
     return (InContextMethod if "recurrence" in options else Method)(**options)
 
 
 def with_current_names(config: dict) -> dict:
-    """The configuration of a run of before 2026-11-28, with the names that its method's options have now."""
+    """The configuration of a run from before 2026-11-28, with its method's options renamed to the current names."""
     if "method" not in config:
         return config
     options = dict(config["method"])
     for old, new in (("entry", "conditioning"), ("undetached", "encoder_gradients_from")):
         if old in options:
             options[new] = options.pop(old)
-    if options.get("recurrence") == "none":  # every method had the field
+    if options.get("recurrence") == "none":  # every method used to have this field
         del options["recurrence"]
     return config | {"method": options}
 
 
 def label(arm: str, method: Method | InContextMethod) -> str:
-    """The name under which a run is kept: the arm's slug, then each field that differs from its preset.
+    """The name under which a run is stored: the arm's slug, then each field that differs from its preset.
 
     >>> label("dma-star", replace(METHODS["dma-star"], masking=0.6))
     'dma-star+masking=0.6'

@@ -1,7 +1,7 @@
-"""Replay of whole episodes per context, and the history of transitions that an episode's windows are cut from.
+"""A replay buffer of whole episodes per context, and the history of transitions that windows are sliced from.
 
-A transition is one row [s, a, s', r]. Every episode has the same length T and is preceded by the K transitions that
-were its first window, so the window of any step is a slice of K rows of one dense array.
+A transition is one row [s, a, s', r]. Every episode has the same length T and is stored after the K transitions of its
+first window, so the window of any step is a slice of K rows of one dense array.
 """
 
 from collections.abc import Sequence
@@ -18,27 +18,27 @@ from dmash_core.networks.layers import standardise
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes that replay, history and agent share; ``row`` is the length of a transition row."""
+    """Sizes shared by replay buffer, history and agent; ``row`` is the length of a transition row."""
 
     n_obs: int
     n_act: int
     window: int
     horizon: int
     whole: bool = False
-    """Encoders read all K transitions of a window in time order, rather than a subset."""
+    """Encoders read all K transitions of a window in time order instead of a subset."""
     standardise: bool = False
-    """Each feature of a transition is standardised over all K steps of its window (the input norm WindowNorm)."""
+    """Standardise each feature of a transition over all K steps of its window (the input norm WindowNorm)."""
 
     @property
     def row(self) -> int:
         return 2 * self.n_obs + self.n_act + 1
 
     def begins(self, time):
-        """Whether an episode begins with a timestep, counted from the start of the warm-up (an int, or a tensor)."""
+        """Whether an episode begins at ``time`` (int or tensor), counted from the start of the warm-up."""
         return (time == self.window) | ((time < self.window) & (time % self.horizon == 0))
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """s (..., d_s), a (..., d_a), s' (..., d_s), r (...) of transition rows (..., row)."""
+        """Split transition rows (..., row) into s (..., d_s), a (..., d_a), s' (..., d_s) and r (...)."""
         s, a, s_next, r = rows.split([self.n_obs, self.n_act, self.n_obs, 1], dim=-1)
         return s, a, s_next, r.squeeze(-1)
 
@@ -48,8 +48,8 @@ class Layout:
         return torch.cat([s, a, s_next - s], dim=-1)
 
     def read(self, rows: Tensor, first: Tensor, positions: Tensor) -> Tensor:
-        """What encoders get of windows, (..., k, 2 d_s + d_a): ``positions`` (..., k) or (k,) of the K transition rows
-        that begin at the indices ``first`` (...) of ``rows`` (R, row)."""
+        """The encoder's input (..., k, 2 d_s + d_a): the steps at ``positions``, (..., k) or (k,), of windows of K
+        transitions that start at the indices ``first`` (...) of ``rows`` (R, row)."""
         first = first.unsqueeze(-1)
         if not self.standardise:
             return self.encoder_input(rows[first + positions])
@@ -59,17 +59,17 @@ class Layout:
 
 
 class Reading(NamedTuple):
-    """How an encoder in training mode reads windows (N, ..., K): drawn afresh for every sample and every pass."""
+    """How an encoder in training mode reads windows (N, ..., K); redrawn for every sample and pass."""
 
     positions: Tensor  # (N, ..., k), int64: a random subset in random order
-    keep: Tensor  # (N, ..., k, 3), 0 where the vector s, a or s' - s of a step is masked
-    noise: Tensor | None  # (N, ..., 8), standard normal, of a Gaussian z
+    keep: Tensor  # (N, ..., k, 3): 0 where the vector s, a or s' - s of a step is masked
+    noise: Tensor | None  # (N, ..., 8), standard normal, for a Gaussian z
 
 
 def draw_reading(
     generators: Sequence[torch.Generator], shape: tuple[int, ...], layout: Layout, method: Method
 ) -> Reading:
-    """A Reading of windows (N, *shape, K), each seed's random numbers from its own generator."""
+    """Draw a Reading of windows (N, *shape, K), each seed from its own generator."""
     k = len(evaluation_positions(layout.window, layout.whole))
 
     def draw(generator: torch.Generator) -> list[Tensor]:
@@ -89,21 +89,21 @@ def draw_reading(
 
 @dataclass
 class Batch:
-    """One update's transitions, B per seed, ordered by context, and every random number that the update uses."""
+    """The transitions of one update, B per seed, ordered by context, and all random numbers that it uses."""
 
     obs: Tensor  # (N, B, d_s)
     action: Tensor  # (N, B, d_a)
     next_obs: Tensor  # (N, B, d_s)
     reward: Tensor  # (N, B)
     at_limit: Tensor  # (N, B), 1 where the episode ended with this transition
-    noise: Tensor  # (N, P, B, d_a), standard normal: next action of the critic's target, then each actor update
+    noise: Tensor  # (N, P, B, d_a), standard normal: next action in the critic's target, then each actor update
     windows: Tensor | None  # (N, 1 + P, B, k, 2 d_s + d_a): for dynamics, critic, and each actor update
-    keep: Tensor | None  # (N, 1 + P, B, k, 3), the masks that go with the windows
-    code_noise: Tensor | None = None  # standard normal: (N, 1 + P, B, 8) for a Gaussian z, (N, C, K, 10) for VariBAD's
+    keep: Tensor | None  # (N, 1 + P, B, k, 3), the masks of the windows
+    code_noise: Tensor | None = None  # standard normal: (N, 1 + P, B, 8) for a Gaussian z, (N, C, K, 10) for VariBAD
 
 
 class Replay:
-    """A ring of the last ``capacity // T`` whole episodes of each of C contexts, for N seeds."""
+    """A ring buffer of the last ``capacity // T`` whole episodes of each of C contexts, for N seeds."""
 
     def __init__(self, layout: Layout, n_seeds: int, n_contexts: int, capacity: int, device: torch.device):
         self.layout = layout
@@ -113,16 +113,16 @@ class Replay:
         self.added = 0
 
     def add(self, episode: Tensor) -> None:
-        """Store one episode of every context, (N, C, K + T, row); only whole episodes are ever sampled."""
+        """Store one episode of every context, (N, C, K + T, row); only whole episodes are sampled."""
         self.rows[:, :, self.added % self.slots] = episode
         self.added += 1
 
     def sample(self, generators: Sequence[torch.Generator], per_context: int, passes: int, method: Method) -> Batch:
-        """A batch of ``per_context`` transitions of each context, independent over contexts and seeds.
+        """Sample ``per_context`` transitions of each context, independently over contexts and seeds.
 
-        ``passes`` is P, the number of policy evaluations (1 for the critic, 1 for each actor update). ``method`` says
-        whether there are windows, where they end and how they are masked. Only the rows that the encoder reads are
-        gathered.
+        ``passes`` is P, the number of policy evaluations (1 for the critic, 1 for each actor update). ``method``
+        determines whether there are windows, where they end and how they are masked. Only the rows that the encoder
+        reads are gathered.
         """
         layout, device = self.layout, self.rows.device
         n, c, slots, length, _ = self.rows.shape
@@ -139,7 +139,7 @@ class Replay:
         windows = keep = code_noise = None
         if method.context == "inferred":
             reading = draw_reading(generators, (1 + passes, batch), layout, method)
-            # the window's last row is the transition itself, as in the release, or the one before it
+            # the window ends with the transition itself, as in the release, or with the one before it
             first = position - layout.window + (0 if method.window_before_target else 1)
             windows = layout.read(flat, first.unsqueeze(1).expand(-1, 1 + passes, -1), reading.positions)
             keep, code_noise = reading.keep, reading.noise
@@ -149,16 +149,16 @@ class Replay:
         return Batch(obs, action, next_obs, reward, at_limit, noise, windows, keep, code_noise)
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
-        """What is stored: tensors by name, and values for JSON."""
+        """The stored episodes: tensors by name, and JSON values."""
         return {"replay": self.rows[:, :, : min(self.added, self.slots)]}, {"added": self.added}
 
     def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
-        """Set what ``state`` returned."""
+        """Restore what ``state`` returned."""
         self.rows[:, :, : tensors["replay"].shape[2]] = tensors["replay"]
         self.added = values["added"]
 
     def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int):
-        """Which transitions (episode, t) one seed's batch has, and the noise of its actions, in a fixed order."""
+        """Draw one seed's transitions (episode, t) and action noise, in a fixed order."""
         device, layout = self.rows.device, self.layout
         episode = torch.randint(stored, (batch,), generator=generator, device=device)
         t = torch.randint(layout.horizon, (batch,), generator=generator, device=device)
@@ -166,9 +166,9 @@ class Replay:
 
 
 class History:
-    """The transitions of running episodes: K rows before them, K rows of warm-up, T rows of the episode, for (N, B).
+    """The transitions of running episodes (N, B): K initial rows, K rows of warm-up, T rows of the episode.
 
-    The window before any step is the K rows before ``now``: no copy is made while an episode runs.
+    The window before any step is the K rows before ``now``, so nothing is copied while an episode runs.
     """
 
     def __init__(self, layout: Layout, n_seeds: int, batch: int, device: torch.device):
@@ -178,22 +178,22 @@ class History:
         self._starts = torch.arange(n_seeds * batch, device=device).view(n_seeds, batch) * self.rows.shape[2]
         self.now = layout.window
         self.fresh = True
-        """Whether the environments stand at the beginning of an episode; Rollout.reset says so."""
+        """Whether the environments are at the start of an episode; set by Rollout.reset."""
 
     def start_warm_up(self, obs: Tensor) -> None:
-        """A window of K copies of (s = first observation, a = 0, s' - s = 0), for observations (N, B, d_s)."""
+        """Fill the window with K copies of (s = first observation, a = 0, s' - s = 0); ``obs`` is (N, B, d_s)."""
         still = torch.cat([obs, obs.new_zeros(*obs.shape[:2], self.layout.n_act), obs, obs[..., :1] * 0.0], dim=-1)
         self.rows[:, :, : self.layout.window] = still.unsqueeze(2)
         self.now = self.layout.window
 
     def carry_over(self) -> None:
-        """Start an episode whose first window is the last K transitions, across the border of episodes."""
+        """Start an episode whose first window is the last K transitions, across the episode boundary."""
         k = self.layout.window
         self.rows[:, :, k : 2 * k] = self.rows[:, :, self.now - k : self.now].clone()
         self.now = 2 * k
 
     def append(self, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor) -> None:
-        """Add one transition of each running episode: (N, B, d_s), (N, B, d_a), (N, B, d_s), (N, B)."""
+        """Append one transition to each running episode: (N, B, d_s), (N, B, d_a), (N, B, d_s), (N, B)."""
         torch.cat([obs, action, next_obs, reward.unsqueeze(-1)], dim=-1, out=self.rows[:, :, self.now])
         self.now += 1
         self.fresh = False
@@ -204,24 +204,24 @@ class History:
         return self.now - self.layout.window
 
     def previous(self) -> Tensor:
-        """Reward and action of the step before, zeros where an episode has just begun, (N, B, 1 + d_a)."""
+        """Reward and action of the previous step, (N, B, 1 + d_a); zeros at the start of an episode."""
         _, action, _, reward = self.layout.split(self.rows[:, :, self.now - 1])
         previous = torch.cat([reward.unsqueeze(-1), action], dim=-1)
         return torch.zeros_like(previous) if self.fresh else previous
 
     def window(self, positions: Tensor | None = None) -> Tensor:
-        """What the encoder reads when acting, (N, B, k, 2 d_s + d_a): the steps at ``positions`` (N, B, k) of the
-        window; by default those of evaluation mode, k evenly spaced ones or all, in time order."""
+        """The encoder's input when acting, (N, B, k, 2 d_s + d_a): the steps at ``positions`` (N, B, k) of the window.
+        The default is evaluation mode: k evenly spaced steps or all, in time order."""
         first = self._starts + (self.now - self.layout.window)
         rows = self.rows.view(-1, self.layout.row)
         return self.layout.read(rows, first, self.positions if positions is None else positions)
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
-        """The transitions so far: tensors by name, and values for JSON."""
+        """The transitions so far: tensors by name, and JSON values."""
         return {"history": self.rows}, {"now": self.now}
 
     def load_state(self, tensors: dict[str, Tensor], values: dict) -> None:
-        """Set what ``state`` returned; the environments are taken not to stand at the beginning of an episode."""
+        """Restore what ``state`` returned; assumes that the environments are not at the start of an episode."""
         self.rows.copy_(tensors["history"])
         self.now, self.fresh = values["now"], False
 

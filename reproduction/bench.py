@@ -33,7 +33,10 @@ from reproduction.sweep.grid import Cell
 from reproduction.sweep.sweep import Sweep
 
 TARGET = 300.0  # updates per second
-COLUMNS = ("ms_per_update", "ms_per_step", "ms_acting", "outside_update", "bookkeeping", "ratio_to_twin", "peak_mib")
+COLUMNS = (
+    "ms_per_update", "ms_per_step", "ms_acting", "ms_row_adapters", "outside_update", "bookkeeping", "ratio_to_twin",
+    "peak_mib",
+)  # fmt: skip
 
 
 def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **options) -> list[dict]:
@@ -42,11 +45,11 @@ def measure(methods: dict[str, Method], env: str, say: Callable[[str], None], **
 
     ms_per_update, ms_per_step: medians over rounds, one thread, one seed, batch 240; a step is environment, acting,
     warm-up (its share), replay and update. ms_acting: the mean actions of an evaluation's environments, 600 with ten
-    rollouts. outside_update: the share of a step that is not the update.
-    bookkeeping: the cost to a sweep of starting a worker and writing checkpoints (with a full replay), relative to the
-    time of all steps of a cell of the benchmark's length.
-    ratio_to_twin: the twin's time over ours, measured alternately; None without the repository's tests folder.
-    peak_mib: with a full replay, an evaluation and a checkpoint.
+    rollouts. ms_row_adapters: an update with an adapter for each row of the batch, as in the release (arms with
+    adapters of the true context, else None). outside_update: the share of a step that is not the update. bookkeeping:
+    the cost to a sweep of starting a worker and writing checkpoints (with a full replay), relative to the time of all
+    steps of a cell of the benchmark's length. ratio_to_twin: the twin's time over ours, measured alternately; None
+    without the repository's tests folder. peak_mib: with a full replay, an evaluation and a checkpoint.
     """
     rows = []
     say(f"{'arm':14}" + "".join(f"{c:>16}" for c in COLUMNS))
@@ -260,10 +263,13 @@ def measure_arm(
         # two updates, one of them with the actor's, as in training
         batches = [trainer.sample(passes) for passes in (1, 3)]
 
-        def both(learner):
+        contexts = trainer.rollout.contexts
+        each_row = contexts.repeat_interleave(batches[0].obs.shape[1] // contexts.shape[1], dim=1)
+
+        def both(learner, contexts=contexts):
             with no_denormals():  # as in training
                 for batch in batches:
-                    learner.update(batch, trainer.rollout.contexts)
+                    learner.update(batch, contexts)
 
         inside, update = [], agent.update
 
@@ -273,12 +279,15 @@ def measure_arm(
             inside.append(time.perf_counter() - began)
             return logs
 
-        ours, twins, steps, shares = [], [], [], []
+        ours, twins, by_row, steps, shares = [], [], [], [], []
         both(agent)
+        row_adapters = isinstance(method, Method) and method.context == "true" and method.conditioning == "adapter"
         for _ in range(rounds):
             ours.append(_seconds(lambda: both(agent), updates // 2) / 2)
             if twin is not None:
                 twins.append(_seconds(lambda: both(twin), updates // 2) / 2)
+            if row_adapters:
+                by_row.append(_seconds(lambda: both(agent, each_row), updates // 2) / 2)
             agent.update, inside[:] = timed, []
             # whole episodes, so that each round has its share of the warm-up
             steps.append(_seconds(trainer._train_step, layout.horizon))
@@ -296,6 +305,7 @@ def measure_arm(
         "ms_per_update": round(1e3 * median(ours), 2),
         "ms_per_step": round(1e3 * median(steps), 2),
         "ms_acting": round(1e3 * median(acting), 2),
+        "ms_row_adapters": round(1e3 * median(by_row), 2) if by_row else None,
         "outside_update": round(median(shares), 3),
         "bookkeeping": round((start + written) / (median(steps) * trainer.steps), 4),
         "ratio_to_twin": round(median(t / o for t, o in zip(twins, ours, strict=True)), 2) if twins else None,

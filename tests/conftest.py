@@ -1,8 +1,8 @@
-"""One thread: the same bits whatever else runs on the machine, and no spinning against it."""
+"""One thread: bit-identical results whatever else runs on the machine, and no spinning against it."""
 
 from contextlib import suppress
 
-with suppress(ModuleNotFoundError):  # the environments need no torch, nor do their tests
+with suppress(ModuleNotFoundError):  # neither the environments nor their tests need torch
     import torch
 
     torch.set_num_threads(1)

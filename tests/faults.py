@@ -1,6 +1,6 @@
-"""Faults put into sweeps, and what they cost: each function harms a sweep, has it go on, and compares the raw runs.
+"""Fault injection for sweeps: each function damages a sweep, lets it resume, and compares the raw runs.
 
-`tests/test_sweep.py` tries each a few times; `make faults` many times, and writes docs/reliability.md from the counts.
+`tests/test_sweep.py` tries each fault a few times; `make faults` tries it many times and writes docs/reliability.md.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BLOCK = {"envs": ["DI"], "arms": ["dr"], "seeds": [0, 1], "steps": 400, "setting
 
 @dataclass
 class Result:
-    """How often a fault was tried, how many raw runs it lost or changed, and how many were trained twice at once."""
+    """How often a fault was tried, how many raw runs it lost or changed, and how many were trained twice at a time."""
 
     fault: str
     after: str
@@ -42,10 +42,10 @@ class Result:
 
 
 def grid(folder: Path, **changes) -> Path:
-    """A file of profiles with the one profile `tiny`."""
+    """A profiles file with a single profile, `tiny`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "grid.yaml"
-    path.write_text(json.dumps({"tiny": [BLOCK | changes]}))  # which is YAML
+    path.write_text(json.dumps({"tiny": [BLOCK | changes]}))  # JSON is YAML
     return path
 
 
@@ -55,7 +55,7 @@ def cells(folder: Path, **changes) -> list:
 
 
 def digests(out: Path, wanted: list) -> dict:
-    """Cell -> digest of its raw run, None where there is no whole one."""
+    """Cell -> digest of its raw run, or None without an intact one."""
     found = {}
     for cell in wanted:
         try:
@@ -66,14 +66,14 @@ def digests(out: Path, wanted: list) -> dict:
 
 
 def reference(folder: Path, **changes) -> dict:
-    """The digests of an undisturbed sweep, and under "runs" their folder."""
+    """The digests of an undisturbed sweep, plus its folder under "runs"."""
     wanted = cells(folder, **changes)
     Sweep(wanted, folder / "runs", jobs=2, say=quiet, poll=0.1).run()
     return digests(folder / "runs", wanted) | {"runs": folder / "runs"}
 
 
 def attempts(result: Result, tries: int):
-    """Numbers, until the fault has hit so many times: a strike may come when the work is over already."""
+    """Attempt numbers until the fault has struck `tries` times: a strike may come too late, after the work is done."""
     for i in range(10 * tries):
         if result.tries == tries:
             return
@@ -97,7 +97,7 @@ def checkpoints(out: Path, cell) -> list[Path]:
 
 
 def wait(condition, seconds: float = 120.0):
-    """The first true value of `condition()`."""
+    """Wait for the first true value of `condition()`."""
     until = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > until:
@@ -107,7 +107,7 @@ def wait(condition, seconds: float = 120.0):
 
 
 def owner(out: Path, cell) -> int:
-    """The process that holds a cell, 0 when there is none."""
+    """The process that owns a cell, or 0."""
     folder = cell.place(out, "claims")
     try:
         return json.loads((folder / str(Lease.newest(folder))).read_text()).get("pid", 0)
@@ -116,7 +116,7 @@ def owner(out: Path, cell) -> int:
 
 
 def start(folder: Path, out: Path, *options: str, **changes) -> subprocess.Popen:
-    """A sweep of the tiny profile as a process of its own."""
+    """A sweep of the tiny profile in its own process."""
     command = [
         sys.executable,
         "-m",
@@ -134,7 +134,7 @@ def start(folder: Path, out: Path, *options: str, **changes) -> subprocess.Popen
 
 
 def kill_worker(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """kill -9 of a worker after a random time; the sweep starts it again."""
+    """kill -9 a worker after a random time; the sweep restarts it."""
     result = Result("kill -9 of a worker", "the same sweep starts it again from its checkpoint")
     for i in attempts(result, tries):
         out, wanted = folder / f"runs-{i}", cells(folder)[:1]
@@ -162,7 +162,7 @@ def kill_worker(folder: Path, good: dict, tries: int, rng: random.Random) -> Res
 
 
 def kill_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """kill -9 of the sweep after a random time; a new one goes on at once, beside workers that may still be ending."""
+    """kill -9 the sweep after a random time; a new one resumes at once while old workers may still be ending."""
     result = Result("kill -9 of the sweep", "its worker writes a checkpoint and ends; the same command goes on")
     for i in attempts(result, tries):
         out, wanted = folder / f"runs-{i}", cells(folder)[:1]
@@ -178,7 +178,7 @@ def kill_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
 
 
 def stop_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """SIGTERM or SIGINT to the sweep: how long until all has ended with a checkpoint; then go on."""
+    """SIGTERM or SIGINT to the sweep: measure the time until everything has ended with a checkpoint, then resume."""
     result, longest = (
         Result("SIGTERM, SIGINT to the sweep", "a checkpoint at the very step; the same command goes on"),
         0.0,
@@ -203,7 +203,7 @@ def stop_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
 
 
 def two_sweeps(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """Two sweeps over one folder at once: each cell is claimed exactly once."""
+    """Two concurrent sweeps over one folder: each cell is claimed exactly once."""
     result = Result("two sweeps over one folder", "each cell is trained by one of them")
     for i in range(tries):
         out, wanted = folder / f"runs-{i}", cells(folder)
@@ -220,7 +220,7 @@ def two_sweeps(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
 
 
 def bad_checkpoint(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """Bytes of the newest checkpoint are changed, or its end is cut off; it is named and the one before is taken."""
+    """Corrupt or truncate the newest checkpoint; the sweep reports it and uses the previous one."""
     result, named = Result("newest checkpoint damaged", "named, set aside, the one before is taken"), 0
     for i in attempts(result, tries):
         out, wanted, said = folder / f"runs-{i}", cells(folder)[:1], []
@@ -241,7 +241,7 @@ def bad_checkpoint(folder: Path, good: dict, tries: int, rng: random.Random) -> 
 
 
 def bad_run(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """Bytes of a finished raw run are changed, or its end is cut off; the next sweep trains it again."""
+    """Corrupt or truncate a finished raw run; the next sweep trains it again."""
     result, out = Result("raw run damaged", "named, trained again"), folder / "runs"
     wanted = cells(folder)[:1]
     shutil.copytree(good["runs"], out)
@@ -249,10 +249,10 @@ def bad_run(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     for _ in range(tries):
         damage(run_path(out, *key), rng)
         result.tries += 1
-        # Parquet has bytes that carry nothing; reading recomputes the digest of all that does.
+        # Parquet has bytes without content; reading recomputes the digest of all content.
         seen = digests(out, wanted)[key]
         harmless += seen == good[key]
-        result.lost += seen not in (None, good[key])  # a damage to the content that nobody notices
+        result.lost += seen not in (None, good[key])  # undetected damage to the content
         Sweep(wanted, out, say=quiet, poll=0.1).run()
         result.lost += losses(out, wanted, good)
     result.note = f"{harmless} of {tries} hit bytes that carry nothing: every row and the metadata were as before"
@@ -260,7 +260,7 @@ def bad_run(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
 
 
 def damage(path: Path, rng: random.Random) -> None:
-    """Change 16 bytes somewhere, or cut the file."""
+    """Invert 16 bytes at a random position, or truncate the file there."""
     content = bytearray(path.read_bytes())
     at = rng.randrange(len(content) - 16)
     if rng.random() < 0.5:
@@ -271,11 +271,11 @@ def damage(path: Path, rng: random.Random) -> None:
 
 
 def full_disk(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """A file system too small for a checkpoint; then it grows and the same sweep goes on."""
+    """A file system too small for a checkpoint; then it grows and the same sweep resumes."""
     result = Result("disk full", "one sentence, no half file; with room again the same command goes on")
     wanted = cells(folder)[:1]
     for _ in attempts(result, tries):
-        # from too small for the first checkpoint to too small for the second
+        # too small for the first checkpoint, up to too small for the second
         room = rng.choice([64, 128, 400, 600])
         with tempfile.TemporaryDirectory() as mounted:
             if subprocess.run(
@@ -299,7 +299,7 @@ def full_disk(folder: Path, good: dict, tries: int, rng: random.Random) -> Resul
 
 
 def divergence(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """A learning rate that ends in NaN: the cell is marked with its reason, once, and tried again only when asked."""
+    """A learning rate that leads to NaN: the cell is marked with the reason and retried only on request."""
     result = Result("a run diverges to NaN", "marked as diverged with its reason, not tried again until asked")
     for i in range(tries):
         out = folder / f"runs-{i}"
@@ -307,7 +307,7 @@ def divergence(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
         first = Sweep(wanted, out, say=quiet, poll=0.1).run()
         result.tries += 1
         result.lost += not (first.diverged and "is not finite" in first.diverged[0][1])
-        second = Sweep(wanted, out, launch=lambda cell: 1 / 0, say=quiet).run()  # nothing is started
+        second = Sweep(wanted, out, launch=lambda cell: 1 / 0, say=quiet).run()  # starts no worker
         result.lost += len(second.diverged) != 1
         folder_ = Folder(out)
         folder_.forgive(wanted)
@@ -316,7 +316,7 @@ def divergence(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
 
 
 def kill_node(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
-    """Two Ray nodes on this machine, one of them killed while it trains; Ray runs its task again on the other."""
+    """Two Ray nodes on this machine, one killed while training; Ray reruns its task on the other."""
     result = Result("a Ray node killed in mid-task", "Ray runs the task again on another node, from its checkpoint")
     try:
         import ray
@@ -326,7 +326,7 @@ def kill_node(folder: Path, good: dict, tries: int, rng: random.Random) -> Resul
         return result
     for i in range(tries):
         out, wanted = folder / f"runs-{i}", cells(folder)
-        # Ray's defaults take half a minute to find that a node is dead
+        # by default Ray takes half a minute to notice a dead node
         health = {
             "health_check_initial_delay_ms": 0,
             "health_check_period_ms": 500,
@@ -341,7 +341,7 @@ def kill_node(folder: Path, good: dict, tries: int, rng: random.Random) -> Resul
             node, delay = rng.choice(nodes), rng.uniform(0.0, 2.0)
 
             def strike(out=out, wanted=wanted, cluster=cluster, node=node, delay=delay):
-                wait(lambda: owner(out, wanted[0]) and owner(out, wanted[1]))  # one cell on each node
+                wait(lambda: owner(out, wanted[0]) and owner(out, wanted[1]))  # one cell per node
                 time.sleep(delay)
                 cluster.remove_node(node, allow_graceful=False)
 
@@ -364,7 +364,7 @@ FAULTS = [kill_worker, kill_sweep, stop_sweep, two_sweeps, bad_checkpoint, bad_r
 
 
 def main() -> None:
-    """The campaign: every fault many times, the table to docs/reliability.md; exit status 1 when anything was lost."""
+    """Try every fault many times and write the table to docs/reliability.md; exit status 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -374,7 +374,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         good = reference(Path(temporary) / "reference")
         for fault in FAULTS:
-            # what does not depend on the moment needs no more
+            # faults without random timing need fewer tries
             tries = args.tries if fault in (kill_worker, kill_sweep) else max(1, args.tries // 5)
             results.append(fault(Path(temporary) / fault.__name__, good, tries, rng))
             print(results[-1], flush=True)

@@ -1,4 +1,4 @@
-"""A training that is told to stop at a given step, as a signal would tell it."""
+"""Stop a training run at a given step, as a signal would."""
 
 import signal
 
@@ -9,7 +9,7 @@ from dmash_core.training.trainer import Trainer
 
 
 def run_until(trainer: Trainer, moment: int) -> None:
-    """Run a trainer that gets SIGTERM during step ``moment``, and stops there with everything saved."""
+    """Run a trainer that gets SIGTERM during step ``moment`` and stops there with everything saved."""
     step = trainer._train_step
 
     def until():

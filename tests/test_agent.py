@@ -1,4 +1,4 @@
-"""The method: gradient routing, the fast path against its twin, and the formulas."""
+"""The method: gradient routing, the fast path against its twin, and formulas."""
 
 import copy
 
@@ -23,7 +23,7 @@ def make(arm, seeds=(0,), **options):
 
 
 def sample_batch(agent, passes=3, n_contexts=20, seed=5):
-    """A batch from a replay of random episodes: whatever the rows are, the updates must agree on them."""
+    """A batch from a replay buffer of random episodes; the updates must agree on any rows."""
     generator = torch.Generator().manual_seed(seed)
     replay = Replay(LAYOUT, agent.n, n_contexts, 90, agent.device)
     for _ in range(2):
@@ -44,8 +44,8 @@ def moved(before, after):
     return {k for k in before if any(not torch.equal(a, b) for a, b in zip(before[k], after[k], strict=True))}
 
 
-# The specification of the method: which update moves what, and all of it. E is the encoder, H the shared hypernetwork;
-# a, c, d are actor, critics and dynamics model; ah, ch, dh their private hypernetworks. Targets go with the critics.
+# The specification of the method: all modules that each update changes. E is the encoder, H the shared hypernetwork;
+# a, c, d are actor, critics and dynamics model; ah, ch, dh their private hypernetworks. Targets follow the critics.
 NAMES = {"E": "encoder", "H": "hypernetwork", "a": "actor", "c": "critic", "d": "dynamics"}
 NAMES |= {f"{k}h": f"{NAMES[k]}_hypernetwork" for k in "acd"}
 ROUTING = {  # dynamics update, critic update, actor update
@@ -79,7 +79,7 @@ ROUTING = {  # dynamics update, critic update, actor update
 
 
 def routing(arm, update):
-    """Names, as in ``snapshot``, of what an update ("dynamics", "critic", "actor") of an arm moves."""
+    """The modules, named as in ``snapshot``, that an arm's update ("dynamics", "critic" or "actor") changes."""
     names = {NAMES[word] for word in ROUTING[arm][("dynamics", "critic", "actor").index(update)].split()}
     if update == "critic":
         names |= {f"target {name}" for name in names if name.startswith("critic")}
@@ -87,7 +87,7 @@ def routing(arm, update):
 
 
 def code_for(agent, batch, contexts, i):
-    """The code and KL with which ``Agent.update`` makes the critic's (i = 0) and the actor's (i >= 1) updates."""
+    """The code and KL that ``Agent.update`` uses in the critic's (i = 0) and the actor's (i >= 1) updates."""
     if agent.method.encoder_gradients_from != "none":
         return agent.live_conditioning(batch, 1 + i, agent.method.encoder_trained_by("actor" if i else "critic"))
     return agent.constant_conditioning(embedding(agent, batch, 1 + i), contexts), None
@@ -110,7 +110,7 @@ def test_each_update_moves_exactly_what_it_may(arm):
         update()
         assert moved(before, snapshot(agent)) == expected
         every |= expected
-    assert every == set(before)  # and nothing is left that no update trains
+    assert every == set(before)  # every module is trained by some update
 
 
 def with_noise(code, batch):
@@ -119,7 +119,7 @@ def with_noise(code, batch):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_whole_update_makes_those_updates(arm):
-    """``Agent.update`` ends where the three updates, called one after the other, end."""
+    """``Agent.update`` gives the same result as the three updates in sequence."""
     whole, parts = make(arm), make(arm)
     batch, contexts = sample_batch(whole)
     whole.update(batch, contexts)
@@ -133,7 +133,7 @@ def test_the_whole_update_makes_those_updates(arm):
 
 
 def test_no_parameter_tensor_of_a_group_stays_behind():
-    """Every single tensor moves, so that no layer is silently cut off from its loss."""
+    """Every tensor changes: no layer is silently cut off from its loss."""
     for arm in ARMS:
         agent = make(arm)
         batch, contexts = sample_batch(agent)
@@ -157,10 +157,10 @@ def relative(a, b):
 def test_fast_path_agrees_with_its_twin(arm):
     """Losses and gradients of dynamics, critic and actor update, on fixed draws, to 1e-9 relative in float64.
 
-    In float32 the losses agree to 1e-5 and so do most gradients; where a hidden unit lies within rounding of ReLU's
-    kink the two fall on different sides of it, and a gradient differs by more (7e-5 seen, arm da).
-    Each update starts from fresh networks: Adam's first step is the gradient's sign and would turn rounding near zero
-    into differences of the size of the learning rate before the next update is looked at.
+    In float32 the losses and most gradients agree to 1e-5. If a hidden unit is within rounding of ReLU's kink, the two
+    may fall on different sides of it, and a gradient differs by more (7e-5 seen, arm da).
+    Each update starts from fresh networks: Adam's first step is the gradient's sign, which turns rounding near zero
+    into differences as large as the learning rate.
     """
     for update in ("dynamics", "critic", "actor"):
         for double, bound in ((True, 1e-9), (False, 1e-5)):
@@ -190,7 +190,7 @@ def test_fast_path_agrees_with_its_twin(arm):
                 ours = torch.cat([p.grad.flatten() for p in agent.modules[part].parameters()])
                 assert ours.numel() == grads.numel()
                 assert relative(ours.norm(), grads.norm()) < bound, part
-                # sorted, because the twin stores its weights in another order
+                # sorted, because the twin stores its weights in a different order
                 assert relative(ours.sort().values, grads.sort().values) < bound, part
             if update == "actor":
                 assert relative(agent.log_alpha[0], twin.log_alpha) < bound
@@ -198,7 +198,7 @@ def test_fast_path_agrees_with_its_twin(arm):
 
 @pytest.mark.parametrize("arm", ["dma-star", "dma-star-sh", "da", "dma-star-h", "pearl"])
 def test_twin_and_fast_path_stay_together(arm):
-    """Five updates with the optimisers' moments in play; Adam divides by small numbers, so only losses are compared."""
+    """Five updates, so that optimiser state matters; Adam divides by small numbers, so only losses are compared."""
     agent = make(arm)
     twin = Twin(agent)
     for i in range(5):
@@ -209,7 +209,7 @@ def test_twin_and_fast_path_stay_together(arm):
 
 
 def test_twin_test_can_fail():
-    """Negative control: a twin that forgets the mask is told apart by the bound of the test above."""
+    """Negative control: a twin that ignores the mask violates the bound of the test above."""
     agent = make("dma-star")
     twin = Twin(agent)
     batch, contexts = sample_batch(agent)
@@ -223,7 +223,7 @@ def test_twin_test_can_fail():
 
 
 def updated(agent, seed=5):
-    """The agent after two updates, the second with the actor's."""
+    """The agent after two updates, the second including the actor's."""
     for passes in (1, 3):
         batch, contexts = sample_batch(agent, passes, seed=seed + passes)
         agent.update(batch, contexts)
@@ -238,7 +238,7 @@ def test_star_without_its_three_components_is_dma():
 
 @pytest.mark.parametrize("arm", ["dma-star-sh", "dma-star-h", "da"])
 def test_adapters_with_zero_weights_are_no_adapters(arm):
-    """Actions, values and predictions are those of the plain networks with the same parameters."""
+    """Actions, values and predictions equal those of the plain networks with the same parameters."""
     agent, plain = make(arm), make("dr")
     for name, module in agent.modules.items():
         if "hypernetwork" in name:
@@ -259,7 +259,7 @@ def test_adapters_with_zero_weights_are_no_adapters(arm):
 
 
 def test_da_with_one_context_is_a_plain_adapter():
-    """Wherever the context is the same the adapter is one set of weights, applied as the formula says."""
+    """With a single context, the adapter is one set of weights, applied by the formula."""
     agent = make("da")
     batch, contexts = sample_batch(agent)
     contexts = contexts[:, :1].expand_as(contexts)
@@ -287,13 +287,13 @@ def test_a_gaussian_code_is_its_mean_when_acting_and_sampled_in_training():
     torch.testing.assert_close((z - mean) / variance.sqrt(), batch.code_noise[:, 0], rtol=1e-3, atol=1e-3)
     acting = agent.conditioning(batch.windows[:, 0], None).vector
     torch.testing.assert_close(acting, agent.modules["encoder"](batch.windows[:, 0]))
-    torch.testing.assert_close(acting, mean)  # without masking the mean does not know whether it is training
+    torch.testing.assert_close(acting, mean)  # without masking, the mean is the same in training mode
 
 
 @pytest.mark.parametrize("lead", [(1,), (2,), (2, 2)])
 @pytest.mark.parametrize(("form", "width", "k"), [("chunked", 12, 4), ("chunked", 12, 12), ("whole", 12, 5)])
 def test_factored_adapter_equals_built_adapter(form, width, k, lead):
-    """Values and all gradients in float64, against omega built for each row, with one and with two rows a code."""
+    """Values and all gradients in float64, against omega built for each row, with one and two rows per code."""
     generators = [torch.Generator().manual_seed(i) for i in range(lead[0])]
     net = HYPERNETWORKS[form](lead, 3, 8, width, k, generators).double()
     code = torch.randn(*lead, 7, 3, dtype=torch.float64, requires_grad=True)
@@ -303,7 +303,7 @@ def test_factored_adapter_equals_built_adapter(form, width, k, lead):
     if len(lead) == 1:
         x = torch.randn(*lead, 2, 7, width, dtype=torch.float64, requires_grad=True)
         weight = torch.randn_like(x)
-        x, weight = x.transpose(1, 2), weight.transpose(1, 2)  # as the critics have them
+        x, weight = x.transpose(1, 2), weight.transpose(1, 2)  # the layout of the critics
         same(net.adapter(code).adapt(x), net(code).adapt(x), weight, [x, code, *net.parameters()])
         constant = type(net.adapter(code))(*(t.detach() for t in net.adapter(code)))
         same(constant.adapt(x), net(code).adapt(x), weight, [x])
@@ -317,7 +317,7 @@ def same(fast, plain, weight, inputs):
 
 
 def test_a_hypernetwork_whose_features_are_off_leaves_them_out():
-    """Of the whole form: the same values and gradients as with all features, zero for those that are off."""
+    """The whole form gives the same values and gradients as with all features, with zeros for those that are off."""
     net = WholeHypernetwork((1,), 3, 8, 12, 5, [torch.Generator().manual_seed(0)]).double()
     net.second.bias.data[..., :3] = -100.0
     code, x = torch.randn(1, 7, 3, dtype=torch.float64), torch.randn(1, 7, 12, dtype=torch.float64)
@@ -353,7 +353,7 @@ def test_number_of_adapter_weights_is_the_papers(form):
 
 
 def test_numbers_of_parameters_on_walker_are_the_papers():
-    """The paper publishes +4.1 % against DA and +9.5 % against DMA (A.7); the whole form would be far from both."""
+    """The paper reports +4.1 % against DA and +9.5 % against DMA (A.7); the whole form would be far from both."""
     count = {
         arm: sum(p.numel() for p in make_agent("Walker", METHODS[arm], [0]).modules.parameters())
         for arm in ("dma-star-sh", "da", "dma", "dma-star-sh-whole")
@@ -365,7 +365,7 @@ def test_numbers_of_parameters_on_walker_are_the_papers():
 
 
 def test_chunks_lie_in_omega_in_the_papers_order():
-    """Chunk c of 512 outputs is entries 512 c to 512 c + 511 of [W_down, b_down, W_up, b_up], and the rest is cut."""
+    """Chunk c of 512 outputs is entries 512 c to 512 c + 511 of [W_down, b_down, W_up, b_up]; the rest is cut off."""
     net = ChunkedHypernetwork((1,), 8, 64, 256, 32, [torch.Generator().manual_seed(0)]).double()
     code = torch.randn(1, 3, 8, dtype=torch.float64)
     down, up, b_down, b_up = net(code)
@@ -399,7 +399,7 @@ def test_squashed_gaussian_log_density():
 
 
 def test_exact_log_density_where_the_action_saturates():
-    """CleanRL's flattens out, as docs/deviations.md says with these numbers; the exact one is an option."""
+    """CleanRL's flattens out, with the numbers given in docs/deviations.md; the exact one is an option."""
     for mean, exact, wanted, slope in [(10.0, False, 15.90, 0.0), (10.0, True, 20.70, 2.0), (-10.0, True, 20.70, -2.0)]:
         at = torch.tensor([mean], requires_grad=True)  # float32, as in training
         _, log_prob = squashed_sample(at, torch.tensor([-3.0]), torch.zeros(1), exact)
@@ -435,7 +435,7 @@ def test_target_at_the_time_limit(bootstrap):
 
 
 def test_a_seed_alone_is_the_same_seed_in_a_block():
-    """Same parameters and draws bit for bit; losses of the first updates to 1e-5 (sums are ordered otherwise)."""
+    """Same parameters and draws, bit for bit; losses of the first updates to 1e-5 (different summation order)."""
     for arm in ARMS:
         block, alone = make(arm, seeds=(3, 4, 5)), make(arm, seeds=(4,))
         for key, value in alone.modules.state_dict().items():

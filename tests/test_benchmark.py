@@ -19,12 +19,12 @@ from dmash_core.errors import UserError
 
 NAMES = ["DI", "DI-Friction", "DI-Perm", "ODE", "ODE-3"]
 MUJOCO = ["Cartpole", "Cheetah", "Reacher-E", "Reacher-H", "Reacher-H-Perm", "BallInCup", "Walker", "WalkerGym"]
-MUJOCO += ["HopperGym"]  # whose physics is in test_mujoco.py
+MUJOCO += ["HopperGym"]  # its physics is tested in test_mujoco.py
 ALL = NAMES + MUJOCO
 
 
 def episode(name):
-    """The length of an episode that a test can afford."""
+    """An episode length short enough for a test."""
     return 25 if name in MUJOCO else get_spec(name).horizon
 
 
@@ -85,11 +85,11 @@ def test_double_integrator_clips_force_position_and_velocity():
 @pytest.mark.parametrize(
     "position, velocity, reward",
     [
-        ((0.1, 0), (0, 0), 1),  # the border belongs to the goal
+        ((0.1, 0), (0, 0), 1),  # the boundary belongs to the goal
         ((0.1 + 1e-9, 0), (0, 0), 0),
         ((0.08, 0.08), (0, 0), 0),  # Euclidean norm, not the largest entry
         ((-0.06, 0.07), (0, 0), 1),
-        ((0.15, 0), (-1, 0), 1),  # of the state that is reached
+        ((0.15, 0), (-1, 0), 1),  # reward of the state reached
         ((0.05, 0), (1, 0), 0),
     ],
 )
@@ -124,7 +124,7 @@ def test_ode_reward_levels(sign):
 
 
 class PlainDoubleIntegrator:
-    """The twin of one environment, in Python's floats."""
+    """The twin of one environment, in Python floats."""
 
     def __init__(self, name, context, rng):
         self.mass, second = context.tolist()
@@ -215,7 +215,7 @@ def test_ode_resets_uniformly():
     batch = make_batch("ODE", np.zeros((4000, 2)))
     x = batch.reset(seed=1)[0][:, 0]
     assert kstest(x, "uniform", args=(-1, 2)).pvalue > 1e-3
-    assert not np.isin(batch.reset()[0][:, 0], x).any()  # the streams go on
+    assert not np.isin(batch.reset()[0][:, 0], x).any()  # the streams continue
 
 
 # ---- symmetries, and that every context reaches the physics --------------------------------------------------------
@@ -310,7 +310,7 @@ def test_sets_are_complete_disjoint_and_in_their_ranges(name):
         assert (low <= sets["train"][:, j]).all() and (sets["train"][:, j] <= high).all()
         assert (low < sets["eval-in"][:, j]).all() and (sets["eval-in"][:, j] < high).all()
         outside = sets["eval-out"][:, j]
-        assert ((outside < low) | (outside > high)).all()  # in every continuous dimension at once
+        assert ((outside < low) | (outside > high)).all()  # in all continuous dimensions
         assert dimension.outer[0] <= outside.min() and outside.max() <= dimension.outer[1]
 
 
@@ -327,7 +327,7 @@ def test_many_dimensions_are_drawn_independently_from_the_seed():
 
 
 def test_many_dimensions_are_the_releases_instances():
-    """One legacy generator from the run's seed, set by set, instance by instance, coordinate by coordinate; sorted."""
+    """One legacy generator, from the run's seed, draws set by set, context by context, coordinate by coordinate."""
     rng, sets = np.random.RandomState(3), context_sets("ODE-3", 3)  # noqa: NPY002
     for which in ("train", "eval-in", "eval-out"):
         grid = get_spec("ODE-3").dimensions[0].grid(which)
@@ -341,7 +341,7 @@ def test_a_shared_instance_is_caught():
     sets["eval-out"][3] = sets["train"][7]
     with pytest.raises(ValueError, match="'train' and 'eval-out' are not disjoint"):
         check_disjoint(sets)
-    with pytest.raises(ValueError, match="not disjoint"):  # without a continuous dimension the sets cannot differ
+    with pytest.raises(ValueError, match="not disjoint"):  # without a continuous dimension the sets coincide
         build_context_sets([ContextDimension("inversion", 1, values=(-1, 1))])
 
 
@@ -357,7 +357,7 @@ def test_table():
         assert rows[name] == (False, 1000, 128, 200_000, 0, 1000)
     assert rows["BallInCup"] == rows["Walker"] == (True, 1000, 128, 200_000, 0, 1000)
     assert rows["WalkerGym"] == rows["HopperGym"] == (True, 1000, 128, 500_000, 0, 4000)
-    assert len(rows) == 13  # and ODE-k
+    assert len(rows) == 13  # including ODE-k
     ranges = {(n, d.name): (d.default, d.train, d.outer) for n, s in SUITE.items() for d in s.dimensions if d.train}
     gravity, factor = (9.81, (4.91, 14.71), (0.98, 19.62)), (1, (0.8, 1.2), (0.4, 1.6))
     assert {key: values for key, values in ranges.items() if key[0] in MUJOCO} == {
@@ -402,7 +402,7 @@ def test_overview():
 
 @pytest.mark.parametrize("name", ALL)
 def test_seeding(name):
-    drawn = 2 if name == "BallInCup" else 0  # an entry of the observation that a reset draws
+    drawn = 2 if name == "BallInCup" else 0  # an observation entry that is random at reset
     batch = make_batch(name, np.repeat(context_sets(name)["train"][:1], 20, axis=0))
     first = batch.reset(seed=7)[0]
     second = batch.reset()[0]
@@ -456,7 +456,7 @@ def test_snapshot_continues_bit_for_bit(name):
         batch.step(action)
     state = batch.state_dict()
     stored = json.dumps({"elapsed": state["elapsed"], "streams": state["streams"]})
-    expected = run(batch, cut)  # steps and resets must not reach into the snapshot
+    expected = run(batch, cut)  # steps and resets must not modify the snapshot
     other = make_batch(name, contexts, length)
     other.reset(seed=99)
     other.load_state_dict(state | json.loads(stored))
@@ -643,7 +643,7 @@ def test_refused_actions(actions, message):
     batch.reset(seed=0)
     with pytest.raises(InvalidAction, match=message):
         batch.step(actions)
-    assert batch.elapsed == 0  # a refused action is not a step
+    assert batch.elapsed == 0  # a rejected action is not a step
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "seed", [1], [1, 2, 3], [1, None], [1, -2], [(1, 2), (1, 0.5)], [True, 1.0]])

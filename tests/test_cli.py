@@ -1,4 +1,4 @@
-"""The command line: one sentence and exit status 2 for a user's mistake, never a traceback."""
+"""The command line: one sentence and exit status 2 for a user error, never a traceback."""
 
 import json
 import subprocess
@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from dmash_core.errors import UserError
 from dmash_core.methods import METHODS, replace
@@ -14,7 +15,7 @@ from reproduction import bench, cli
 
 
 def call(monkeypatch, *words):
-    """(exit status, printed) of a command run in this process."""
+    """(exit status, output) of a command run in this process."""
     monkeypatch.setattr("sys.argv", ["dmash", *map(str, words)])
     try:
         cli.main()
@@ -60,7 +61,7 @@ def test_mistakes(monkeypatch, capsys, tmp_path, words, said):
 
 
 def test_mistakes_that_the_parser_finds(monkeypatch, capsys):
-    """tyro's own messages: wrong types, options that do not exist, values out of range."""
+    """tyro's own messages: wrong types, unknown options, values out of range."""
     for words, said in (
         ((*TRAIN, "dr", "--steps", "many"), "many"),
         ((*TRAIN, "dr", "--masknig", "0.2"), "--masking"),
@@ -79,7 +80,7 @@ def test_train_evaluate_and_again(monkeypatch, capsys, tmp_path):
     assert [p.rsplit("/", 1)[1] for p in paths] == ["seed-2.parquet", "seed-3.parquet"]
     meta = read_run(paths[0]).meta
     assert meta["arm"] == "dma-star+masking=0.5+width=16" and meta["config"]["method"]["masking"] == 0.5
-    assert call(monkeypatch, *words) == 0  # done already: nothing is trained
+    assert call(monkeypatch, *words) == 0  # already done: nothing is trained
     assert call(monkeypatch, *words, "--per-context", 3) == 2
     assert "made with per_context = 12, but 3 is asked for" in capsys.readouterr().err
     assert call(monkeypatch, "evaluate", paths[0].replace(".parquet", ".safetensors"), "--rollouts", 1) == 0
@@ -94,12 +95,12 @@ def test_seed_ranges():
 
 
 def test_lists_and_version(monkeypatch, capsys, tmp_path):
-    """What there is to choose from, without reading the code."""
+    """The lists of valid choices."""
     for words, said in (
         (("--version",), "dmash 0.1.0"),
         (("arms",), "dma-star-sh "),
         (("envs",), "Reacher-H-Perm"),
-        (("completion", "bash"), "--bootstrap-at-time-limit"),  # options of settings are completed too
+        (("completion", "bash"), "--bootstrap-at-time-limit"),  # completes options of settings too
         (("sweep", "--profile", "evidence", "--status", "--out", tmp_path), "nothing of the profile evidence has been"),
     ):
         assert call(monkeypatch, *words) in (0, None)
@@ -110,7 +111,7 @@ def test_lists_and_version(monkeypatch, capsys, tmp_path):
 
 
 def test_fields_are_declared_once():
-    """The options of `train` are the fields of its settings: a new one needs no second declaration."""
+    """The options of `train` are the fields of its settings, so a new field needs no second declaration."""
     from dataclasses import fields
 
     from dmash_core.training.settings import TrainSettings
@@ -120,7 +121,7 @@ def test_fields_are_declared_once():
 
 
 def test_an_unknown_claim_is_refused_without_importing_them():
-    """In under a second of a quiet machine: neither torch nor any claim is imported."""
+    """Fast (under a second on an idle machine), since neither torch nor any claim is imported."""
     code = (
         "import sys; sys.argv = ['dmash', 'claims', '--id', 'nothing']\n"
         "from reproduction import cli\n"
@@ -134,16 +135,32 @@ def test_an_unknown_claim_is_refused_without_importing_them():
 
 
 def test_bench_row(capsys):
-    """One small measurement end to end: what it counts is there and makes sense; no time is asserted."""
+    """A small end-to-end measurement: its counts exist and are plausible; times are not asserted."""
     method = replace(METHODS["dma-star-sh"], width=16, bottleneck=4)
     row = bench.measure_arm("DI", "dma-star-sh", method, rounds=1, updates=2)
     assert set(bench.COLUMNS) <= set(row) and row["ratio_to_twin"] is not None
     assert 0 < row["ms_per_update"] and 0 < row["outside_update"] < 1 and row["peak_mib"] > 100
+    assert row["ms_row_adapters"] is None
     json.dumps(row)
+    assert bench.measure_arm("DI", "da", METHODS["da"], rounds=1, updates=2)["ms_row_adapters"] > 0
+
+
+def test_an_adapter_for_each_row_is_the_same_update(tmp_path):
+    """What `ms_row_adapters` measures computes what DA computes with one adapter for each context."""
+    trainer = bench._past_random_phase(bench._trainer("DI", "da", METHODS["da"], str(tmp_path)))
+    agent, batch, contexts = trainer.agent, trainer.sample(3), trainer.rollout.contexts
+    each_row = contexts.repeat_interleave(12, dim=1)
+    before = {name: tensor.clone() for name, tensor in agent.state().items()}
+    ours = agent.update(batch, contexts)
+    agent.load_state(before)
+    theirs = agent.update(batch, each_row)
+    assert each_row.shape == (1, 240, 2) and ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
 
 
 def test_gpu_bench_rows(monkeypatch):
-    """The rows of ``bench --device cuda``, small and on the CPU: what they count makes sense; no time is asserted."""
+    """The rows of ``bench --device cuda``, small and on the CPU: counts are plausible; times are not asserted."""
     method = replace(METHODS["dma-star-sh"], width=16, bottleneck=4, window=5)
     ours = bench.measure_block("dma-star-sh", method, 2, "cpu", updates=2, target=float("inf"))
     twin = bench.measure_block("dma-star-sh", method, None, "cpu", updates=2)
@@ -169,13 +186,13 @@ def test_environment_bench_row(monkeypatch):
 
 
 def test_bench_of_workers():
-    """A small one end to end; no ratio is asserted, since tests share their machine."""
+    """A small end-to-end run; ratios are not asserted, since tests share their machine."""
     row = bench.measure_workers(2, lambda line: None, steps=100)
     assert row["speed_up"] > 0 and row["jobs"] == 2 and row["machine"]["cores"]
 
 
 def test_a_fresh_interpreter_knows_the_claims_whose_wordings_it_records():
-    """And not "nothing has changed", said of no claim."""
+    """It must not report "nothing has changed" because it knows no claim."""
     code = """
 import sys
 from reproduction.cli import main
@@ -190,7 +207,7 @@ main()
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
-    """`dmash runs list | head`: no traceback, the exit status of a broken pipe."""
+    """`dmash runs list | head`: no traceback, and the exit status of a broken pipe."""
     dmash = subprocess.Popen(
         [sys.executable, "-m", "reproduction.cli", "runs", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""The benchmark in other people's code: contexts set, read, sampled, hidden and inferred; policies scored; copies."""
+"""The benchmark in external code: setting, reading, sampling, hiding and inferring contexts; scoring; copies."""
 
 import copy
 import pickle
@@ -46,7 +46,7 @@ def actions_for(name, steps, num_envs, seed=0):
 
 
 def same(one, other):
-    """Whether two results of `step` are equal to the bit, in observations and rewards."""
+    """Whether two results of `step` have bit-identical observations and rewards."""
     return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(one[:2], other[:2], strict=True))
 
 
@@ -59,11 +59,11 @@ def test_a_context_set_at_reset_is_the_environment_made_with_it(name):
     fresh, moved = make_batch(name, sets["eval-out"]), make_batch(name, sets["train"])
     moved.reset(seed=1)
     moved.step(actions[0])
-    moved.reset(seed=1, options={"context": sets["eval-in"]})  # and once more, by way of another
+    moved.reset(seed=1, options={"context": sets["eval-in"]})  # and again, via another context
     first = moved.reset(seed=3, options={"context": sets["eval-out"]})
     assert np.array_equal(first[0], fresh.reset(seed=3)[0]) and np.array_equal(moved.contexts, sets["eval-out"])
     assert all(same(moved.step(action), fresh.step(action)) for action in actions)
-    assert np.array_equal(moved.reset()[0], fresh.reset()[0])  # without one they stay
+    assert np.array_equal(moved.reset()[0], fresh.reset()[0])  # without options they do not change
     back, unmoved = moved.reset(seed=1, options={"context": sets["train"]}), make_batch(name, sets["train"])
     assert np.array_equal(back[0], unmoved.reset(seed=1)[0])
     assert all(same(moved.step(action), unmoved.step(action)) for action in actions)
@@ -73,7 +73,7 @@ def test_the_ways_to_say_a_context():
     batch = make_batch("DI", np.ones((2, 2)))
     for given, rows in [
         ({"mass": 0.5, "inversion": -1}, [[0.5, -1], [0.5, -1]]),
-        ({"mass": [0.5, 2]}, [[0.5, 1], [2, 1]]),  # what is not named has its default
+        ({"mass": [0.5, 2]}, [[0.5, 1], [2, 1]]),  # unnamed dimensions have their defaults
         ({"inversion": np.int64(-1)}, [[1, -1], [1, -1]]),
         ([0.5, -1], [[0.5, -1], [0.5, -1]]),
         ([[0.5, -1], [2, 1]], [[0.5, -1], [2, 1]]),
@@ -156,7 +156,7 @@ def test_a_context_is_compiled_once(monkeypatch):
     assert mujoco._compiled.cache_info().currsize == 3
 
 
-# ---- contexts that are read ----------------------------------------------------------------------------------------
+# ---- reading contexts ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -168,7 +168,7 @@ def test_the_context_stands_in_every_info(name):
     assert infos == [{"context": expected}] * 2 and env.unwrapped.context == expected
     assert all(type(value) is float for value in infos[0]["context"].values())
     infos[1]["context"]["mass"] = 99
-    assert env.unwrapped.context == expected  # the caller's own
+    assert env.unwrapped.context == expected  # the caller's value
     assert repr(env.unwrapped) in str(env)
     assert all(f"{key}={value:g}" in str(env) for key, value in expected.items())
 
@@ -220,7 +220,7 @@ def test_the_space_of_contexts(name):
             else:
                 low, high = getattr(dimension, ranges.ranges)
                 assert low <= min(values) < low + 0.1 * (high - low) < high - 0.1 * (high - low) < max(values) <= high
-    # flat, as Gymnasium flattens it, in the order of the dimensions
+    # Gymnasium's flattened context, in the order of the dimensions
     flat = flatten(space, {k: np.asarray(v) for k, v in space.default.items()})
     assert isinstance(flatten_space(space), Box) and flat.tolist() == list(space.default.values())
     again = pickle.loads(pickle.dumps(space))
@@ -249,7 +249,7 @@ def test_the_context_in_the_observation():
     assert flat.observation_space.low.tolist()[-2:] == [0, -1] and np.isinf(flat.observation_space.high[-2])
     mass = ContextObservation(gymnasium.make("AIB/DI-v0", **made), hidden=["inversion"])
     assert np.array_equal(mass.reset(seed=0)[0], np.float32([*plain, 0.8]))
-    assert mass.reset(seed=0)[1]["context"] == made  # hidden from the agent, not from whoever runs it
+    assert mass.reset(seed=0)[1]["context"] == made  # hidden from the agent, not from its user
     turned = ContextObservation(gymnasium.make("AIB/DI-v0", **made), features=["inversion", "mass"])
     assert turned.reset(seed=0)[0].tolist()[-2:] == [-1, np.float32(0.8)]
     apart = ContextObservation(gymnasium.make("AIB/DI-v0", **made), as_dict=True)
@@ -305,7 +305,7 @@ def test_contexts_are_sampled_at_reset():
     train = [tuple(row) for row in context_sets("DI")["train"].tolist()]
     robin = ContextSampler(gymnasium.make("AIB/DI-v0"))
     assert contexts_of(robin, 25) == train + train[:5]
-    assert contexts_of(robin, 3, seed=18) == [train[18], train[19], train[0]]  # a seed says where it begins
+    assert contexts_of(robin, 3, seed=18) == [train[18], train[19], train[0]]  # the seed determines the first context
     random = ContextSampler(gymnasium.make("AIB/DI-v0"), "eval-out", "random")
     drawn = contexts_of(random, 200, seed=1)
     assert set(drawn) == {tuple(row) for row in context_sets("DI")["eval-out"].tolist()}
@@ -319,11 +319,11 @@ def test_contexts_are_sampled_at_reset():
     assert contexts_of(own, 3, seed=0) == contexts_of(own, 3, seed=0)
     for given in ([[2, -1], [3, 1]], [{"mass": 2, "inversion": -1}, {"mass": 3}]):
         assert contexts_of(ContextSampler(gymnasium.make("AIB/DI-v0"), given), 3) == [(2, -1), (3, 1), (2, -1)]
-    # a context in the options goes first, and takes nobody's turn
+    # a context in the options takes precedence and does not advance the round robin
     robin.reset(seed=0)
     assert robin.reset(options={"context": {"mass": 9}})[1]["context"] == {"mass": 9, "inversion": 1}
     assert tuple(robin.reset()[1]["context"].values()) == train[1]
-    # the initial states are those of the environment without it
+    # the sampler does not change the initial states
     alone = gymnasium.make("AIB/DI-v0")
     assert np.array_equal(robin.reset(seed=5)[0], alone.reset(seed=5)[0])
     assert np.array_equal(robin.reset()[0], alone.reset()[0])
@@ -351,7 +351,7 @@ def test_refused_samplers(options, message):
 
 
 def test_wrappers_of_a_batch_do_what_those_of_single_environments_do():
-    """Beside a SyncVectorEnv of the same environments, seeds and wrappers: each stream here is [seed, i]."""
+    """Compared with a SyncVectorEnv of the same environments, seeds and wrappers; each stream here is [seed, i]."""
 
     def single(i):
         env = gymnasium.make("AIB/DI-v0")
@@ -412,7 +412,7 @@ def test_the_window_is_the_one_that_dma_reads():
         observation, *_ = env.step(action)
         assert equal()
     driver.reset()
-    observation, _ = env.reset()  # the window goes on
+    observation, _ = env.reset()  # the window continues
     assert equal()
     for action in actions_for("DI", 30, 5, 1).astype(np.float32):
         driver.step(torch.from_numpy(action)[None])
@@ -441,7 +441,7 @@ def test_refused_windows():
 
 
 def test_a_policy_is_scored_as_an_arm_is(tmp_path):
-    """The same networks by the Evaluator of training, and as a function that somebody else brings."""
+    """The same networks, evaluated by the Evaluator and as an external function."""
     agent = make_agent("ODE", METHODS["concat"], [3])
     evaluator = Evaluator(agent, "ODE", block_contexts("ODE", [3]), [3], 2)
     expected = evaluator(5_000)[0]
@@ -612,7 +612,7 @@ def test_time_limits_are_those_of_gymnasium_s_own_environments():
 def test_environments_are_registered(script):
     script += "; env.reset(seed=0); import sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr  # nor does it need torch
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr  # torch is not needed either
 
 
 @pytest.mark.parametrize("name", ["DI", "DI-Friction", "DI-Perm", "ODE", "ODE-20"])
@@ -632,7 +632,7 @@ def test_the_toys_have_pictures(name):
     vector = gymnasium.make_vec(f"AIB/{name}-v0", num_envs=2, render_mode="rgb_array", **{dimension.name: ends})
     vector.reset(seed=[0, 0])
     one, other = vector.render()
-    assert name == "DI-Friction" or (one != other).any()  # friction does not show
+    assert name == "DI-Friction" or (one != other).any()  # friction is not drawn
     frames = RenderCollection(env)
     frames.reset(seed=0)
     frames.step(np.zeros(2, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""What the documentation shows is run."""
+"""Run the code blocks of the documentation."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def blocks(page):
-    """The Python blocks of a page, one after the other."""
+    """The Python blocks of a page, in order."""
     return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
 
 

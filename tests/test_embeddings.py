@@ -1,4 +1,4 @@
-"""Diagnostics: estimators against known values, windows against the agent's own, and training left as it was."""
+"""Diagnostics: estimators against known values, windows against the agent's, and no effect on training."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ NARROW = dict(width=32, hypernetwork_width=8, bottleneck=4)
 
 
 def gaussians(rho, extra=0, n=3000, seed=0):
-    """Samples whose information is -ln(1 - rho^2) / 2; ``extra`` coordinates of z are independent noise."""
+    """Samples with mutual information -ln(1 - rho^2) / 2; ``extra`` coordinates of z are independent noise."""
     rng = np.random.default_rng(seed)
     a, b = rng.standard_normal((2, n, 1))
     return np.hstack([a, rng.standard_normal((n, extra))]), rho * a + np.sqrt(1 - rho**2) * b
@@ -56,11 +56,11 @@ def test_informativeness_of_vectors_adds_up():
 
 
 def test_informativeness_by_a_straightforward_twin():
-    """All pairs of distances, in the maximum norm and in the release's Euclidean one."""
+    """All pairwise distances, in the maximum norm and in the release's Euclidean norm."""
     z, c = gaussians(0.95, extra=1, n=300)
     dz, dc = (np.abs(x[:, None] - x) for x in (z, c))
     for release in (False, True):
-        if release:  # each column of both by its standard deviation
+        if release:  # divide each column by its standard deviation
             dz, dc = dz / z.std(axis=0), dc / c.std(axis=0)
         a, b = (np.linalg.norm(d, axis=2) if release else d.max(axis=2) for d in (dz, dc))
         joint = np.hypot(a, b) if release else np.maximum(a, b)
@@ -73,7 +73,7 @@ def test_informativeness_by_a_straightforward_twin():
 
 def test_the_releases_estimator_is_biased_low():
     z, c = gaussians(np.sqrt(1 - np.exp(-2 * 0.805)))
-    assert informativeness(z, c, release=True) == pytest.approx(0.54, abs=0.05)  # as design notes measured it
+    assert informativeness(z, c, release=True) == pytest.approx(0.54, abs=0.05)  # as measured in the design notes
     z, c = gaussians(np.sqrt(1 - np.exp(-2 * 0.805)), extra=7)
     assert informativeness(z, c, release=True) == 0.0 < 0.4 < informativeness(z, c)  # never below 0
 
@@ -88,7 +88,7 @@ def test_the_releases_estimator_has_no_units():
 
 @pytest.mark.parametrize("release, norm", [(False, np.inf), (True, 2)])
 def test_informativeness_is_infomeasures_where_nothing_ties(release, norm):
-    """infomeasure itself is not used in the package: its import configures everybody's logging."""
+    """The package itself does not use infomeasure: importing it configures logging globally."""
     import infomeasure
 
     z, c = gaussians(0.9, extra=1)
@@ -99,8 +99,8 @@ def test_informativeness_is_infomeasures_where_nothing_ties(release, norm):
 
 
 def test_noise_free_limit():
-    """z = c has infinite information; the third neighbour is the third in both marginals, strictly in only one of
-    them, since the noise against ties parts the two distances: psi(3) - (psi(3) + psi(4)) + psi(n)."""
+    """z = c has infinite information; the third neighbour is the third in both marginals, but strictly so in only one,
+    since the tie-breaking noise makes the two distances differ: psi(3) - (psi(3) + psi(4)) + psi(n)."""
     c = np.random.default_rng(0).standard_normal((1000, 1))
     assert informativeness(c, c) == pytest.approx(digamma(1000) - digamma(4), abs=1e-3)
 
@@ -117,20 +117,20 @@ def test_informativeness_does_not_know_where_the_codes_lie(release, offset):
     assert constant == informativeness(np.zeros((1280, 8)), KNOWN, release=release)
     assert constant == pytest.approx(0, abs=0.02)
     points = np.float32(rng.standard_normal((20, 8)) + offset).repeat(64, axis=0)
-    if abs(offset) < 1e6:  # beyond it float32 holds no such points
+    if abs(offset) < 1e6:  # beyond, float32 cannot represent such points
         assert informativeness(points, KNOWN, release=release) == pytest.approx(np.log(20), abs=0.02)
-    mixed = np.hstack([points, np.full((1280, 1), offset)])  # a constant beside what is none
+    mixed = np.hstack([points, np.full((1280, 1), offset)])  # a constant column next to others
     assert informativeness(mixed, KNOWN, release=release) < np.log(20) + 0.02
 
 
 @pytest.mark.parametrize("release", [False, True])
 @pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e-3, 1e3, 1e6, 1e9, 1e12])
 def test_informativeness_is_never_above_what_the_contexts_allow(release, scale):
-    """ln C, and (1 - 1/C) / 2W of the estimator's own; noise against ties is as small as the codes."""
+    """At most ln C plus the estimator's (1 - 1/C) / 2W; the tie-breaking noise scales with the codes."""
     rng = np.random.default_rng(0)
     most = np.log(20) + (1 - 1 / 20) / 128 + 1e-3
     points = scale * rng.standard_normal((20, 8)).repeat(64, axis=0)
-    if scale < 1e9:  # beyond it, in raw units, contexts that differ by 0.04 are one
+    if scale < 1e9:  # beyond, in raw units, contexts that differ by 0.04 coincide
         assert informativeness(points, KNOWN, release=release) == pytest.approx(np.log(20), abs=0.02)
     for z in (points, points + 1e5, points.round(0), scale * rng.standard_normal((1280, 8)), points[:, :1]):
         assert -0.1 < informativeness(z, KNOWN, release=release) < most
@@ -138,7 +138,7 @@ def test_informativeness_is_never_above_what_the_contexts_allow(release, scale):
 
 @pytest.mark.parametrize("release", [False, True])
 def test_informativeness_of_discrete_contexts_and_ties(release):
-    """ln 2 of two modes, ln 20 of one point for each context, 0 of a constant code and of pure noise."""
+    """ln 2 for two modes, ln 20 for one point per context, 0 for a constant code and for pure noise."""
     rng = np.random.default_rng(0)
     binary = np.repeat([[-1.0], [1.0]], 640, axis=0)
     z = binary * np.ones(8) + 0.02 * rng.standard_normal((1280, 8))
@@ -146,7 +146,7 @@ def test_informativeness_of_discrete_contexts_and_ties(release):
     points = rng.standard_normal((20, 8)).repeat(64, axis=0)
     assert informativeness(points, KNOWN, release=release) == pytest.approx(np.log(20), abs=0.02)
     assert informativeness(np.full((1280, 8), 0.3), KNOWN, release=release) == pytest.approx(0, abs=0.05)
-    noise = 0.01 * rng.standard_normal((1280, 8))  # nearer to each other than contexts are
+    noise = 0.01 * rng.standard_normal((1280, 8))  # closer to each other than the contexts are
     assert informativeness(noise, KNOWN, release=release) == pytest.approx(0, abs=0.05)
 
 
@@ -160,7 +160,7 @@ def test_modes_are_the_discrete_dimension():
 
 
 def test_variability_and_its_terms():
-    """The three terms, each by its own formula from the samples, add up to the mean variance of a coordinate."""
+    """The three terms, each computed from the samples by its own formula, sum to the mean coordinate variance."""
     rng = np.random.default_rng(0)
     z = rng.standard_normal((20, 50, 8)) * rng.random((20, 1, 1)) + rng.standard_normal((20, 1, 8))
     mode = modes("DI", CONTEXTS)
@@ -201,11 +201,11 @@ def test_pairs_of_figure_4():
 
 
 def evaluated(arm, env="DI", seeds=(0, 1), rollouts=2):
-    """A block of untrained agents and a rollout that has just finished an episode in four contexts."""
+    """A block of untrained agents and a rollout that has just finished an episode in each of four contexts."""
     agent = make_agent(env, replace(METHODS[arm], **NARROW), seeds)
     rollout = Rollout(agent, env, np.stack([context_sets(env)["train"][::5]] * len(seeds)), rollouts)
     rollout.warm_up([(s, i) for s in seeds for i in range(rollout.batch)])
-    acted = []  # the codes that the agent acted on, time by time
+    acted = []  # the codes that the agent acted on, per step
     while True:
         acted.append(agent.conditioning(rollout.history.window(), rollout.contexts).vector)
         if rollout.step(rollout.mean_action())[1]:
@@ -214,7 +214,7 @@ def evaluated(arm, env="DI", seeds=(0, 1), rollouts=2):
 
 @pytest.mark.parametrize("arm", KINDS)
 def test_evaluation_mode_codes_are_those_acted_on(arm):
-    """With as many windows as there are (rollout, time) pairs each is there once: distinct, and the agent's own."""
+    """With as many windows as (rollout, time) pairs, each of the agent's windows appears exactly once."""
     _, rollout, acted = evaluated(arm)
     z = codes(rollout, [0, 1], windows=10_000)[""]
     acted = acted.reshape(2, 4, 200, 8)
@@ -226,7 +226,7 @@ def test_evaluation_mode_codes_are_those_acted_on(arm):
 
 @pytest.mark.parametrize("arm", ["pearl", "dma-star-sh"])
 def test_training_mode_codes_by_a_straightforward_twin(arm, monkeypatch):
-    """Random steps, masks and noise of the same draws, window by window."""
+    """Random steps, masks and noise from the same draws, window by window."""
     agent, rollout, _ = evaluated(arm, seeds=(3,))
     monkeypatch.setattr(
         "dmash_core.replay.random_positions", lambda *a: drawn.append(random_positions(*a)) or drawn[-1]
@@ -262,13 +262,13 @@ def test_draws_are_distinct_and_depend_on_seed_and_step_alone():
 
 
 def test_a_block_is_diagnosed_seed_by_seed():
-    """Each seed's values, also of the sets that they belong to, are those of its own codes."""
+    """Each seed's values, for each set, are computed from its own codes."""
     agent = make_agent("DI", replace(METHODS["dma-star"], **NARROW), [4, 9])
     sets = policies.block_contexts("DI", [4, 9])
     evaluator = trainer.Evaluator(agent, "DI", sets, [4, 9], 1)
     evaluator(50)
     logs = diagnose(evaluator.rollout, "DI", [4, 9], 50)
-    assert logs["embedding_windows"] == [100.0, 100.0]  # one rollout of 100 steps has no more
+    assert logs["embedding_windows"] == [100.0, 100.0]  # the maximum for one rollout of 100 steps
     z = codes(evaluator.rollout, [4, 9], 50)
     for i in range(2):
         own = z["_train_mode"][i, 20:40].double().numpy()
@@ -280,7 +280,7 @@ def test_a_block_is_diagnosed_seed_by_seed():
 
 
 def with_replay(arm, seeds, dtype=torch.float64):
-    """Untrained agents in double precision and a replay of two episodes of noise."""
+    """Untrained agents in double precision and a replay buffer with two episodes of noise."""
     agent = make_agent("DI", replace(METHODS[arm], **NARROW), seeds)
     agent.modules.to(dtype)
     agent.log_alpha = torch.full((len(seeds),), -0.5, dtype=dtype)
@@ -292,7 +292,7 @@ def with_replay(arm, seeds, dtype=torch.float64):
 
 @pytest.mark.parametrize("arm", [*KINDS, "dma-star-sh-only-critic"])
 def test_shadow_gradients_are_finite_differences(arm):
-    """Each code of one seed moved up and down, for the actor alone, the critics alone, and both."""
+    """Perturb each code of one seed up and down, for the actor only, the critics only, and both."""
     agent, replay = with_replay(arm, [6])
     got = shadow_gradients(agent, replay, 1, [6], 300)
     generator = torch.Generator().manual_seed(embeddings.stream(6, embeddings.DIAGNOSTICS_STREAM, 300, 1))
@@ -371,7 +371,7 @@ def test_arms_without_an_inferred_code_have_no_embeddings(arm, tmp_path):
 
 
 def logged(arm, seed, rows):
-    """A run with the rows (step, metric, split, value)."""
+    """A run with rows (step, metric, split, value)."""
     frame = pd.DataFrame(rows, columns=["step", "metric", "split", "value"])
     return Run(None, {"env": "DI", "arm": arm, "seed": seed}, frame)
 
@@ -388,7 +388,7 @@ def test_diagnostic_table_and_curves():
     table = figures.diagnostic_table(runs, ["overlap"])
     assert table["arm"].eq("dma").all()
     assert table[["step", "seeds", "value"]].to_numpy().tolist() == [[10, 2, 0.5], [20, 2, 0.375], [30, 1, 1.0]]
-    assert table[["low", "high"]].isna().all(axis=None)  # two seeds have no interval: each is shown
+    assert table[["low", "high"]].isna().all(axis=None)  # no interval from two seeds: each seed is shown
     assert table["single"].tolist()[:2] == ["0.25 0.75", "0.25 0.5"]
     assert figures.diagnostic_table(runs, ["overlap", "shadow_both"], None)["value"].tolist() == [4.0]
     fig = figures.diagnostic_curves(table, {"overlap": "Overlap"}, ["DI"], ["dma", "dma-star"])
@@ -396,7 +396,7 @@ def test_diagnostic_table_and_curves():
         ((0.01, 0.5), (0.02, 0.375)),
         ((0.01, 0.25), (0.02, 0.25)),
         ((0.01, 0.75), (0.02, 0.5)),
-        ((0.03, 1.0),),  # thin, of the longer seed
+        ((0.03, 1.0),),  # thin line of the longer seed
     }
     assert [text.get_text() for text in fig.axes[0].texts] == ["missing: DMA*"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["DMA (2 seeds)"]
@@ -409,6 +409,6 @@ def test_decodability_is_linear_and_held_out():
     assert straight == pytest.approx(1, abs=1e-3)
     wound = np.stack([np.cos(4 * np.pi * line), np.sin(4 * np.pi * line)], axis=1)[:, None] + 1e-3 * noise
     assert embeddings.decodability(wound, c[:, :1]) < 0.2
-    assert embeddings.decodability(noise, c).max() < 0  # nothing is found where nothing is
+    assert embeddings.decodability(noise, c).max() < 0  # noise has no information
     one_hot = np.eye(20)[:, None] + 1e-6 * rng.standard_normal((20, 50, 20))
-    assert embeddings.decodability(one_hot, c).max() < 0.1  # names each context, lies along none
+    assert embeddings.decodability(one_hot, c).max() < 0.1  # identifies each context, but not linearly

@@ -32,7 +32,7 @@ def words(seed, step, n):
 
 
 def twin(agent, env_name, contexts, seed, step):
-    """Returns of B contexts (B, d) under the published protocol, one list of transitions as the window."""
+    """Returns in B contexts (B, d) under the published protocol, with a list of transitions as the window."""
     env, told = make_batch(env_name, contexts), torch.as_tensor(contexts, dtype=torch.float32)[None]
     obs, _ = env.reset(seed=words(seed, step, len(contexts)))
     layout = agent.layout
@@ -59,24 +59,24 @@ def test_the_default_is_the_published_protocol_bit_for_bit(arm, env):
     for settings in ({}, {"settings": PROTOCOL}, {"settings": EvalSettings(warm_up=K, unseen={})}):
         returns = Evaluator(who, env, contexts, [3], 1, **settings)(500)
         assert np.array_equal(returns.ravel(), expected)
-    assert env == "DI" or len(set(expected)) > 30  # returns that could differ
+    assert env == "DI" or len(set(expected)) > 30  # the returns are not all equal
 
 
 @pytest.mark.parametrize("arm", ["concat", "dma-star-sh"])
 def test_returns_belong_to_their_context_and_rollout(arm):
-    """Each rollout of each context against the plain twin, whose environments lie context by context."""
+    """Each rollout of each context against the plain twin, whose environments are ordered by context."""
     who, contexts = agent(arm, "ODE"), block_contexts("ODE", [3])
     rows = np.concatenate([contexts[s][0] for s in contexts])
     expected = twin(who, "ODE", np.repeat(rows, 3, axis=0), 3, 500).reshape(3, 20, 3)
     returns = Evaluator(who, "ODE", contexts, [3], 3)(500)
     assert np.array_equal(returns[0], expected)
     flat = expected.reshape(60, 3)
-    assert np.ptp(flat, axis=1).max() > 1 and len({tuple(row) for row in flat}) > 50  # a mix-up could be seen
+    assert np.ptp(flat, axis=1).max() > 1 and len({tuple(row) for row in flat}) > 50  # a mix-up would be visible
 
 
 @pytest.mark.parametrize("arm", ["da", "dma-star-sh"])
 def test_each_seed_of_a_block_has_its_own_returns(arm):
-    """Two seeds at once against each alone, with the networks that ``policy_state`` gives."""
+    """Two seeds at once against each alone, with the networks from ``policy_state``."""
     seeds = [3, 8]
     block, contexts = agent(arm, "ODE-3", seeds), block_contexts("ODE-3", seeds)
     together = Evaluator(block, "ODE-3", contexts, seeds, 2)(500)
@@ -85,13 +85,13 @@ def test_each_seed_of_a_block_has_its_own_returns(arm):
         alone.modules.load_state_dict(block.policy_state(i))
         own = {split: values[i : i + 1] for split, values in contexts.items()}
         returns = Evaluator(alone, "ODE-3", own, [seed], 2)(500)
-        # sums are ordered otherwise in a block, and rewards have steps: all but a few are equal to rounding
+        # a block sums in a different order and rewards are stepwise: all but a few are equal up to rounding
         assert np.isclose(together[i], returns[0], atol=0.2).mean() > 0.95
         assert np.isclose(together[1 - i], returns[0], atol=0.2).mean() < 0.5
 
 
 def first_observations(contexts):
-    """Of the episodes in which the windows are warmed up."""
+    """First observations of the warm-up episodes."""
     return make_batch("DI", contexts).reset(seed=words(0, 0, 2))[0]
 
 
@@ -108,7 +108,7 @@ def test_warm_up_limits_what_the_window_holds():
         s, a, s_next, _ = (t.numpy() for t in who.layout.split(torch.as_tensor(rows[k][:, : K - k])))
         assert not a.any() and np.array_equal(s, s_next) and (s == s[:, :1]).all() and (k == K or s.any())
         assert (rows[k][:, K - k :] != 0).any(axis=2).all()
-    assert all(np.array_equal(start, starts[0]) for start in starts)  # the scored episode starts alike
+    assert all(np.array_equal(start, starts[0]) for start in starts)  # the scored episode has the same initial state
     assert np.array_equal(rows[9][:, K - 9 :], rows[K][:, :9]) and np.array_equal(rows[1][:, -1], rows[K][:, 0])
     z = [record_rollout(who, "DI", contexts, settings=EvalSettings(warm_up=k))["z"] for k in (0, 1, 8, 9, K)]
     still = torch.as_tensor(rows[0])[None]
@@ -146,11 +146,11 @@ def test_noise_has_its_size_and_a_stream_for_each_kind_and_seed():
 
     obs = rollout(obs_noise=0.2).obs - rollout().obs
     code = rollout(code_noise=0.2).conditioning().vector - rollout().conditioning().vector
-    assert code.shape == (2, 2000, 2)  # contexts are shared by 2000 environments, their noise is not
+    assert code.shape == (2, 2000, 2)  # 2000 environments share a context but not its noise
     for noise in (obs, code):
         assert noise.std(dim=1) == pytest.approx(0.2, rel=0.1) and noise.mean(dim=1) == pytest.approx(0.0, abs=0.03)
         assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
-    assert abs(np.corrcoef(obs[0].ravel()[:4000], code[0].ravel())[0, 1]) < 0.05  # in the order of drawing
+    assert abs(np.corrcoef(obs[0].ravel()[:4000], code[0].ravel())[0, 1]) < 0.05  # in order of drawing
     both = rollout(obs_noise=0.2, code_noise=0.2)
     both.conditioning()
     assert torch.equal(both.obs, rollout(obs_noise=0.2).obs)  # one kind does not shift another's draws
@@ -183,7 +183,7 @@ def test_delay_shifts_actions_exactly(delay):
     rollout.reset(words(0, 0, 2))
     rollout.history.start_warm_up(rollout.obs)
     plain.reset(seed=words(0, 0, 2))
-    for _ in range(2):  # in the second episode nothing of the first is pending
+    for _ in range(2):  # no action of the first episode is pending in the second
         late = np.concatenate([np.zeros((delay, 2, 2), np.float32), actions])
         for t in range(10):
             rollout.step(torch.as_tensor(actions[t])[None])
@@ -192,7 +192,7 @@ def test_delay_shifts_actions_exactly(delay):
         rollout.reset()
         plain.reset()
     remembered = rollout.agent.layout.split(rollout.history.rows[0, :, K : K + 10])[1]
-    assert np.array_equal(remembered.numpy().swapaxes(0, 1), actions)  # what the agent chose
+    assert np.array_equal(remembered.numpy().swapaxes(0, 1), actions)  # the actions that the agent chose
 
 
 def trajectory(name, contexts, unseen=None):
@@ -209,7 +209,7 @@ def test_unseen_dynamics_reach_the_physics():
     assert np.array_equal(trajectory("DI", di), trajectory("DI", di, {"friction": 0.0, "swap": 0.0}))
     assert np.array_equal(trajectory("DI", di, {"swap": 1.0}), trajectory("DI-Perm", di))
     rollout = Rollout(agent("concat"), "DI", di[None], settings=EvalSettings(unseen={"friction": 0.7}))
-    assert rollout.conditioning().vector.shape == (1, 2, 2)  # the agent is not told
+    assert rollout.conditioning().vector.shape == (1, 2, 2)  # the agent does not see the unseen dimension
     cart, push = [[0.5, 1.0], [0.5, 1.0]], np.ones((2, 1))
     poles = []
     for unseen in (None, {"pole_mass": 0.1}, {"pole_mass": 0.3}):
@@ -273,7 +273,7 @@ def test_grid_and_distance_by_hand():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A finished run on ODE that has learned for one episode."""
+    """A finished run on ODE that learned for one episode."""
     settings = TrainSettings("ODE", "dma", replace(METHODS["dma"], **NARROW), random_steps=200, eval_every=400,
                              per_context=2, eval_rollouts=1)  # fmt: skip
     (path,) = Trainer(settings, [4], 400, tmp_path_factory.mktemp("runs"), progress=False).run()
@@ -317,7 +317,7 @@ def test_maps_that_cannot_be_used_are_named(checkpoint, tmp_path):
 
 
 def made_up(env, seeds, arm="dma"):
-    """A map whose return is known: 50 inside the training box, 50 - 100 x distance outside, plus the seed."""
+    """A map with known returns: 50 inside the training box, 50 - 100 x distance outside, plus the seed."""
     spec = get_spec(env)
     contexts = outer_grid(spec.dimensions, 21)
     table = pd.DataFrame(contexts, columns=[d.name for d in spec.dimensions])
@@ -330,7 +330,7 @@ def made_up(env, seeds, arm="dma"):
 def test_return_against_distance(env):
     one = maps._curve(env, made_up(env, [0]))
     assert np.allclose(one["mean"], 50 - 100 * one["distance"].abs())
-    assert (one["distance"].min() < 0) == (env == "DI")  # lighter and heavier are told apart
+    assert (one["distance"].min() < 0) == (env == "DI")  # lighter and heavier are distinguished
     inside = one[one["distance"] == 0].iloc[0]
     cells = (made_up(env, [0])["distance"] == 0).sum()
     assert inside["high"] - inside["low"] == pytest.approx(2 * 1.959964 * 2.0 / (4 * cells) ** 0.5)
@@ -354,7 +354,7 @@ def test_the_same_maps_give_the_same_pictures(tmp_path, capsys):
     assert "left out:" in capsys.readouterr().out
     figure, table = maps.context_map(measured.read_tables(tmp_path / "runs")[0], "DI")
     assert set(table["arm"]) == {"dma", "dma-star-sh"} and "c0" not in table
-    lone = made_up("DI", [0]).assign(sd=np.nan, rollouts=1)  # one episode has no spread, and no interval
+    lone = made_up("DI", [0]).assign(sd=np.nan, rollouts=1)  # a single episode gives no spread and no interval
     assert maps.context_map(lone, "DI")[1]["sd"].isna().all()
     strips = figure.subfigs[0].axes[0].collections
     assert [tuple(strip.get_clim()) for strip in strips] == [(0, 100), (0, 100)]  # one scale, 0 to the highest return

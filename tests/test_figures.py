@@ -1,4 +1,4 @@
-"""Figures: the numbers that are drawn, what is said about missing and unequal runs, and bytes that do not change."""
+"""Figures: the plotted numbers, notes on missing and unequal runs, and reproducible bytes."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_learning_table_by_hand(some):
     assert list(dict.fromkeys(table["arm"])) == ["dr", "dma-star-sh", "dma-star-sh+masking=0.2"]
     curve = table[(table["arm"] == "dma-star-sh") & (table["split"] == "eval-in")]
     assert curve["step"].tolist() == [0, 5, 10, 15]
-    assert curve["seeds"].tolist() == [3, 3, 3, 1]  # seed 0 alone has step 15
+    assert curve["seeds"].tolist() == [3, 3, 3, 1]  # only seed 0 has step 15
     want = [mean_interval(np.array([10, 20, 40][:n]) + step + 2) for step, n in ((0, 3), (5, 3), (10, 3), (15, 1))]
     np.testing.assert_allclose(curve[["aer", "low", "high"]], want)
     alone = table[table["arm"] == "dr"]
@@ -99,7 +99,7 @@ def test_an_interval_beyond_the_axis_has_an_arrow(tmp_path):
 
 
 def measured_networks(root):
-    """Made-up tables beside made-up networks: two arms in two worlds, and cosines of one of them."""
+    """Fake tables next to fake networks: two arms in two worlds, and cosines of one arm."""
     for arm in ("dr", "dma-star-sh"):
         about = {"env": "DI", "arm": arm, "seed": 0, "steps": 2500, "checkpoint": "0", "commit": "0"}
         rows = [
@@ -166,7 +166,7 @@ def test_each_row_of_the_plain_table_is_of_its_arm(tmp_path):
     rows = {cells[1]: cells[4:7] for line in text.splitlines() if len(cells := line.strip("| ").split(" | ")) > 6}
     for arm, level in levels.items():
         assert rows[figures.arm_style(arm).name.replace("*", r"\*")] == [f"{level + 10 + i:.1f}" for i in (1, 2, 3)]
-    assert len(rows) == 1 + len(levels)  # the head, and nothing else
+    assert len(rows) == 1 + len(levels)  # the header only
 
 
 def test_seeds_without_a_common_step_are_not_mixed(tmp_path):
@@ -195,10 +195,10 @@ def test_score_table_by_hand(some):
     put(some, env="DI-Friction", arm="dr", level=45)
     put(some, env="DI-Friction", arm="dr", seed=1, level=55)
     table = figures.score_table(raw_runs.scan(some)[0], ["Cartpole"], ["da"], reps=50)
-    row = cell(table, "DI", "dma-star-sh", "train")  # in the environment's units, at the step that all seeds have
+    row = cell(table, "DI", "dma-star-sh", "train")  # in the environment's units, at the last step common to all seeds
     assert (row["step"], row["seeds"], row["note"]) == ("10", 3, "some seeds go on to 15")
-    assert row["value"] == pytest.approx(np.mean([21, 31, 51])) and np.isnan(row["low"])  # a bootstrap of three
-    # DR: DI has seed 0 alone, DI-Friction two: the aggregate is of seed 0. Step 10, shifts 1, 2, 3: the mean adds 2.
+    assert row["value"] == pytest.approx(np.mean([21, 31, 51])) and np.isnan(row["low"])  # no bootstrap from 3 seeds
+    # DR: DI has only seed 0, DI-Friction two: the aggregate uses seed 0. Step 10, shifts 1, 2, 3: the mean adds 2.
     row = cell(table, "All", "dr", "aggregated")
     assert (row["over"], row["step"], row["seeds"]) == ("DI, DI-Friction, ODE", "10 to 20", 1)
     assert row["note"] == "1 seeds lack an environment" and np.isnan(row["low"])
@@ -275,7 +275,7 @@ def test_findings_are_drawn_with_the_published_value():
     rows = [("a", 31.0, 40.0), ("b", None, 50.0), ("c", 3000.0, 3258.0)]
     common |= {"published": "as text"}
     fig, table = figures.finding_figure([common | {"what": w, "value": v, "paper": p} for w, v, p in rows])
-    assert table["what"].tolist() == ["a", "c"] and len(fig.axes) == 2  # scales apart by a power of ten
+    assert table["what"].tolist() == ["a", "c"] and len(fig.axes) == 2  # scales differ by a power of ten
     drawn = [[line.get_xdata().tolist() for line in ax.lines] for ax in fig.axes]
     assert drawn == [[[31.0], [40.0]], [[3000.0], [3258.0]]]
 
@@ -288,9 +288,9 @@ def test_the_same_runs_give_the_same_bytes(some, tmp_path):
     figures.build_all(some, tmp_path / "a")
     import matplotlib
 
-    with matplotlib.rc_context({"font.size": 20, "pdf.fonttype": 3, "axes.facecolor": "red"}):  # a user's own taste
+    with matplotlib.rc_context({"font.size": 20, "pdf.fonttype": 3, "axes.facecolor": "red"}):  # a user's settings
         figures.build_all(some, tmp_path / "b")
-    # another process, with other hashes and another day
+    # another process, with a different hash seed and time zone
     code = f"from reproduction.figures import build_all; build_all({str(some)!r}, {str(tmp_path / 'c')!r})"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
@@ -304,7 +304,7 @@ def test_the_same_runs_give_the_same_bytes(some, tmp_path):
     assert b"/FontFile2" in first["aer.pdf"]  # TrueType, so that text stays text
     assert imread(tmp_path / "a" / "aer.png").shape[1] == 1050  # 7 inches at 150 dots
 
-    put(some, arm="dr", level=6)  # and other runs give other bytes
+    put(some, arm="dr", level=6)  # different runs give different bytes
     figures.build_all(some, tmp_path / "b")
     changed = contents(tmp_path / "b")
     for name in ("aer.pdf", "aer.png", "aer.csv", "aer.md", "learning-curves-DI.png"):

@@ -1,4 +1,4 @@
-"""The GPU path on a GPU. All of it skips where there is none; tests/test_graphs.py is what a CPU can say of it."""
+"""The GPU path on a GPU; skipped without one. tests/test_graphs.py checks what a CPU can check."""
 
 import copy
 
@@ -29,7 +29,7 @@ def moved(batch):
 
 
 def on_gpu(arm):
-    """The block of ``make``, its batches and contexts, all on the GPU."""
+    """The block of ``make`` with its batches and contexts on the GPU."""
     agent, sample, contexts = make(arm, "cuda")
     return agent, lambda passes: moved(sample(passes)), contexts.cuda()
 
@@ -43,14 +43,14 @@ def gradients(agent):
 
 
 def apart(ours, theirs):
-    """The largest difference over the largest entry."""
+    """The largest difference divided by the largest entry."""
     return ((ours.cpu() - theirs.cpu()).abs().max() / theirs.abs().max().cpu().clamp(min=1e-6)).item()
 
 
 @pytest.mark.parametrize("arm", METHODS)
 def test_losses_and_gradients_are_those_of_the_cpu(arm):
-    """Of one update, at full width, to 1e-4 of the largest entry. The optimisers rest: Adam's first step is the sign of
-    the gradient, which would make of a rounding error a learning rate."""
+    """One update at full width, to 1e-4 of the largest entry. Optimisers make no step: Adam's first step is the sign of
+    the gradient, which turns a rounding error into a learning rate."""
     (here, sample, contexts), (there, _, _) = make(arm, width=256), make(arm, "cuda", 256)
     for optimizer in (*here.optimizers.values(), *there.optimizers.values()):
         optimizer.step = lambda: None
@@ -76,7 +76,7 @@ def test_a_captured_update_is_the_eager_one(arm):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_replays_use_the_noise_of_their_batch(arm):
-    """The same batch from the same state does the same, and the same batch with other noise does something else."""
+    """The same batch from the same state has the same effect; with other noise it has a different one."""
     agent, batch, contexts = on_gpu(arm)
     use_graphs(agent)
     first = batch(3)
@@ -108,7 +108,7 @@ def run(path, arm="dma-star-sh", seeds=SEEDS, steps=300, device="cuda", **option
 
 @pytest.mark.parametrize("arm", ["dma-star-sh", "amago"])
 def test_resumed_run_equals_undisturbed_run(arm, tmp_path):
-    """Stopped in the random phase, in mid-episode, at an episode's border."""
+    """Stopped in the random phase, mid-episode, and at an episode boundary."""
     whole = run(tmp_path / "whole", arm)
     for moment in (37, 149, 200):
         run_until(Trainer(settings(arm), SEEDS, 300, tmp_path / "cut", "cuda", progress=False), moment)
@@ -118,7 +118,7 @@ def test_resumed_run_equals_undisturbed_run(arm, tmp_path):
 
 
 def test_tf32_is_another_product():
-    """Negative control of the 1e-4 above: TF32 is told apart from float32."""
+    """Negative control for the 1e-4 above: TF32 exceeds it."""
     a, b = (torch.randn(10, 256, 256, device="cuda") for _ in range(2))
     exact = torch.bmm(a.double(), b.double())
     error = {}
@@ -129,7 +129,7 @@ def test_tf32_is_another_product():
 
 
 def test_learning_curves_of_cpu_and_gpu_agree(tmp_path):
-    """DI, five seeds each, another random stream on each device: the intervals of the mean final return overlap."""
+    """DI, five seeds per device with different random streams: the intervals of the mean final return overlap."""
     means = {}
     for device in ("cpu", "cuda"):
         runs = run(
@@ -142,7 +142,7 @@ def test_learning_curves_of_cpu_and_gpu_agree(tmp_path):
 
 
 def test_wide_blocks_keep_their_seeds_apart(tmp_path):
-    """A seed alone is the seed in a block: the losses of the first updates agree to 1e-3."""
+    """A seed alone matches the seed in a block: the losses of the first updates agree to 1e-3."""
 
     def losses(run):
         frame = run.frame[(run.frame["metric"] != "return") & (run.frame["step"] == 150)]
@@ -155,6 +155,6 @@ def test_wide_blocks_keep_their_seeds_apart(tmp_path):
 
 @pytest.mark.parametrize("arm", ["concat", "da", "dma-pearl", "varibad"])
 def test_whole_runs(arm, tmp_path):
-    """With acting from graphs, warm-ups, evaluations and diagnostics on the device."""
+    """With actions from graphs, warm-ups, evaluations and diagnostics on the device."""
     (one,) = run(tmp_path, arm, (0,), 150)
     assert np.isfinite(one.frame["value"]).all()

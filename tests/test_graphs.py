@@ -1,4 +1,4 @@
-"""What a CPU can say of the GPU path: updates do nothing that a graph cannot repeat, and a capture leaves no trace."""
+"""The GPU path, as far as a CPU can check it: updates can be captured, and a capture has no side effects."""
 
 import copy
 
@@ -19,7 +19,7 @@ ARMS = ("dr", "dma-star-sh", "dma-pearl", "pearl", "amago")
 
 
 def make(arm, device="cpu", width=16):
-    """A small block, a function that draws it a batch of P passes on the CPU, and contexts there."""
+    """A small block, a function that samples a batch of P passes for it, and contexts, all on the CPU."""
     narrow = {"hypernetwork_width": 8, "bottleneck": 4} if isinstance(METHODS[arm], Method) else {}
     method = replace(METHODS[arm], width=width, window=10, **narrow)
     agent = make_agent("DI", method, SEEDS, device=device)
@@ -38,7 +38,7 @@ def make(arm, device="cpu", width=16):
 
 
 def eager(run):
-    """In the place of ``cuda_graph``: runs before the capture, and results that are overwritten by each replay."""
+    """Stands in for ``cuda_graph``: warm-up runs before capture, and results that each replay overwrites."""
     run(), run()
     result = run()
 
@@ -58,7 +58,7 @@ def assert_equal_states(a, b):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_captured_update_is_the_update(arm):
-    """Bit for bit, over batches with and without the actor's passes, captured at the first of each."""
+    """Bit for bit, over batches with and without the actor's passes, each kind captured at its first batch."""
     agent, sample, contexts = make(arm)
     twin = copy.deepcopy(agent)
     update = Graphed(agent, agent.update, eager)
@@ -89,7 +89,7 @@ def test_captured_acting_follows_the_parameters():
 @pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("updates", [0, 2])
 def test_warm_up_leaves_no_trace(arm, updates):
-    """Of a fresh agent and of one in training: values and places of all tensors, and what the next update does."""
+    """For a new agent and one in training: values and addresses of all tensors, and the next update."""
     agent, sample, contexts = make(arm)
     for _ in range(updates):
         agent.update(sample(3), contexts)
@@ -107,8 +107,8 @@ def test_warm_up_leaves_no_trace(arm, updates):
 
 
 class Uncapturable(TorchDispatchMode):
-    """Fails where an operation needs the host (reads a number, copies one from it, or has a size that depends on data)
-    or draws random numbers."""
+    """Fails if an operation needs the host (reads a number, copies one from it, or has a data-dependent size) or draws
+    random numbers."""
 
     NAMES = ("_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "_unique2")
 
@@ -120,13 +120,13 @@ class Uncapturable(TorchDispatchMode):
 
 @pytest.mark.parametrize("arm", METHODS)
 def test_updates_and_acting_can_be_captured(arm, monkeypatch):
-    """And each gradient has its parameter's strides, which PyTorch's fused Adam demands on CUDA.
+    """Also, each gradient has its parameter's strides, which PyTorch's fused Adam requires on CUDA.
 
-    The optimisers' own steps are left out: they are PyTorch's, and others on CUDA.
+    Optimiser steps are skipped: they are PyTorch's own, and different ones on CUDA.
     """
     monkeypatch.setattr(WholeHypernetwork, "leaves_out", False)  # as on a GPU
     agent, sample, contexts = make(arm)
-    agent.update(sample(3), contexts)  # what is made once is made here
+    agent.update(sample(3), contexts)  # creates what is created only once
     batches = [sample(1), sample(3)]
     for optimizer in agent.optimizers.values():
         monkeypatch.setattr(optimizer, "step", lambda: None)

@@ -1,4 +1,4 @@
-"""The Makefile and `dmash` in other people's folders: spaces and umlauts in a path, and copies with their .venv."""
+"""The Makefile and `dmash` in unusual folders: spaces and umlauts in the path, and copies that include .venv."""
 
 import os
 import shutil
@@ -22,14 +22,14 @@ STUB = """#!/bin/sh
 
 def make(folder, *words, **variables):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")} | {"LOG": str(folder / "log")}
-    variables = {"PYTHON": "no-python"} | variables  # nothing is ever installed
+    variables = {"PYTHON": "no-python"} | variables  # never install anything
     command = ["make", *words, *(f"{name}={value}" for name, value in variables.items())]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=60)
 
 
 @pytest.fixture
 def house(tmp_path):
-    """The Makefile in a folder with a space and an umlaut, its programs replaced by some that write what they get."""
+    """The Makefile in a folder with a space and an umlaut, with programs replaced by stubs that log their arguments."""
     folder = tmp_path / "my päpers"
     (folder / ".venv" / "bin").mkdir(parents=True)
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
@@ -70,7 +70,7 @@ def test_a_python_in_a_path_with_a_space(house):
     shutil.rmtree(house / ".venv")
     printed = make(house, "-n", "setup", PYTHON="./py thon").stdout
     assert '"./py thon" -m venv' in printed and "--clear" not in printed
-    assert "pip install" in printed and "bin/pip " not in printed  # whose first line may name another interpreter
+    assert "pip install" in printed and "bin/pip " not in printed  # its shebang may name another interpreter
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_python_in_a_path_with_a_space(house):
     ],
 )
 def test_setup_says_what_is_pinned_for_which_python(house, version, rc, said):
-    python = house / "python"  # one that says it is another version, and makes no environment
+    python = house / "python"  # pretends to be another version and creates no environment
     pretend = f"import sys; sys.version_info = {version} + (0,); $2"
     python.write_text(f'#!/bin/sh\ncase "$1" in -c) exec "{sys.executable}" -c "{pretend}" ;; *) exit 3 ;; esac\n')
     python.chmod(0o755)
@@ -93,7 +93,7 @@ def test_setup_says_what_is_pinned_for_which_python(house, version, rc, said):
 
 
 def test_make_notices_an_environment_that_was_copied(house, tmp_path):
-    assert make(house, "-n", "setup").stdout.count("venv") == 0  # its own, and installed
+    assert make(house, "-n", "setup").stdout.count("venv") == 0  # its own environment, already installed
     copy = tmp_path / "copy of it"
     shutil.copytree(house, copy, symlinks=True)
     (copy / ".venv" / ".installed").touch()
@@ -101,7 +101,7 @@ def test_make_notices_an_environment_that_was_copied(house, tmp_path):
     assert "was made for another folder" in printed and "-m venv --clear .venv" in printed
     (copy / ".venv" / "pyvenv.cfg").write_text(
         "home = /usr/bin\nuv = 0.9\n"
-    )  # made by something that does not say where
+    )  # created by a tool that does not record the folder
     assert make(copy, "-n", "setup").stdout.count("venv") == 0
     assert make(house, "-n", "setup", VENV=house / ".venv").stdout.count("--clear") == 0
 
@@ -126,5 +126,5 @@ def test_dmash_says_that_it_runs_the_code_of_another_folder(tmp_path):
         assert done.returncode == 0 and "usage: dmash" in done.stdout
         wanted = f"dmash: this runs the code in {ROOT}, and not that in {said}, whose" if said else ""
         assert done.stderr.startswith(wanted) and bool(done.stderr) == bool(said)
-    # called by its path from anywhere
+    # called by its path, from anywhere
     assert f"not that in {copy}" in cli._elsewhere([Path("/"), copy / ".venv" / "bin"])

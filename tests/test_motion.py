@@ -1,4 +1,4 @@
-"""The moving picture: drawn from measured episodes, the same bytes each time, small enough for a README."""
+"""The animation: drawn from measured episodes, reproducible bytes, small enough for a README."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from reproduction.figures import motion
 
 
 def episodes(arm, reward):
-    """Two episodes of 20 steps in each world, on straight lines to the goal, with `reward` at each step."""
+    """Two episodes of 20 steps per world, on straight lines to the goal, with `reward` at each step."""
     rows = [(mass, inversion, e, t, (1 - t / 20) * (-1) ** e, 0.5 * (1 - t / 20), reward)
             for mass, inversion in ((1.0, 1.0), (1.0, -1.0)) for e in (0, 1) for t in range(20)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["mass", "inversion", "episode", "step", "x", "y", "reward"])
@@ -23,7 +23,7 @@ def test_a_moving_picture(tmp_path, monkeypatch):
     rolled = []
     monkeypatch.setattr(motion, "episode_table", lambda path: rolled.append(path) or tables["dma-star-sh"])
     (path,) = motion.draw_motion("runs", tmp_path / "a")
-    assert [p.parts[-2] for p in rolled] == ["dma-star-sh"]  # what is measured is not rolled out again
+    assert [p.parts[-2] for p in rolled] == ["dma-star-sh"]  # measured arms are not rolled out again
     assert motion.draw_motion("runs", tmp_path / "b")[0].read_bytes() == path.read_bytes()
     image = Image.open(path)
     assert image.n_frames > 5 and path.stat().st_size < 1_000_000

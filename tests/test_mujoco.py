@@ -37,7 +37,7 @@ INTEGRATION = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 class Original:
-    """dm_control's or Gymnasium's environment: flat observations, the state of the simulator, one random stream."""
+    """dm_control's or Gymnasium's environment: flat observations, simulator state, one random stream."""
 
     def __init__(self, name, seed=0):
         if name in DMC:
@@ -51,7 +51,7 @@ class Original:
 
     @staticmethod
     def stream(name, seed):
-        """The random stream that the original draws from, for our reset to draw from too."""
+        """The random stream of the original, to use in our reset too."""
         return np.random.RandomState(seed) if name in DMC else np_random(seed)[0]
 
     def reset(self):
@@ -63,10 +63,10 @@ class Original:
         return result[:2] if isinstance(result[0], np.ndarray) else (flat(result.observation), result.reward)
 
     def physics(self):
-        """Its state as a batch of one holds it."""
+        """Its state in the format of a batch of one."""
         state = np.empty(mujoco.mj_stateSize(self.model, INTEGRATION))
         mujoco.mj_getState(self.model, self.data, state, INTEGRATION)
-        return {"state": state[None], "target": self.model.geom_pos[6:7, :2].copy()}  # of Reacher: geom 6
+        return {"state": state[None], "target": self.model.geom_pos[6:7, :2].copy()}  # Reacher's target is geom 6
 
 
 def flat(observation):
@@ -78,7 +78,7 @@ def default(name, count=1):
 
 
 def outer(name):
-    """Contexts over the whole outer range: its corners, and the benchmark's set."""
+    """Contexts over the whole outer range: its corners and the benchmark's set."""
     ends = [d.values or d.outer for d in get_spec(name).dimensions]
     return np.concatenate([[(a, b) for a in ends[0] for b in ends[1]], context_sets(name)["eval-out"]])
 
@@ -104,7 +104,7 @@ def test_the_default_context_is_the_original_for_a_whole_episode(name):
     for action in random_actions(name, 1000, 1):
         observation, reward = original.step(action[0])
         ours = batch.step(action)
-        # the physics to the bit; rewards through NumPy's functions of arrays where the original calls those of numbers
+        # physics bit for bit; rewards use NumPy's array functions where the original uses scalar ones
         assert np.array_equal(batch._observe()[0], observation)
         assert np.array_equal(ours[0][0], observation.astype(np.float32))
         assert ours[1][0] == pytest.approx(reward, rel=0, abs=1e-12)
@@ -122,7 +122,7 @@ def test_sparse_rewards_at_the_goal(name):
         original.reset()
         if name == "BallInCup":
             original.data.qpos[2:] = np.random.default_rng(seed).uniform((-0.06, 0.25), (0.06, 0.45))
-        else:  # the target somewhere around the finger
+        else:  # the target near the finger
             near = np.random.default_rng(seed).uniform(-1, 1, 2) * (0.1 if name == "Reacher-E" else 0.03)
             original.model.geom("target").pos[:2] = original.data.geom("finger").xpos[:2] + near
         mujoco.mj_forward(original.model, original.data)
@@ -159,14 +159,14 @@ def test_the_ball_starts_without_a_collision_in_every_context():
             data.qpos[2:] = rng.uniform((-0.2, 0.2), (0.2, 0.5))
             mujoco.mj_forward(model, data)
             touching += data.ncon > 0
-    assert touching > 20  # so often would a draw that is not checked have touched something
+    assert touching > 20  # unchecked draws would have collided this often
 
 
 # ---- contexts ------------------------------------------------------------------------------------------------------
 
 
 def compiled(name, context):
-    """The model of one context with all of MuJoCo's shortcuts, as a user of MuJoCo would compile it."""
+    """The model of one context with all of MuJoCo's optimisations, as a MuJoCo user would compile it."""
     names = [d.name for d in get_spec(name).dimensions]
     model = type(make_batch(name, default(name))).compile(dict(zip(names, context, strict=True)))
     model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
@@ -195,7 +195,7 @@ def test_the_batch_is_models_compiled_and_stepped_one_by_one(name):
 
 
 def read_back(name, field):
-    """The batch's own values of a field of the model, by context over the outer range: contexts (B, 2), values."""
+    """The batch's values of a model field over the outer range: contexts (B, 2), values."""
     batch = make_batch(name, outer(name))
     return batch.contexts, batch.sims.expand(field).copy(), batch.sims.model
 
@@ -208,7 +208,7 @@ def test_cartpole_contexts_are_in_the_model():
     np.testing.assert_allclose(read_back("Cartpole", "body_ipos")[1][:, 2, 2], contexts[:, 0], rtol=1e-12)
     assert (read_back("Cartpole", "body_mass")[1][:, 2] == 0.1).all()
     inertia = read_back("Cartpole", "body_inertia")[1][:, 2, 0]
-    # a rod about its middle is m (2 L)^2 / 12; the capsule's caps and width add to a short one
+    # a rod about its centre has m (2 L)^2 / 12; the capsule's caps and width matter if it is short
     ratio = inertia / (0.1 * (2 * contexts[:, 0]) ** 2 / 12)
     assert (ratio > 1).all() and (ratio[contexts[:, 0] == 2.0] < 1.1).all()
 
@@ -227,7 +227,7 @@ def test_cheetah_contexts_are_in_the_model():
     for part in ("torso", "head"):
         assert (size[:, model.geom(part).id] == plain.geom_size[model.geom(part).id]).all()
     mass = read_back("Cheetah", "body_mass")[1]
-    np.testing.assert_allclose(mass.sum(axis=1), 14, rtol=1e-12)  # as its model demands, longer legs or not
+    np.testing.assert_allclose(mass.sum(axis=1), 14, rtol=1e-12)  # as the model requires, whatever the leg length
     long, short = contexts[:, 0] == 1.6, contexts[:, 0] == 0.4
     assert mass[long][0, 3] > mass[short][0, 3] and mass[long][0, 1] < mass[short][0, 1]
 
@@ -270,7 +270,7 @@ def test_every_context_dimension_changes_the_trajectory(name):
     contexts = np.unique(contexts, axis=0)
     batch = make_batch(name, contexts)
     batch.reset(seed=[3] * len(contexts))
-    # from one state, so that a difference is one of dynamics
+    # start from one state, so that only the dynamics differ
     batch._state[:] = batch._state[:1]
     for actions in np.repeat(random_actions(name, 40, 1), len(contexts), axis=1):
         batch.step(actions)
@@ -430,12 +430,12 @@ for _ in range(3):
     except ValueError as error:
         print(error)
 """
-NO_LIBRARY = "raise AttributeError(\"'NoneType' object has no attribute 'glGetError'\")\n"  # as PyOpenGL says it
+NO_LIBRARY = "raise AttributeError(\"'NoneType' object has no attribute 'glGetError'\")\n"  # PyOpenGL's error
 
 
 @pytest.mark.parametrize("value", [None, "", "on", "TRUE", " 1", "osmesa", "OSMesa"])
 def test_mujoco_gl_is_read_as_mujoco_reads_it(value):
-    """And renderers that nobody closes are closed at exit, without a word."""
+    """Also, renderers left open are closed at exit, silently."""
     environment = {k: v for k, v in os.environ.items() if k != "MUJOCO_GL"} | (
         {} if value is None else {"MUJOCO_GL": value}
     )
@@ -472,7 +472,7 @@ def test_a_missing_library_matters_to_pictures_only(value, said, tmp_path):
     environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     environment |= {"MUJOCO_GL": value, "PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", PICTURES], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0 and done.stderr == ""  # environments were made and stepped; nothing aborts
+    assert done.returncode == 0 and done.stderr == ""  # environments can be made and stepped; nothing aborts
     first, second, third = done.stdout.splitlines()
     assert first == second == third and re.fullmatch(said.replace("(", r"\(").replace(")", r"\)"), first)
 

@@ -40,14 +40,14 @@ def test_sim_norm_formula():
 
 
 def test_avg_l1_norm_of_small_numbers():
-    """The floor is 1e-8: what is small but above it is normalised as anything else."""
+    """The floor is 1e-8: small values above it are normalised as usual."""
     x = torch.tensor([1e-6, -3e-6, 0.0, 0.0], dtype=torch.float64)
     torch.testing.assert_close(avg_l1_norm(x), 1e6 * x, rtol=1e-12, atol=0)
     torch.testing.assert_close(avg_l1_norm(1e-6 * x), x * 1e2, rtol=1e-12, atol=0)  # mean 1e-12, below the floor
 
 
 def test_window_norm_is_over_all_steps_of_the_window():
-    """Of the steps that are read, each feature by mean and standard deviation (n - 1) of all K steps; then affine."""
+    """Normalise the steps read, per feature, by mean and standard deviation (n - 1) of all K steps; then affine."""
     k, layout = 10, Layout(2, 1, 10, 7, standardise=True)
     rows = np.random.default_rng(0).normal(2.0, 3.0, size=(30, layout.row))
     first, positions = torch.tensor([[4, 0, 13]]), torch.tensor([[[9, 2], [0, 0], [3, 5]]])
@@ -60,17 +60,17 @@ def test_window_norm_is_over_all_steps_of_the_window():
         np.testing.assert_allclose(read[0, b].numpy(), expected[positions[0, b]], rtol=1e-12)
     encoder = Encoder(1, 2, 1, 8, 4, "windownorm", "none", False, generators(0)).double()
     plain = Encoder(1, 2, 1, 8, 4, "none", "none", False, generators(0)).double()
-    assert torch.equal(encoder(read), plain(read))  # weight 1 and bias 0 at first
+    assert torch.equal(encoder(read), plain(read))  # weight 1 and bias 0 initially
     weight, bias = (torch.randn(1, 5, dtype=torch.float64) for _ in range(2))
     encoder.window_norm.weight.data, encoder.window_norm.bias.data = weight, bias
     torch.testing.assert_close(encoder(read), plain(read * weight + bias))
     masked = encoder(read, torch.zeros(1, 3, 2, 3, dtype=torch.float64))
-    torch.testing.assert_close(masked, plain(torch.zeros_like(read)))  # masks come after it
+    torch.testing.assert_close(masked, plain(torch.zeros_like(read)))  # masks are applied after it
     torch.testing.assert_close(standardise(read).mean(-2), torch.zeros(1, 3, 5, dtype=torch.float64))
 
 
 def test_window_norm_in_replay_and_history():
-    """Both read windows through the same function; an agent without the norm refuses such a layout."""
+    """Both read windows through the same function; an agent without the norm rejects such a layout."""
     layout = Layout(n_obs=2, n_act=1, window=10, horizon=7, standardise=True)
     plain = replace(layout, standardise=False)
     made = {}
@@ -101,7 +101,7 @@ def test_layer_norm_is_torchs_for_each_seed(axes):
 def test_every_norm_goes_into_the_encoder_where_it_belongs(input_norm, output_norm):
     encoder = Encoder(2, 2, 1, 8, 4, input_norm, output_norm, False, generators(0, 1))
     x = torch.randn(2, 6, 3, 5)
-    norm = make_norm("none" if input_norm == "windownorm" else input_norm, 2, 4)  # WindowNorm comes before all of it
+    norm = make_norm("none" if input_norm == "windownorm" else input_norm, 2, 4)  # WindowNorm precedes all layers
     rows = norm(encoder.input(x.flatten(1, 2)).unflatten(1, (6, 3)))
     expected = make_norm(output_norm, 2, 8)(encoder.output(encoder.lstm(rows)))
     torch.testing.assert_close(encoder(x), expected)
@@ -117,7 +117,7 @@ def test_linear_is_torchs_linear_for_each_copy():
 
 
 def test_initialisation_is_torchs_default():
-    """Same law as torch.nn.Linear: uniform on +-1/sqrt(in), for weight and bias; and each seed its own."""
+    """Same distribution as torch.nn.Linear: uniform on +-1/sqrt(in) for weight and bias, different for each seed."""
     layer = Linear((2,), 100, 400, generators(0, 1))
     for tensor in (layer.weight, layer.bias):
         assert tensor.abs().max() <= 0.1
@@ -175,7 +175,7 @@ def test_random_positions_are_uniform_subsets_in_random_order():
 
 @pytest.mark.parametrize("before_target", [False, True])
 def test_window_sampling_against_naive(before_target):
-    """Every gathered number against Python loops over the same draws, after the ring has wrapped."""
+    """Every gathered number against Python loops over the same draws, after the ring buffer has wrapped around."""
     layout = Layout(n_obs=2, n_act=1, window=10, horizon=7)
     n, contexts = 2, 3
     replay = Replay(layout, n, contexts, capacity=21, device=torch.device("cpu"))
@@ -214,7 +214,7 @@ def test_window_sampling_against_naive(before_target):
 
 
 def test_draws_are_independent_over_contexts():
-    """Unlike the release's, where contexts 1 to 19 draw identical (episode, step) pairs."""
+    """Unlike in the release, where contexts 1 to 19 draw identical (episode, step) pairs."""
     layout = Layout(1, 1, 4, 50)
     replay = Replay(layout, 1, 20, 100 * 50, torch.device("cpu"))
     for _ in range(100):
@@ -232,7 +232,7 @@ def test_history_gives_the_window_before_a_step():
         history.append(*(torch.full((1, 1, 1), float(value)) for _ in range(3)), torch.zeros(1, 1))
 
     def read():
-        return history.window()[0, 0, :, 0].tolist()  # s of the first and the last of the ten rows
+        return history.window()[0, 0, :, 0].tolist()  # s of the first and last of the ten rows
 
     history.start_warm_up(torch.full((1, 1, 1), 7.0))
     assert read() == [7, 7]

@@ -1,4 +1,4 @@
-"""Notebooks: clean when committed, executed by this interpreter, and mistakes answered in one sentence."""
+"""Notebooks: committed clean, executed by this interpreter, and one sentence for a user error."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def write(path, *sources, parameters='profile = "recorded"\nnumber = 1'):
 
 
 def outputs(path):
-    """All text that an executed notebook shows."""
+    """All text output of an executed notebook."""
     cells = nbformat.read(path, as_version=4).cells
     parts = [part for cell in cells if cell.cell_type == "code" for part in cell.outputs]
     return "".join(part.get("text", "") + part.get("data", {}).get("text/markdown", "") for part in parts)
@@ -60,7 +60,7 @@ def test_numbers_are_those_of_yaml_1_2_and_of_the_parameter_s_kind(tmp_path):
     parameters = "steps = None\nrate = 0.5\ncount = 7\nname = 'x'\nflag = False\nenvs = ['DI']\nruns_dir = None"
     path = write(tmp_path / "n.ipynb", "pass", parameters=parameters)
     given = {"steps": "1e3", "rate": "1e-3", "count": "010", "name": "no", "flag": "true", "envs": "[DI, ODE]"}
-    given["runs_dir"] = "/my papers #2/2024"  # a folder is its own text
+    given["runs_dir"] = "/my papers #2/2024"  # a path is plain text
     read = {"steps": 1000, "rate": 0.001, "count": 10, "name": "no", "flag": True, "envs": ["DI", "ODE"]}
     found = notebooks._checked(path, given)
     assert found == read | {"runs_dir": "/my papers #2/2024"} and type(found["steps"]) is int
@@ -139,7 +139,7 @@ def test_execute_all_runs_each_under_the_profile_and_says_so(tmp_path, monkeypat
     assert again[0].stat().st_mtime_ns == before[0]
     assert "a.ipynb (smoke): up to date" in capsys.readouterr().out
     write(tmp_path / "c.ipynb", "raise KeyError('lost')")
-    with pytest.raises(UserError, match="c.ipynb failed in cell"):  # in a process of its own
+    with pytest.raises(UserError, match="c.ipynb failed in cell"):  # in a separate process
         notebooks.execute_all("smoke", tmp_path / "out")
 
 
@@ -180,7 +180,7 @@ def test_toy_benchmark_shows_what_there_is_and_what_is_missing(tmp_path):
 
 
 def test_parameters_are_checked_inside_a_notebook(tmp_path):
-    """As plain papermill hands them over: a list is text."""
+    """Plain papermill passes a list as text."""
     assert notebooks.words("envs", '["DI", "ODE"]') == notebooks.words("envs", ["DI", "ODE"]) == ["DI", "ODE"]
     for wrong in ("DI", "{a: 1}", "[1, 2]", "[DI", 3):
         with pytest.raises(UserError, match=r"envs is a list such as \[DI, ODE\], not"):
@@ -200,7 +200,7 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_notebook(tmp_path):
 
 
 def test_every_notebook_starts_with_the_same_call_and_ends_with_words():
-    """One preamble, and a conclusion: the last cell is text, or asks the claims for their verdicts."""
+    """The same preamble, and a conclusion: the last cell is text or shows the verdicts of claims."""
     for path in COMMITTED:
         cells = nbformat.read(path, as_version=4).cells
         sources = "\n".join(cell.source for cell in cells)
@@ -212,7 +212,7 @@ HOSTILE = "font.size: 20\naxes.facecolor: 0.5\nfigure.facecolor: yellow\nsavefig
 
 
 def test_pictures_do_not_know_a_user_s_settings(tmp_path, monkeypatch):
-    """matplotlib's, IPython's and Python's own: the same notebook draws the same bytes."""
+    """With any settings of matplotlib, IPython and Python, a notebook draws the same bytes."""
     source = (
         "import matplotlib.pyplot as plt, pandas as pd, builtins\n"
         "from reproduction import figures\n"
@@ -221,7 +221,7 @@ def test_pictures_do_not_know_a_user_s_settings(tmp_path, monkeypatch):
         "figures.save(fig, pd.DataFrame({'a': [1.0]}), 'picture', runs_dir)\n"
         "print(getattr(builtins, 'hostile', 'nothing'))"
     )
-    assert not any("plt.style.use" in path.read_text() for path in COMMITTED)  # that is start()'s
+    assert not any("plt.style.use" in path.read_text() for path in COMMITTED)  # start() does that
     path = write(tmp_path / "n.ipynb", source, parameters="profile = 'recorded'\nruns_dir = None")
     drawn = []
     for folder in ("plain", "hostile"):

@@ -1,6 +1,6 @@
-"""The page to play with, run in headless Chromium and held to PyTorch and NumPy: networks, physics, whole episodes.
+"""The interactive page, run in headless Chromium and compared with PyTorch and NumPy: networks, physics, episodes.
 
-Every comparison is sabotaged too: `FAULTS` are mistakes that one could make in agents.js, and each has to be noticed.
+`FAULTS` are plausible mistakes in agents.js; for each, a comparison must fail.
 """
 
 import functools
@@ -47,7 +47,7 @@ def browser():
 
 @contextmanager
 def scripts(browser, source=AGENTS):
-    """A blank page with agents.js, or a sabotaged copy of it."""
+    """A blank page with agents.js or a faulty copy of it."""
     page = browser.new_page()
     page.add_script_tag(content=source)
     yield page
@@ -61,8 +61,8 @@ def blank(browser):
 
 
 def fresh(arm, **options):
-    """An agent whose networks are drawn at random, the parameters of its norms included; larger than PyTorch's default,
-    so that each part matters."""
+    """An agent with random networks, including the parameters of norms; weights are larger than PyTorch's default, so
+    that each part matters."""
     method = replace(METHODS[arm], **options)
     agent = make_agent("DI", method, [0])
     generator = torch.Generator().manual_seed(1)
@@ -85,7 +85,7 @@ FRESH = {
 
 @functools.cache
 def any_arm(name):
-    """A recorded arm "runs:ARM", or a fresh agent of FRESH."""
+    """A recorded arm "runs:ARM", or a new agent from FRESH."""
     if name.startswith("runs:"):
         return Arm(*load_policy(ROOT / f"runs/DI/{name[5:]}/seed-0.safetensors"))
     return fresh(next(arm for arm in sorted(METHODS, key=len, reverse=True) if name.startswith(arm)), **FRESH[name])
@@ -96,7 +96,7 @@ ARMS = [*(f"runs:{path.parent.name}" for path in RECORDED), *FRESH]
 
 @functools.cache
 def exported(arm, dtype):
-    """What the page would have of an arm, without its embeddings, which cost a rollout."""
+    """The page's data of an arm, without embeddings, which would need a rollout."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "mean_codes", lambda arm: np.zeros((20, 8)))
         return export.export_arm(arm, dtype)
@@ -104,8 +104,8 @@ def exported(arm, dtype):
 
 @functools.cache
 def states(arm, n=100):
-    """n observations, windows of raw transitions and contexts as the agent met them, on its way in ten worlds; and what
-    PyTorch makes of them: codes or None, and actions."""
+    """n observations, windows of raw transitions and contexts from the agent's episodes in ten worlds, with PyTorch's
+    codes (or None) and actions for them."""
     agent = arm.agent
     contexts = np.array([[mass, sign] for mass in (0.3, 0.8, 1.0, 1.7, 2.0) for sign in (1.0, -1.0)])
     running = Rollout(agent, "DI", contexts[None], n // 10)
@@ -137,7 +137,7 @@ FORWARD = """([arm, inputs]) => {
 
 
 def forward_error(page, arm, dtype, known):
-    """Largest difference of codes and of actions to PyTorch."""
+    """Largest differences of codes and actions from PyTorch's."""
     inputs, z, actions = known
     found = page.evaluate(FORWARD, [exported(arm, dtype), inputs])
     wrong = 0.0 if z is None else np.abs(np.array(found["z"]) - z).max()
@@ -148,7 +148,7 @@ def forward_error(page, arm, dtype, known):
 def test_networks_are_pytorchs(blank, name):
     arm = any_arm(name)
     known = states(arm)
-    assert known[2].std(axis=0).min() > 1e-3  # constant actions would compare nothing
+    assert known[2].std(axis=0).min() > 1e-3  # constant actions would make the comparison void
     if known[1] is not None:
         assert known[1].std(axis=0).max() > 1e-3
     exact, rounded = (forward_error(blank, arm, dtype, known) for dtype in ("float32", "int16"))
@@ -182,14 +182,14 @@ PHYSICS = """([worlds, p, v, actions]) => worlds.map((world, i) => {
 
 
 def physics_error(page):
-    """Largest difference of p, v and reward to the benchmark over an episode in eight worlds, borders included."""
+    """Largest difference of p, v and reward from the benchmark, over an episode in eight worlds up to the borders."""
     rng, worst = np.random.default_rng(0), 0.0
     for friction in (0.0, 0.6):
         contexts = np.array([[mass, sign] for mass in (0.1, 0.5, 1.0, 2.0) for sign in (1.0, -1.0)])
         env = make_batch("DI", contexts, unseen={"friction": friction})
         env.reset(seed=1)
         start = env._get_physics()
-        # drawn towards the origin, so that the ring is met, and pushed hard at times, so that the border is
+        # pulled towards the origin to reach the goal, then pushed hard to reach the border
         actions, seen = [], []
         for t in range(100):
             pull = -3 * (env._p + env._v) * contexts[:, 1:]
@@ -217,7 +217,7 @@ START = """const begin = ([arm, world, starts, draws]) => {
     };
     return new dmash.Episode(dmash.load(arm), world, starts, { obs: next(draws.obs), action: next(draws.action) });
 };"""
-# After each step what was found is compared, and the episode goes on from what the Rollout has: errors do not add up.
+# Compare after each step, then continue from the Rollout's state, so that errors do not accumulate.
 STEPS = """([given, seen, turn]) => {START
     const episode = begin(given), { world } = episode, worst = {};
     const look = (name, found, wanted) => wanted.forEach((v, i) => {
@@ -248,7 +248,7 @@ EPISODE = """([given, steps]) => {START
 
 
 def recorded_episode(arm, context, settings, turn=None, steps=100, seed=3):
-    """One episode of the Rollout, warm-up included: what it saw, did and reached at each step; starts and draws."""
+    """One episode of the Rollout, warm-up included: observations, actions and results per step; starts and draws."""
     agent, words = arm.agent, (seed, EVALUATION_STREAM, 0)
     layout, agent.layout = agent.layout, replace(agent.layout, horizon=steps)
     running = Rollout(agent, "DI", np.array([[context]]), settings=settings)
@@ -296,7 +296,7 @@ HARD = EvalSettings(delay=2, obs_noise=0.02, action_noise=0.3, unseen={"friction
 
 
 def step_error(page, arm, context=(0.8, -1.0), settings=HARD, turn=None):
-    """Largest difference of anything at any step of an episode, turned round or not."""
+    """Largest difference of any quantity at any step of an episode, with or without a switch of the inversion."""
     seen, given, _ = recorded_episode(arm, list(context), settings, turn)
     worst = page.evaluate(STEPS, [[exported(arm, "float32"), *given], seen, turn])
     assert set(worst) == set(seen)
@@ -304,7 +304,7 @@ def step_error(page, arm, context=(0.8, -1.0), settings=HARD, turn=None):
 
 
 def returns(page, arm, sign, dtype):
-    """The returns of one free episode in the page and by evaluation."""
+    """The returns of one free-running episode, in the page and from evaluation."""
     _, given, wanted = recorded_episode(arm, [1.0, sign], EvalSettings())
     return page.evaluate(EPISODE, [[exported(arm, dtype), *given], 100]), wanted
 
@@ -333,7 +333,7 @@ def test_the_pages_networks_return_what_evaluation_says(blank, name, sign):
 
 # ------------------------------------------------------------------ sabotage
 
-FAULTS = {  # text of agents.js, what a mistake would make of it, the comparison that has to notice, on which agent
+FAULTS = {  # text of agents.js, its faulty replacement, the comparison that must fail, on which agent
     "window backwards": ("of agent.positions)", "of agent.positions.slice().reverse())", "forward", "dma-star"),
     "the last steps instead of evenly spaced ones": (
         "of agent.positions)",
@@ -427,7 +427,7 @@ FAULTS = {  # text of agents.js, what a mistake would make of it, the comparison
 
 
 def comparison(page, kind, name):
-    """What each test looks at, as one number and the size that it must be below."""
+    """The error that each test measures, and its upper limit."""
     if kind == "physics":
         return physics_error(page), 1e-6
     arm = any_arm(name)
@@ -464,13 +464,13 @@ def built(tmp_path_factory):
 
 @contextmanager
 def opened(browser, built, words="", **options):
-    """The page as a reader has it, from a file; at the end nothing may have been asked of a network, or gone wrong."""
+    """The page opened from a file, as by a reader; fails at the end on any network request or error."""
     faults = []
     page = browser.new_page(**({"viewport": {"width": 1300, "height": 900}} | options))
     page.on("console", lambda m: m.type in ("error", "warning") and faults.append(m.text))
     page.on("pageerror", lambda e: faults.append(str(e)))
     page.on("request", lambda r: r.url.startswith(("file:", "data:")) or faults.append(r.url))
-    page.set_default_timeout(120_000)  # on a machine that trains beside the tests
+    page.set_default_timeout(120_000)  # the machine may be training during the tests
     page.goto(f"{built.as_uri()}{words}")
     yield page
     page.close()
@@ -478,7 +478,7 @@ def opened(browser, built, words="", **options):
 
 
 def now(page):
-    """Where the page's episode stands: time, inversion, and of each arm its name, return, place and embedding."""
+    """The state of the page's episode: time, inversion, and each arm's name, return, position and embedding."""
     return page.evaluate(
         "({ time: dmashPage.time, inversion: dmashPage.world.inversion, mass: dmashPage.world.mass, "
         "playing: dmashPage.playing, arms: dmashPage.runs.map((run) => [run.agent.arm, run.episode.total, "
@@ -603,16 +603,16 @@ def test_sliders_and_maps_set_the_world(browser, built):
         assert now(page)["mass"] == 0.1 and now(page)["inversion"] == -1
         page.click("#end")
         last = now(page)
-        page.locator("#arms input").first.uncheck()  # the other agent's episode stays as it is
+        page.locator("#arms input").first.uncheck()  # the other agent's episode does not change
         assert now(page) == last | {"arms": last["arms"][1:]} and arms_of(page) == ["dma-star"]
 
 
 def test_frames_are_drawn_in_time(browser, built):
-    """A step of both agents and its frame take less than a sixtieth of a second of this machine's time; what a browser
-    then shows also depends on what else the machine does."""
+    """A step of both agents with its frame takes less than 1/60 s of thread time; the actual frame rate also depends on
+    the machine's load."""
     with opened(browser, built, "#arms=dr,dma-star-sh&steps=1000") as page:
         session = page.context.new_cdp_session(page)
-        session.send("Performance.enable", {"timeDomain": "threadTicks"})  # the thread's own time, not the wall's
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})  # thread time, not wall time
 
         def spent():
             return {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}["ScriptDuration"]
@@ -651,7 +651,7 @@ def test_without_motion_in_the_dark_and_on_a_phone(browser, built):
     for scheme, visible in (("light", lambda v: v < 60), ("dark", lambda v: v > 180)):
         with opened(browser, built, color_scheme=scheme) as page:
             swatch = page.locator("h3", has_text="DR").locator("canvas")
-            assert visible(swatch.evaluate(bright))  # black on white, white on black
+            assert visible(swatch.evaluate(bright))  # dark on light, light on dark
     with opened(browser, built, viewport={"width": 390, "height": 844}) as page:
         shown = arms_of(page)
         assert len(shown) == 2 and page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -702,14 +702,14 @@ def test_mistakes_are_told_in_a_sentence(tmp_path):
 
 def test_planes_show_a_tetrahedron_as_a_square():
     means = np.full((4, 8), 0.01)
-    means[:, 0] = means[:, 2] = [0.1, 0.2, 0.3, 0.4]  # two corners that always rise together
+    means[:, 0] = means[:, 2] = [0.1, 0.2, 0.3, 0.4]  # two corners that always move together
     first, second = export.planes(means, "simnorm")
     for plane, group in ((first, 0), (second, 4)):
         corners = np.array(plane["corners"])
         assert {tuple(c) for c in corners} == {(-1, -1), (-1, 1), (1, -1), (1, 1)}
         for k in range(4):
             assert np.allclose(np.array(plane["axes"]) @ np.eye(8)[group + k], corners[k])
-    assert not np.allclose(np.sum(np.array(first["corners"])[[0, 2]], axis=0), 0)  # neighbours: seen to move
+    assert not np.allclose(np.sum(np.array(first["corners"])[[0, 2]], axis=0), 0)  # neighbours, so they visibly move
     (flat,) = export.planes(np.random.default_rng(0).standard_normal((20, 8)), "none")
     axes = np.array(flat["axes"])
     assert flat["corners"] is None and abs(axes[0] @ axes[1]) < 1e-12

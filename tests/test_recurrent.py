@@ -37,7 +37,7 @@ def make(arm="amago", seeds=(0,), layout=LAYOUT, **options):
 
 
 def random_replay(n=1, layout=LAYOUT, contexts=4, episodes=3, seed=0):
-    """Rows of random numbers, actions in (-1, 1), where an observation follows the one before but for resets."""
+    """Random rows, actions in (-1, 1); each observation is the next observation of the row before, except at resets."""
     generator = torch.Generator().manual_seed(seed)
     replay = Replay(layout, n, contexts, episodes * layout.horizon, torch.device("cpu"))
     for _ in range(episodes):
@@ -63,7 +63,7 @@ def sample(seeds=(0,), layout=LAYOUT):
 
 @pytest.mark.parametrize("layout", [LAYOUT, Layout(n_obs=3, n_act=2, window=9, horizon=4)])
 def test_sequences_against_a_loop(layout):
-    """Every field, timestep by timestep, from the episode that the drawn numbers point to."""
+    """Every field, timestep by timestep, from the episode selected by the random draws."""
     replay, k = random_replay(2, layout), layout.window
     batch = sample_sequences(replay, generators((0, 1)))
     begins = set(range(0, k, layout.horizon)) | {k}
@@ -88,12 +88,12 @@ def test_sequences_against_a_loop(layout):
                 else:
                     _, a, _, r = layout.split(rows[t - 1])
                     assert torch.equal(batch.previous[n, b, i], torch.cat([r[None], a]))
-    assert k in starts  # the reset between warm-up and episode was among them
+    assert k in starts  # includes the reset between warm-up and episode
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_what_is_trained_on_is_what_was_acted_on(arm, monkeypatch):
-    """Rollout's timesteps through warm-up and episode are those cut from the replay, and so are its states."""
+    """A Rollout's timesteps and states in warm-up and episode match those sampled from the replay buffer."""
     monkeypatch.setattr(amago, "SEQUENCES", 40)
     agent = make_agent("DI", replace(METHODS[arm], width=32), [0])
     rollout, layout = Rollout(agent, "DI", block_contexts("DI", [0])["train"]), agent.layout
@@ -120,13 +120,13 @@ def test_what_is_trained_on_is_what_was_acted_on(arm, monkeypatch):
     replay.add(rollout.history.episode().unflatten(1, (20,)))
     batch = sample_sequences(replay, generators((0,)))
     context = torch.randint(20, (40,), generator=generators((0,))[0])
-    # where episodes begin
+    # starts of episodes
     assert not seen[0][:, layout.n_obs :].any() and layout.window in batch.time[0, :, :-1]
     for b in range(40):
         for i, t in enumerate(batch.time[0, b, :-1].tolist()):
             steps = torch.cat([batch.obs[0, b, i], batch.previous[0, b, i]])
             assert torch.equal(steps, seen[t][context[b]])
-    # from the warm-up's start a sequence's states are the memory's
+    # from the start of the warm-up, the states of a sequence match those from the memory
     whole = torch.stack(seen, dim=1)[None, :, : layout.window + 1]
     x = embed(whole.flatten(1, 2)).unflatten(1, whole.shape[1:3])
     time = torch.arange(layout.window + 1).expand(1, 20, -1)
@@ -156,14 +156,14 @@ def replace_fields(batch, **fields):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_stepping_against_a_full_unroll(arm):
-    """Far beyond K: the GRU's states by one unroll, the Transformer's with attention to the K before a timestep."""
+    """Far beyond K: the GRU against one unroll, the Transformer against attention to the K previous timesteps."""
     agent = make(arm, seeds=(0, 1))
     network, length = agent.modules["sequence"], LAYOUT.window + LAYOUT.horizon
     x = torch.randn(2, 3, length, 32, generator=torch.Generator().manual_seed(1))
     memory, states = network.start(3), []
     for t in range(length):
         state, advanced = network.step(x[:, :, t], t, memory)
-        again, memory = network.step(x[:, :, t], t, memory)  # acting twice at one timestep is acting once
+        again, memory = network.step(x[:, :, t], t, memory)  # repeating a timestep changes nothing
         assert torch.equal(again, state) and torch.equal(advanced, memory)
         states.append(state)
     states = torch.stack(states, dim=2)
@@ -178,7 +178,7 @@ def test_stepping_against_a_full_unroll(arm):
 
 
 def banded_attention(network: Transformer, x, reach):
-    """One head and one seed at a time, with a mask: a timestep sees itself and the ``reach - 1`` before it."""
+    """One head and seed at a time, with a mask: a timestep attends to itself and the ``reach - 1`` before it."""
     n, b, length, width = x.shape
     age = torch.arange(length)[:, None] - torch.arange(length)
     mask = (age >= 0) & (age < reach)
@@ -231,8 +231,8 @@ def test_constant_inputs_are_only_centred():
 
 
 def test_popart_cancels():
-    """AMAGO's recursion for the output's scale and shift: the unnormalised value never changes across an update of the
-    statistics, it is the first deviation times the output, and normalised errors are raw errors over the deviation."""
+    """AMAGO's recursion for the output's scale and shift: updates of the statistics keep the unnormalised value at the
+    initial deviation times the output, and normalised errors are raw errors divided by the deviation."""
     generator = torch.Generator().manual_seed(0)
     output = torch.randn(50, generator=generator, dtype=torch.float64)
     mean, square, w, b = 0.0, amago.VALUE_SCALE**2, 1.0, 0.0
@@ -263,7 +263,7 @@ def plain_value(modules, n, c, state, action, gamma):
 
 
 def plain_losses(agent, batch, n):
-    """One seed's losses as AMAGO writes them down, one gamma and one critic at a time."""
+    """One seed's losses as defined in AMAGO, one gamma and one critic at a time."""
     modules, rows = agent.modules, batch.action[n].flatten(0, 1)
     states = agent.states(batch)[n]
     state, after = states[:, :-1].flatten(0, 1), states[:, 1:].flatten(0, 1).detach()
@@ -284,7 +284,7 @@ def plain_losses(agent, batch, n):
         target = (10.0 * reward + gamma * torch.minimum(*pair)).detach()
         targets.append(target)
         kept = target[unbroken.bool()]
-        sigma = max(kept.var(unbiased=False).item(), 1e-4) ** 0.5  # the first update's statistics are the batch's
+        sigma = max(kept.var(unbiased=False).item(), 1e-4) ** 0.5  # initially the statistics are the batch's
 
         q = torch.stack([plain_value(modules, n, c, state, rows, gamma) for c in range(4)])
         critic_loss += (((q - target) / sigma) ** 2)[:, unbroken.bool()].mean() / len(GAMMAS)
@@ -300,7 +300,7 @@ def plain_losses(agent, batch, n):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_losses_and_gradients_against_a_plain_twin(arm, monkeypatch):
-    """In float64, for each seed of a block; rows are cut into chunks of 7, which do not divide them."""
+    """In float64, for each seed of a block; rows are split into chunks of 7, the last one shorter."""
     monkeypatch.setattr(amago, "VALUE_ROWS", 7)
     agent, batch = make(arm, seeds=(0, 1)), sample((0, 1))
     agent.modules.double(), agent.targets.double()
@@ -323,7 +323,7 @@ def test_losses_and_gradients_against_a_plain_twin(arm, monkeypatch):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_each_loss_moves_exactly_what_it_may(arm):
-    """Encoder and sequence model are trained end to end by both; heads by their own; statistics by neither."""
+    """Both losses train encoder and sequence model end to end, each trains its own head, neither the statistics."""
     agent, batch = make(arm), sample()
     losses, _ = agent.losses(batch)
     reached = {}
@@ -335,18 +335,18 @@ def test_each_loss_moves_exactly_what_it_may(arm):
         assert not partial  # no layer is cut off
     shared = {"timestep", "norm", "sequence"}
     assert reached == {"actor": shared | {"actor"}, "critic": shared | {"critic"}}
-    agent.modules["input"].updates += amago.RATE_WARM_UP  # or a step of some is below rounding
+    agent.modules["input"].updates += amago.RATE_WARM_UP  # otherwise some steps are below rounding
     before = {k: v.clone() for k, v in agent.state().items()}
     agent.update(batch, None)
     still = {k for k, v in agent.state().items() if k in before and torch.equal(v, before[k])}
-    assert not still  # an update moves every tensor: networks, targets, statistics
+    assert not still  # an update changes every tensor: networks, targets, statistics
 
 
 def test_target_takes_the_smaller_of_two_drawn_critics():
     """The pair is drawn without replacement and uniformly: 6 pairs, 1,000 draws."""
     pairs = [tuple(sorted(sample_critics(s))) for s in range(1000)]
     counts = {pair: pairs.count(pair) for pair in set(pairs)}
-    assert len(counts) == 6 and min(counts.values()) > 120  # 167 expected, deviation 12
+    assert len(counts) == 6 and min(counts.values()) > 120  # expected 167, standard deviation 12
     agent, batch = make(), sample()
     agent.targets["critic"].layers[2].bias.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1) * 100)
     after = torch.zeros(1, 5 * LAYOUT.window, 32)
@@ -407,7 +407,7 @@ def test_varibad_reads_the_whole_window_in_order():
 
 
 def test_varibad_elbo_against_a_loop():
-    """Posterior by posterior and transition by transition, the KL by torch.distributions; float64."""
+    """One posterior and transition at a time, the KL from torch.distributions; float64."""
     agent = varibad()
     agent.modules.double()
     batch = varibad_batch(agent)
@@ -476,7 +476,7 @@ def test_varibad_a_seed_alone_is_the_same_seed_in_a_block():
 
 
 def test_varibad_learns_to_decode_and_beta_matters():
-    """On one batch the error of all pairs falls; with the larger weight the posteriors stay nearer each other."""
+    """On one batch the error over all pairs falls; with larger beta the posteriors stay closer to each other."""
     kl = {}
     for beta in (0.1, 10.0):
         agent = varibad(beta=beta)
@@ -552,12 +552,12 @@ def train(out, arm, cuts=(), seeds=(0, 1)):
 
 @pytest.mark.parametrize("arm", [*ARMS, "varibad"])
 def test_resumed_run_equals_undisturbed_run(arm, tmp_path):
-    """Stopped while nothing is learned yet, at an episode's border, and in the midst of a scored episode."""
+    """Stopped before learning starts, at an episode boundary, and in the middle of a scored episode."""
     assert train(tmp_path / "cut", arm, cuts=(-63, 100, 163)) == train(tmp_path / "whole", arm)
 
 
 def test_impossible_options():
-    with pytest.raises(TypeError, match="context"):  # no option of an arm that is told nothing
+    with pytest.raises(TypeError, match="context"):  # not an option of an arm without a context
         replace(METHODS["amago"], context="true")
     with pytest.raises(UserError, match="recurrence"):
         replace(METHODS["amago"], recurrence="lstm")

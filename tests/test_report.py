@@ -1,4 +1,4 @@
-"""The report site: built from a few claims, read in headless Chromium over local http, with no network and no fault."""
+"""The report site, built from a few claims and read in headless Chromium over local HTTP, without external requests."""
 
 import functools
 import http.server
@@ -71,7 +71,7 @@ CLAIMS = [
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The site's folder, from the claims above and one executed notebook."""
+    """The site's folder, built from the claims above and one executed notebook."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "claims.json").write_text(json.dumps({"claims": CLAIMS}))
     (folder / "notebooks" / "figures").mkdir(parents=True)
@@ -115,7 +115,7 @@ def test_pages_say_what_was_found(built):
     ):  # fmt: skip
         assert part in page, part
     assert page.index("wording 1") < page.index("wording 0") and "gain elsewhere" not in page
-    assert "parameters" in page and "What if?" not in page  # nothing of T9 is judged by runs here
+    assert "parameters" in page and "What if?" not in page  # no comparison of T9 is judged by runs here
     assert page.index('class="strips"') < page.index("Comparisons")  # the picture comes first
     order = text(built / "claims" / "F2.html")
     assert "F2-all.png" in order and "looked at with 10 and with 20 seeds of each arm" in order and "What if?" in order
@@ -176,7 +176,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 @pytest.fixture
 def page(url):
-    """A page of headless Chromium, whose `faults` have to stay empty: errors, warnings, HTTP >= 400, other hosts."""
+    """A page in headless Chromium whose `faults` must stay empty: errors, warnings, HTTP >= 400, other hosts."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -197,7 +197,7 @@ def rows(page):
 
 
 def inside(page):
-    """Whether nothing sticks out of the page to the right."""
+    """Whether nothing overflows the page to the right."""
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
@@ -208,7 +208,7 @@ needs_chromium = pytest.mark.skipif(
 
 @needs_chromium
 def test_two_minutes_of_a_reviewer(page, url, tmp_path):
-    """Front page, filter, claim page, what-if, theorem, search, dark, phone width: what is said there is right."""
+    """Front page, filter, claim page, what-if, theorem, search, dark mode and phone width show the right content."""
     page.goto(url)
     assert page.locator("figure.state .part").all_text_contents() == ["1 ✓", "1 ✗", "1 –", "1 ✓"]
     assert rows(page) == ["T9", "T10", "F2", "A.1"]  # training first
@@ -225,7 +225,7 @@ def test_two_minutes_of_a_reviewer(page, url, tmp_path):
     page.reload()
     assert rows(page) == ["T9"] and page.input_value("select[name=area]") == "training"
     page.goto(url)
-    page.locator("table.claims th.measured button").click()  # sorted within their unit; what has no number is last
+    page.locator("table.claims th.measured button").click()  # sorted within units; rows without a number come last
     assert rows(page)[:3] == ["T9", "F2", "T10"]
 
     # a claim
@@ -235,7 +235,7 @@ def test_two_minutes_of_a_reviewer(page, url, tmp_path):
     assert page.locator(".strip i.ours").count() == 1 and page.locator(".strip i.interval").count() == 1
     assert page.locator("figure.timeline svg circle").count() == 2
 
-    # what if: the interval is Welch's as scipy has it, and the verdict moves when one run is left out
+    # what if: the interval is scipy's Welch interval, and leaving out a run changes the verdict
     for p, freedom in ((0.985, 9), (0.95, 2.7), (0.99, 61.3)):
         found = page.evaluate("([p, f]) => studentQuantile(p, f)", [p, freedom])
         assert found == pytest.approx(stats.t.ppf(p, freedom), rel=1e-9)
@@ -252,20 +252,20 @@ def test_two_minutes_of_a_reviewer(page, url, tmp_path):
         page.locator(".what-if .runs div").first.locator("button").nth(k).click()
     assert "No interval below 5 seeds" in said.text_content()
 
-    # a theorem: from the claim to its words, statement and line
+    # a theorem: from the claim to its wording, statement and line
     page.goto(f"{url}claims/A.1.html")
     page.locator("a", has_text="A1_adapter_can").first.click()
     page.wait_for_url("**/proofs/theorems.html#a1-adapter-can")
     page.locator("article a[href*='source-Expressivity']").first.click()
     assert page.locator("pre.source span:target").text_content().strip().split(maxsplit=1)[1].startswith("Theorem")
 
-    # the search of the site
+    # the site's search
     for words, title in (("headline-1", "T9"), ("actuator", "")):
         page.goto(f"{url}search.html?q={words}")
         page.wait_for_selector("#search-results li a")
         assert title in page.locator("#search-results li a").first.text_content()
 
-    # dark: text and badges stand out from what is behind them
+    # dark mode: text and badges contrast with their background
     page.emulate_media(color_scheme="dark")
     page.goto(url)
     light = "e => getComputedStyle(e).color.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 3"
@@ -273,7 +273,7 @@ def test_two_minutes_of_a_reviewer(page, url, tmp_path):
         assert badge.evaluate(light) > 120
     page.screenshot(path=str(tmp_path / "dark.png"))
 
-    # a phone: the verdict is in sight, and nothing sticks out
+    # phone width: the verdict is visible, and nothing overflows
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 390, "height": 844})
     for address in (url, f"{url}claims/F2.html"):
@@ -287,7 +287,7 @@ def test_two_minutes_of_a_reviewer(page, url, tmp_path):
 
 @needs_chromium
 def test_every_page_and_link_of_the_site(page, url):
-    """Every page that can be reached, and every file that any of them links to or shows; and the table by keyboard."""
+    """Every reachable page, every file that a page links to or shows, and keyboard use of the table."""
     page.goto(url)
     page.locator(".claims-filter input").focus()
     page.keyboard.type("gain DR")
@@ -295,7 +295,7 @@ def test_every_page_and_link_of_the_site(page, url):
     page.locator(".claims-filter input").fill("no such words")
     assert rows(page) == [] and page.locator(".claims-filter output").text_content() == "0 of 4 claims"
     page.locator(".claims-filter input").fill("")
-    page.locator("table.claims thead button").first.focus()  # numbers sort as numbers, each area by itself
+    page.locator("table.claims thead button").first.focus()  # numbers sort numerically, each area separately
     page.keyboard.press("Enter")
     assert rows(page) == ["F2", "T9", "T10", "A.1"]
     page.keyboard.press("Enter")

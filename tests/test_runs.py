@@ -1,4 +1,4 @@
-"""Raw runs: what is written comes back, and every way in which a file can be wrong is named."""
+"""Raw runs: round trips, and an error message for every way in which a file can be invalid."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from dmash_core.training import raw_runs
 
 
 def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
-    """A small valid run, (frame, meta): splits x `contexts` x `rollouts` at every `every` steps, two diagnostics."""
+    """A small valid run, (frame, meta): splits x `contexts` x `rollouts` every `every` steps, and two diagnostics."""
     rng = np.random.default_rng(seed)
     rows = [
         {"step": step, "metric": "return", "split": split, "context": c, "rollout": r, "value": rng.uniform(0, 100)}
@@ -117,7 +117,7 @@ def test_an_invalid_run_is_refused_when_written_and_when_read(tmp_path, change, 
     assert not path.exists()
     if "extra" in frame:
         return
-    with monkeypatch.context() as patch:  # a writer that checks nothing
+    with monkeypatch.context() as patch:  # a writer without checks
         patch.setattr(raw_runs, "_problem", lambda *_: None)
         raw_runs.write_run(path, frame, meta)
     with pytest.raises(raw_runs.BadRun, match=reason) as error:
@@ -191,7 +191,7 @@ def test_any_flipped_byte_is_noticed_or_harmless(tmp_path):
             pd.testing.assert_frame_equal(raw_runs.read_run(path).frame, rows)
         except raw_runs.BadRun:
             noticed += 1
-    assert noticed > len(whole) / 7 / 2  # the rest lies in unused page statistics, versions, wall time
+    assert noticed > len(whole) / 7 / 2  # the others hit unused page statistics, versions or wall time
 
 
 def test_a_moved_file_is_bad(tmp_path):
@@ -230,7 +230,7 @@ def test_a_full_disk_leaves_the_old_run_and_no_temporary_file(tmp_path):
     path = put(tmp_path)
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))  # a file that may not grow: EFBIG, like a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))  # limits the file size: EFBIG, like a full disk
     try:
         with pytest.raises(UserError, match="cannot write the run"):
             put(tmp_path, steps=10)
@@ -249,5 +249,5 @@ def test_provenance_names_this_repository(monkeypatch, tmp_path):
     json.dumps(found)
     monkeypatch.setattr(
         raw_runs, "__file__", str(tmp_path / "training" / "raw_runs.py")
-    )  # as if the package lay outside git
+    )  # as if the package were outside git
     assert raw_runs.provenance()["git_commit"] is None and raw_runs.provenance()["git_dirty"] is None

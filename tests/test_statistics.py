@@ -36,8 +36,8 @@ def test_mean_interval_by_hand():
 
 
 def test_few_seeds_have_no_interval():
-    """None below 3 seeds for Student's t and 5 for a bootstrap: two seeds look sharp by the one and say nothing by the
-    other."""
+    """No interval below 3 seeds for Student's t and 5 for a bootstrap: with two seeds, a bootstrap looks sharp and
+    Student's t says nothing."""
     assert (statistics.LEAST_T, statistics.LEAST_BOOTSTRAP) == (3, 5)
     rng = np.random.default_rng(0)
     for n in range(1, 7):
@@ -58,11 +58,11 @@ def test_mean_interval_covers_its_mean_about_95_times_in_100():
 
 
 def test_iqm_by_hand():
-    # eight scores: the two lowest and the two highest go, the mean of 2, 3, 4, 5 stays
+    # eight scores: drop the two lowest and the two highest; the mean of 2, 3, 4, 5 remains
     assert statistics.iqm_interval(np.array([[0.0, 1, 2, 3], [4, 5, 6, 1000]]))[0] == 3.5
     iqm, low, high = statistics.iqm_interval(np.arange(8.0)[:, None], reps=500)
     assert iqm == 3.5 and low < 3.5 < high
-    # strata are tasks: with equal runs in each task, no resampling of runs can change anything
+    # tasks are strata: with equal runs in each task, resampling runs changes nothing
     assert statistics.iqm_interval(np.tile([0.1, 0.2, 0.9, 0.4], (5, 1)), reps=200) == pytest.approx((0.3, 0.3, 0.3))
 
 
@@ -108,7 +108,7 @@ def test_shuffled_labels_give_about_one_half():
 
 
 def test_relative_gain_by_hand():
-    # one task, five runs: the interquartile means are those of the middle three, 6 and 4
+    # one task, five runs: the interquartile means are the means of the middle three, 6 and 4
     x, y = np.array([[0.0, 5, 6, 7, 90]]).T, np.array([[1.0, 3, 4, 5, 6]]).T
     gain, low, high = statistics.relative_gain(x, y, reps=500)
     assert gain == pytest.approx(50) and low < 50 < high
@@ -129,7 +129,7 @@ def test_wrong_shapes_are_refused():
 def test_episode_interval_holds_contexts_fixed():
     mean, low, high = statistics.episode_interval([10, 90], [3, 4], 25)
     assert (mean, high - mean) == (50, pytest.approx(1.959964 * (9 / 25 + 16 / 25) ** 0.5 / 2))
-    assert mean - low == pytest.approx(high - mean)  # contexts that differ by 80 do not widen it
+    assert mean - low == pytest.approx(high - mean)  # contexts differing by 80 do not widen it
     rng = np.random.default_rng(0)
     found = [statistics.episode_interval(r.mean(axis=1), r.std(axis=1, ddof=1), 20)
              for r in rng.normal([[10.0], [90.0]], [[3.0], [4.0]], (2000, 2, 20))]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The sweep: nothing is lost, nothing is trained twice, whatever is killed or damaged (tests/faults.py harms)."""
+"""The sweep: nothing is lost or trained twice, whatever tests/faults.py kills or damages."""
 
 import json
 import multiprocessing
@@ -26,7 +26,7 @@ from reproduction.sweep.sweep import Sweep
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """The folder and the digests of an undisturbed sweep of two cells."""
+    """Folder and digests of an undisturbed sweep of two cells."""
     folder = tmp_path_factory.mktemp("reference")
     return folder, faults.reference(folder)
 
@@ -41,13 +41,13 @@ def test_faults(fault, good, tmp_path):
 
 def test_undisturbed(good, capsys, monkeypatch):
     folder, digests = good
-    assert None not in digests.values() and len(set(digests.values())) == 3  # with the folder
+    assert None not in digests.values() and len(set(digests.values())) == 3  # including the folder
     cells = faults.cells(folder)
     status = Folder(folder / "runs").status(cells)
     assert (len(status.done), len(status.waiting), status.unmeasured, status.core_seconds) == (2, 0, 0, 0.0)
     assert status.speeds[("DI", cells[0].label)] > 0
     Sweep(cells, folder / "runs", launch=lambda cell: 1 / 0, say=faults.quiet).run()  # starts nothing
-    # what is left of another length is estimated from the speed of what is there
+    # remaining work is estimated from the speed of existing runs
     more = Folder(folder / "empty").status(cells), Folder(folder / "runs").status(faults.cells(folder, seeds=[0, 7]))
     assert more[0].unmeasured == 2 and more[1].unmeasured == 0 and more[1].core_seconds > 0
 
@@ -82,15 +82,15 @@ def test_profiles():
     evidence = load_profile("evidence")
     assert len(evidence) == 18 + 3 + 12 + 9 + 9 + 6
     assert [str(c) for c in evidence[:2]] == ["DI dr seed 0", "DI concat seed 0"]
-    assert {c.env for c in evidence} == set(SUITE)  # every environment with a fixed set of contexts
+    assert {c.env for c in evidence} == set(SUITE)  # all environments with fixed context sets
     longer = {c.key: c.steps for c in load_profile("evidence-more")}
-    assert longer["HopperGym", "dma-star-sh", 0] == 500_000  # goes on from the 200,000 steps of the first
+    assert longer["HopperGym", "dma-star-sh", 0] == 500_000  # extends the first one's 200,000 steps
     paper = load_profile("paper", claims=training_cells)
     assert len({cell.key for cell in paper}) == len(paper)
     short = [cell for cell in paper if cell.steps != SUITE.get(cell.env, SUITE["ODE"]).gradient_steps]
     assert {cell.arm for cell in short} <= {"dma-star-sh-whole"}  # claim C1
     assert [cell.seed for cell in paper[:9]] == [0] * 9 and paper[0].env == "DI"
-    # ten seeds of the paper's arms in every environment of fixed context sets, whatever else is asked
+    # at least ten seeds of the paper's arms in every environment with fixed context sets
     assert {(env, arm, seed) for env in SUITE for arm in MAIN_ARMS for seed in range(10)} <= {c.key for c in paper}
 
 
@@ -170,7 +170,7 @@ def _contend(folder, barrier, wins):
     if Lease.take(folder):
         with wins.get_lock():
             wins.value += 1
-    barrier.wait()  # nobody dies, and so frees the lease, before all have tried
+    barrier.wait()  # no process may die, which frees the lease, before all have tried
 
 
 def _take_and_die(folder):
@@ -181,7 +181,7 @@ def test_one_of_many_gets_the_lease(tmp_path):
     context = multiprocessing.get_context("fork")
     for i in range(5):
         folder = tmp_path / str(i)
-        if i % 2:  # of a dead owner
+        if i % 2:  # leave a dead owner's lease
             process = context.Process(target=_take_and_die, args=(folder,))
             process.start()
             process.join()
@@ -201,25 +201,25 @@ def test_leases_expire(tmp_path):
     mine.release()
     mine = Lease.take(tmp_path)
     assert mine.number == 2 and [p.name for p in tmp_path.iterdir()] == ["2"]
-    # the number of a dead process, given to another one
+    # the pid of a dead process, reused by another
     owner = json.loads(mine.path.read_text())
     mine.path.write_text(json.dumps(owner | {"born": "1"}))
     assert not Lease.held(tmp_path)
-    # another machine: only its signs of life tell
+    # another machine: only its heartbeats count
     mine.path.write_text(json.dumps(owner | {"where": "elsewhere"}))
     assert Lease.held(tmp_path)
     os.utime(mine.path, (time.time() - lease.EXPIRE - 1,) * 2)
     assert not Lease.held(tmp_path)
     mine.beat()
     assert Lease.held(tmp_path) and not mine.lost()
-    # killed before it wrote who it is: its age decides
+    # killed before writing its owner: the file's age decides
     mine.path.write_text("")
     assert Lease.held(tmp_path)
     os.utime(mine.path, (time.time() - lease.EXPIRE - 1,) * 2)
     assert Lease.take(tmp_path).number == 3 and mine.lost()
 
 
-# ---------------------------------------------------------------- the sweep's own rules, with workers that only pretend
+# ---------------------------------------------------------------- the sweep's own rules, with fake workers
 
 
 class Pretend:

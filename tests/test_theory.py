@@ -1,4 +1,4 @@
-"""Each theorem's numerical twin, and beside it a case in which the claim has to fail."""
+"""A numerical twin for each theorem, with a control case in which the claim must fail."""
 
 import re
 from pathlib import Path
@@ -47,8 +47,8 @@ def test_a1_modulated_network_fails_with_a_wrong_hypernetwork():
 
 @pytest.mark.parametrize("hidden", [[8], [16, 16], [8, 8, 8]])
 def test_a1_concatenating_networks_are_affine_somewhere_and_the_product_is_not(hidden):
-    """The proof's argument: on a short enough stretch of a diagonal every concatenating network is a straight line,
-    whose distance from the parabola t^2 on a stretch of length r is at least r^2 / 8 at one of three points."""
+    """The proof's argument: on a short enough segment of a diagonal every concatenating network is affine, and its
+    distance from the parabola t^2 on a segment of length r is at least r^2 / 8 at one of three points."""
     net = Concatenating(1, 1, 1, hidden, seeds=range(5))
     r = 1e-3
     start = torch.linspace(-1, 1, 401, dtype=torch.float64)
@@ -62,7 +62,7 @@ def test_a1_concatenating_networks_are_affine_somewhere_and_the_product_is_not(h
             return net(*(t.view(1, -1, 1).expand(5, -1, 1) for t in (s, z)))[..., 0]
 
     second = along(as_network).abs()
-    assert bool(((second < 1e-13).double().mean(dim=1) > 0.5).all())  # most stretches meet no kink
+    assert bool(((second < 1e-13).double().mean(dim=1) > 0.5).all())  # most segments contain no kink
     assert torch.allclose(along(lambda s, z: s * z), torch.tensor(r**2 / 2, dtype=torch.float64), rtol=1e-6)
 
 
@@ -73,7 +73,7 @@ def test_a1_fitted_modulated_network_is_better_with_fewer_parameters():
     assert expressivity.parameters_per_seed(modulated) < expressivity.parameters_per_seed(concat)
     before = expressivity.error(concat, task, 3)[0]
     errors = [expressivity.fit(net, task, 3, steps=600) for net in (concat, modulated)]
-    assert bool((errors[0] < before / 5).all())  # the fit works; the comparison is not against an untrained network
+    assert bool((errors[0] < before / 5).all())  # the fit works: the network compared is trained
     assert errors[1].median() < errors[0].median()
 
 
@@ -85,7 +85,7 @@ def second_difference(f, s, d, z, e):
 
 
 def simnorm(x):
-    """The method's code: two groups of four, a softmax in each."""
+    """The method's code: a softmax in each of two groups of four."""
     return torch.softmax(x.unflatten(-1, (2, 4)), dim=-1).flatten(-2)
 
 
@@ -116,7 +116,7 @@ def test_a1_simnorm_codes_hold_a_segment_on_which_the_form_bends():
     for row, bends in (([1.0, 0, 0, 0, 0, 0, 0, 0], True), ([1.0, 1, 1, 1, 0, 0, 0, 0], False)):
         m = torch.tensor([row], dtype=torch.float64)
         found = second_difference(lambda s, z, m=m: torch.einsum("bi,ij,bj->b", s, m, z), s, d, middle, e)
-        assert bool(found.abs() > 0.01) is bends  # a form that tells no coordinates of a group apart does not bend
+        assert bool(found.abs() > 0.01) is bends  # a form that treats a group's coordinates alike does not bend
 
 
 def largest_error(net, r, seeds=1):
@@ -149,7 +149,7 @@ def test_a1_floor_on_simnorm_codes():
     low = torch.full((8,), 0.25, dtype=torch.float64)
     low[0], low[1] = 0.01, 0.49
     t = torch.linspace(0, 1, 501, dtype=torch.float64)[None, :, None]
-    s, z = 2 * t - 1, low + t * e  # s from -1 to 1 while the code moves: d^T M e = 2 * 0.48 for M = (1, 0, ..., 0)
+    s, z = 2 * t - 1, low + t * e  # s runs from -1 to 1 with the code: d^T M e = 2 * 0.48 for M = (1, 0, ..., 0)
     for width in (1, 2, 4):
         net = Concatenating(1, 8, 1, [width], range(3))
         optimiser = torch.optim.Adam(net.parameters(), lr=0.02)
@@ -160,7 +160,7 @@ def test_a1_floor_on_simnorm_codes():
             optimiser.step()
         eps = wrong.abs().amax(dim=(1, 2))
         assert bool((0.96 <= 8 * eps * (width + 1) ** 2).all())
-    # control: a modulated network is within 1e-12 there, so that the floor is false for that class
+    # control: a modulated network is within 1e-12 there, so the floor is false for that class
     with torch.no_grad():
         exact = float((expressivity.product_network()(s, z[..., :1]) - s * z[..., :1]).abs().max())
     assert 0.96 > 8 * exact * 1e6**2 and exact < 1e-14
@@ -184,7 +184,7 @@ def test_a2_permutations_and_other_finite_families():
 
 
 def test_a2_one_hot_families_are_concatenating_networks():
-    """A.2's separation is false for permutations: on bounded states a concatenating network has them too."""
+    """A.2's separation is false for permutations: on bounded states a concatenating network represents them too."""
     rng = np.random.default_rng(0)
     for operators in (expressivity.PERMUTATIONS, rng.standard_normal((4, 3, 3))):
         net, (s, _) = twins.one_hot_network(operators, 10.0), points(3, 0, 10.0)
@@ -196,7 +196,7 @@ def test_a2_one_hot_families_are_concatenating_networks():
 
 
 def test_a3_bends_where_a_slope_varies_and_only_there():
-    """w^T T(z) x(s) along a diagonal bends by the slope's change times the code's, for a trunk that is affine there."""
+    """w^T T(z) x(s) along a diagonal bends by slope change times code change, if the trunk is affine there."""
     x = expressivity._halves(1)[1]
     s, z = (torch.full((1, 1), v, dtype=torch.float64) for v in (0.5, 0.2))
     step = torch.full((1,), 0.1, dtype=torch.float64)
@@ -245,7 +245,7 @@ def test_a5_bottleneck_as_wide_as_the_features(k):
 
 @pytest.mark.parametrize(("d", "k"), [(1, 2), (2, 4), (2, 32), (6, 32)])
 def test_a5_actions_need_twice_their_number(d, k):
-    """At the method's n = 256: any operator on d actions by width 2 d, on features of both signs."""
+    """At the method's n = 256: width 2 d gives any operator on d actions, for features of both signs."""
     rng = np.random.default_rng(d)
     head, operator = rng.standard_normal((d, 256)), rng.standard_normal((d, d))
     x, omega = rng.standard_normal((300, 256)), twins.actions_omega(head, np.linalg.pinv(head), operator, k)
@@ -253,7 +253,7 @@ def test_a5_actions_need_twice_their_number(d, k):
     scale = np.abs(wanted).max()
     assert np.abs(bottleneck(x, omega, k) @ head.T - wanted).max() <= 1e-12 * scale
     half = omega.copy()
-    half[: k * 256].reshape(k, 256)[d : 2 * d] = 0  # with the negative parts left out half of the states are wrong
+    half[: k * 256].reshape(k, 256)[d : 2 * d] = 0  # without the negative parts, half of the states are wrong
     assert np.abs(bottleneck(x, half, k) @ head.T - wanted).max() > 0.1 * scale
     nearly = twins.actions_omega(head, 1.1 * np.linalg.pinv(head), operator, k)  # W Q = I is needed
     assert np.abs(bottleneck(x, nearly, k) @ head.T - wanted).max() > 0.01 * scale
@@ -261,7 +261,7 @@ def test_a5_actions_need_twice_their_number(d, k):
 
 @pytest.mark.parametrize(("d", "k"), [(1, 6), (2, 12), (2, 32)])
 def test_a5_trained_adapter_at_the_methods_sizes(d, k):
-    """ReLU(x + W_up ReLU(W_down x + b_down) + b_up) with 256 features of both signs carries an affine family T(z)."""
+    """ReLU(x + W_up ReLU(W_down x + b_down) + b_up), 256 features of both signs, represents an affine family T(z)."""
     rng = np.random.default_rng(d)
     readout, x = rng.standard_normal((d, 256)), rng.standard_normal((300, 256))
     constant, slopes = rng.standard_normal((d, d)), rng.standard_normal((8, d, d))
@@ -272,7 +272,7 @@ def test_a5_trained_adapter_at_the_methods_sizes(d, k):
         y = twins.trained_adapter(x, omega, k)
         wanted = x @ readout.T @ operator.T
         assert np.abs(y[:, :d] - y[:, d : 2 * d] - wanted).max() <= 1e-12 * np.abs(wanted).max()
-        assert np.abs(y[:, :d] - wanted).max() > 0.1  # one half alone loses what the outer ReLU cuts off
+        assert np.abs(y[:, :d] - wanted).max() > 0.1  # one half alone lacks what the outer ReLU cuts off
     if k == 32 and d == 2:
         assert len(omega) == 16_672  # the method's adapter
 
@@ -289,7 +289,7 @@ def test_a5_width_one_is_exact_up_to_its_bound_and_wrong_beyond(bound):
 
 
 def test_a5_width_one_fails_beyond_for_every_hypernetwork():
-    """The floor depends on trunk and head alone; random and fitted hypernetworks stay above it, and it grows."""
+    """The floor depends only on trunk and head; random and fitted hypernetworks stay above it, and it grows."""
     seeds = range(4)
     net = Modulated(1, 1, 1, [8, 8], [8], 1, seeds)
     expressivity.fit(net, TASKS["product"], 4, steps=200)
@@ -309,8 +309,8 @@ def test_binary_contexts_four_neurons_are_exact_with_bounded_states(bound):
     s, z = points(1, 1, 1.0)
     assert worst(net, bound * s, torch.sign(z + 1e-9), bound * s * torch.sign(z + 1e-9)) <= ROUNDING * bound
     one = torch.ones(1, 1, 1, dtype=torch.float64)
-    assert worst(net, 3 * bound * one, one, 3 * bound * one) == pytest.approx(2 * bound)  # states beyond the bound
-    # contexts between the two
+    assert worst(net, 3 * bound * one, one, 3 * bound * one) == pytest.approx(2 * bound)  # a state beyond the bound
+    # a context between the two
     assert worst(net, 0.2 * bound * one, 0.5 * one, 0.1 * bound * one) == pytest.approx(0.1 * bound)
 
 
@@ -319,7 +319,7 @@ def test_binary_two_neurons_are_exact_and_one_is_not():
     sign = torch.sign(z + 1e-9)
     assert worst(twins.binary_two(4.0), s, sign, s * sign) <= ROUNDING * 10
     assert worst(twins.binary_two(4.0), 2 * s, sign, 2 * s * sign) > 1
-    # one neuron rises in s for both contexts or falls for both: it is wrong by B somewhere
+    # one neuron increases in s for both contexts or decreases for both, so its error is B somewhere
     one = Concatenating(1, 1, 1, [1], range(8))
     expressivity.fit(one, expressivity.Task(1, 1, 1, expressivity._signs, lambda s, z: s * z), 8, steps=300)
     ends = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
@@ -335,12 +335,12 @@ def test_binary_contexts_have_one_slope_far_out():
         slope = [(net(s, torch.full_like(s, z)).diff(dim=1) / 1e6)[:, 0, 0] for z in (1.0, -1.0)]
         near = [net(s / 1e6, torch.full_like(s, z)).diff(dim=1)[:, 0, 0] for z in (1.0, -1.0)]
     assert torch.allclose(slope[0], slope[1], rtol=1e-6, atol=1e-9)
-    assert not torch.allclose(near[0], near[1], rtol=1e-2, atol=1e-3)  # near by the slopes do differ
+    assert not torch.allclose(near[0], near[1], rtol=1e-2, atol=1e-3)  # nearby, the slopes differ
 
 
 def test_binary_contexts_do_not_separate_the_classes():
-    """A modulated network's two contexts as one concatenating network: ReLU(f + M z) + ReLU(g - M z) - M, with M a
-    bound of both on the box."""
+    """A modulated network with two contexts as one concatenating network: ReLU(f + M z) + ReLU(g - M z) - M, where M
+    bounds both on the box."""
     net = Modulated(2, 1, 1, [8, 8], [8], 4)
     s, z = points(2, 1, 1.0)
     with torch.no_grad():
@@ -377,11 +377,11 @@ def test_a6_switch_target_is_the_controller_of_the_sign():
     assert float(z.abs().min()) >= 0.2 and float(z.abs().max()) <= 1
     force = (-2 * (s[..., :2] + s[..., 2:])).clamp(-1, 1)
     assert torch.equal(y, torch.where(z > 0, force, -force))
-    assert not torch.allclose(y, z * force, atol=0.1)  # as the interval setting has it
+    assert not torch.allclose(y, z * force, atol=0.1)  # as in the interval setting
 
 
 class Exact(torch.nn.Module):
-    """In the place of a network of A.6: z times the controller, whatever the sizes are."""
+    """Replaces a network of A.6: z times the controller, whatever the sizes."""
 
     def __init__(self, *sizes, **more):
         super().__init__()
@@ -391,8 +391,8 @@ class Exact(torch.nn.Module):
 
 
 def test_a6_experiment_on_exact_networks_has_a_known_answer(monkeypatch):
-    """Both classes get the same noise: exact networks are wrong by the noise times the controller's size. Seeds count
-    where their clean error reached the level, or missed it by 10 % at most."""
+    """Both classes get the same noise: exact networks have error noise times the controller's size. Seeds count if
+    their clean error reached the level or missed it by at most 10 %."""
     monkeypatch.setattr(expressivity, "Concatenating", Exact)
     monkeypatch.setattr(expressivity, "Modulated", Exact)
     monkeypatch.setattr(expressivity, "NOISE_SETTINGS", {"interval": ("policy", 0.1)})
@@ -422,19 +422,19 @@ def test_a6_exact_switches_ignore_noise_beyond_the_margin():
     for net in (twins.switch_network(bound, delta), twins.switch_modulated(delta)):
         assert worst(net, s, z + n, s * z.sign()) <= 1e-13
         assert worst(net, s, z.sign() * delta, s * z.sign()) <= 1e-13  # on the margin itself
-        assert worst(net, s, z.sign() * delta / 2, s * z.sign()) > 1  # within it the switch is under way
+        assert worst(net, s, z.sign() * delta / 2, s * z.sign()) > 1  # within the margin the switch is incomplete
     assert worst(twins.switch_network(bound, delta), 2 * s, z, 2 * s * z.sign()) > 1  # beyond the bound
     assert worst(twins.switch_modulated(delta), 2 * s, z, 2 * s * z.sign()) <= 1e-13
 
 
 def test_a6_slope_within_the_margin():
-    """Modulation switches as flatly as can be for all states at once; concatenation is steeper, by the excess."""
+    """Modulation has the smallest slope possible for all states; concatenation is steeper, by the excess."""
     for bound, delta in ((1.0, 0.2), (3.0, 0.5)):
         floor = bound / (4 * (4 * 3) ** 2)  # hidden widths 3 and 2
         assert twins.excess_slope(twins.switch_modulated(delta), bound, delta) == pytest.approx(0, abs=1e-9)
         assert twins.excess_slope(twins.switch_network(bound, delta), bound, delta) == pytest.approx(bound, rel=0.02)
         assert bound > floor
-        # no function that switches exactly is flatter: with the slope scaled down it misses the margin
+        # no exact switch has a smaller slope: with a reduced slope it misses the margin
         z = torch.full((1, 1, 1), delta, dtype=torch.float64)
         flat = twins.switch_modulated(2 * delta)
         assert float(flat(bound + 0 * z, z).detach()) == pytest.approx(bound / 2)
@@ -444,8 +444,8 @@ def test_a6_slope_within_the_margin():
 
 
 def test_a8_memoryless_networks_fail_from_some_start():
-    """Trained actors on the integrator: without memory each has a start and a context that never shrinks; an actor of
-    the same size and training that sees the sign brings every start of the training range below itself."""
+    """Trained actors on the integrator: each memoryless one has a start and context from which the state never shrinks;
+    an actor of the same size and training that sees the sign shrinks every start of the training range."""
     seeds = range(3)
     blind, aware = (twins.train_integrator(seeds, sees, updates=150) for sees in (False, True))
     starts = np.linspace(0.2, 2, 40)
@@ -467,14 +467,14 @@ def test_a8_one_start_is_solved_without_memory():
     for sign in (1, -1):
         path = twins.trajectory(twins.one_start_policy, [1.0], sign, 6)[:, 0]
         assert path[2:].tolist() == [0.0] * 5
-    start, sign = twins.stuck_start(twins.one_start_policy)  # another start is not: there the policy is 0
+    start, sign = twins.stuck_start(twins.one_start_policy)  # another start is not solved: the policy is 0 there
     assert start == pytest.approx(1.8, abs=1e-9)
     assert twins.trajectory(twins.one_start_policy, [start], sign, 50).min() >= start - 1e-9
 
 
 @pytest.mark.parametrize("p", [0.5, 0.2, 0.9])
 def test_a8_price_of_the_unseen_sign(p):
-    """One step of the benchmark's DI: the mean loss is the price plus the distance from the best force."""
+    """One step of the benchmark's DI: the mean loss is the price plus the squared distance from the best force."""
     wanted = np.array([0.3, -0.4])
     for force in (np.zeros(2), wanted, (2 * p - 1) * wanted, np.array([-0.7, 0.1])):
         losses = regret.first_step_losses(force, wanted)
@@ -484,7 +484,7 @@ def test_a8_price_of_the_unseen_sign(p):
         assert mean >= price - 1e-12 and max(losses) >= wanted @ wanted - 1e-12
     assert regret.first_step_losses(np.zeros(2), wanted) == pytest.approx([wanted @ wanted] * 2, rel=1e-12)
     assert regret.first_step_losses(wanted, wanted) == pytest.approx([0, 4 * wanted @ wanted], abs=1e-12)
-    # randomised forces: the mean loss of each context, and never both below |f|^2
+    # randomised forces: the mean losses of the contexts are never both below |f|^2
     rng = np.random.default_rng(0)
     for scale in (0.1, 0.5):
         forces = scale * rng.standard_normal((64, 2)).clip(-1, 1)
@@ -505,11 +505,11 @@ def test_f15_ascent_through_the_adapter_is_unbounded():
         assert gain > 0
         assert bool((values >= values[0] + gain * np.arange(201) - 1e-9).all())
         assert values[-1] > values[0] + 200 * gain * 0.999
-        disliked, none = twins.bias_ascent(-np.abs(w), x, omega, 0.1, 200)  # control: no unit that the critic likes
+        disliked, none = twins.bias_ascent(-np.abs(w), x, omega, 0.1, 200)  # control: the critic rewards no unit
         assert none == 0 and disliked.max() <= 0
     for seed in range(2):
         free, detached = (twins.actor_ascent(d, 400, seed, lr=0.05) for d in (False, True))
-        assert free[-1] > 5 and free[-1] > 1.5 * free[200] > 2 * free[100]  # it goes on rising
+        assert free[-1] > 5 and free[-1] > 1.5 * free[200] > 2 * free[100]  # it keeps rising
         assert np.abs(detached).max() < 2
 
 
@@ -519,7 +519,7 @@ def test_f15_ascent_through_the_adapter_is_unbounded():
 def random_law(seed, n=30, contexts=6, dim=3):
     rng = np.random.default_rng(seed)
     weight = rng.random((n, contexts)) * (rng.random((n, contexts)) < 0.5)
-    weight[:, 2] *= seed % 2  # in every second law this context has no probability
+    weight[:, 2] *= seed % 2  # zero probability for this context in every second law
     mode = np.array([1.0, -1.0] * (contexts // 2))
     return Law(rng.standard_normal((n, dim)) + 3, weight / weight.sum(), mode, rng.uniform(0.5, 1.5, contexts))
 
@@ -541,7 +541,7 @@ def test_a15_identity_on_samples():
     law = Law.of_samples(z, label, codes.mode, codes.mass)
     assert abs(sum(law.terms().values()) - law.variability()) <= 1e-12
     assert law.variability() == pytest.approx(np.trace(np.cov(z.T, bias=True)), rel=1e-12)
-    # the three knobs of the codes are the three terms
+    # each knob of the codes sets one of the three terms
     expected = {"within-context": 4 * 0.2**2, "within-mode": 0.3**2, "between-mode": 0.3 * 0.7 * 2.0**2}
     assert law.terms() == pytest.approx(expected, rel=0.05)
 
@@ -553,7 +553,7 @@ def test_a15_one_mode_alone_has_no_between_mode_term():
 
 
 def test_a15_general_on_gaussian_codes():
-    """Continuous codes: the terms of the Gaussian law in closed form, against samples. Compression keeps the third."""
+    """Continuous codes: closed-form terms of the Gaussian law, against samples. Compression keeps the third term."""
     codes, rng, n = synthetic_codes(p=0.3, dim=3, noise=0.25, spread=0.4), np.random.default_rng(0), 400_000
     label = rng.choice(10, size=n, p=codes.prob)
     z = codes.centre[label] + codes.noise[label, None] * rng.standard_normal((n, 3))
@@ -573,8 +573,8 @@ def test_a15_general_on_gaussian_codes():
 
 
 def test_a17_general_on_gaussian_codes():
-    """g = sin(B Z) + noise of Gaussian codes: G = sin(B z) is |B|-Lipschitz, and the bound holds. It is tight for G =
-    B z, so that half the Lipschitz constant gives no bound."""
+    """g = sin(B Z) + noise for Gaussian codes: G = sin(B z) is |B|-Lipschitz, and the bound holds. It is tight for
+    G = B z, so half the Lipschitz constant would not be a bound."""
     codes, rng, n = synthetic_codes(p=0.3, dim=3), np.random.default_rng(0), 100_000
     label = rng.choice(10, size=n, p=codes.prob)
     z = codes.centre[label] + codes.noise[label, None] * rng.standard_normal((n, 3))
@@ -589,8 +589,8 @@ def test_a17_general_on_gaussian_codes():
 
 
 def brute_force(law, theta, std):
-    """tr Cov(g), E[tr Cov(g | Z)] and E[g | Z] of DI's step by Gauss quadrature over starts and noise, exact to
-    rounding, with nothing shared with Law.gradient but the law."""
+    """tr Cov(g), E[tr Cov(g | Z)] and E[g | Z] of DI's step by Gauss quadrature over starts and noise, exact up to
+    rounding; shares only the law with Law.gradient."""
     x, wx = np.polynomial.legendre.leggauss(6)
     p, wp = 0.9 + 0.1 * x, wx / 2
     p, wp = np.concatenate([p, -p]), np.concatenate([wp, wp]) / 2
@@ -624,7 +624,7 @@ def test_a17_formulas_are_exact(seed):
     assert r["explained"] == pytest.approx(variance - noise, rel=1e-9)
     pairs = [(i, j) for i in range(6) for j in range(i)]
     slopes = [np.linalg.norm(mean[i] - mean[j]) / np.linalg.norm(law.z[i] - law.z[j]) for i, j in pairs]
-    assert r["L"] == pytest.approx(max(slopes), rel=1e-10)  # the largest, no mean of slopes
+    assert r["L"] == pytest.approx(max(slopes), rel=1e-10)  # the largest slope, not the mean
     assert max(slopes) > 1.2 * np.mean(slopes)
     assert r["bound"] == pytest.approx(noise + max(slopes) ** 2 * law.variability(), rel=1e-10)
 
@@ -644,7 +644,7 @@ def test_a17_bound_holds_and_needs_its_last_term(seed):
     r = law.gradient(theta, 0.3)
     assert abs(r["unexplained"] + r["explained"] - r["variance"]) <= 1e-9 * r["variance"]
     assert r["variance"] <= r["bound"]
-    assert r["unexplained"] < r["variance"]  # without L^2 tr Cov(Z) it would be no bound
+    assert r["unexplained"] < r["variance"]  # without L^2 tr Cov(Z) it would not be a bound
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -672,7 +672,7 @@ def test_a17_formulas_agree_with_sampled_gradients():
 
 
 def test_a17_conditional_mean_agrees_with_a_difference_quotient():
-    """E[g | z] is the gradient of the expected reward, here by differences of its closed form."""
+    """E[g | z] is the gradient of the expected reward, here by finite differences of its closed form."""
     law, theta, std = random_law(1, n=1), np.array([0.3, -0.2, 0.1, 0.2]), 0.3
     kappa, prob = law.mode / law.mass, law.weight[0]
     m2 = start_moments()[0]
@@ -706,13 +706,13 @@ def test_a18_compression_keeps_the_separation_and_drops_the_rest(seed):
     assert after["between-mode"] == pytest.approx(before["between-mode"], rel=1e-12)
     assert max(after["within-context"], after["within-mode"]) <= 1e-25
     assert law.compressed().variability() < law.variability()
-    again = law.compressed().compressed()  # equality exactly when both other terms vanish
+    again = law.compressed().compressed()  # equality if and only if both other terms vanish
     assert again.variability() == pytest.approx(law.compressed().variability(), rel=1e-12)
 
 
 def test_a18_the_gradients_variance_can_rise():
-    """A.18 read in general, refuted by the variance itself and not by a bound: the mode is the code's sign, tr Cov(Z)
-    falls, and tr Cov(g) rises. In DI's two dimensions, and the machine-checked law in one."""
+    """Refutes A.18 as a general statement by the variance itself, not a bound: the mode is the code's sign, tr Cov(Z)
+    falls, and tr Cov(g) rises. In DI's two dimensions, and for the machine-checked law in one."""
     law, theta = twins.push_law(), np.array([0.25, 0.0])
     after = law.compressed()
     assert after.variability() < law.variability()
@@ -723,7 +723,7 @@ def test_a18_the_gradients_variance_can_rise():
     sampled = [np.trace(np.cov(x.sample_gradients(theta, 0.3, 400_000, rng).T)) for x in (law, after)]
     assert sampled == pytest.approx([before, rises], rel=0.02)
     assert twins.push_variances() == pytest.approx((23 / 2, 825 / 64), rel=1e-13)
-    # control: for a policy that does nothing the variance falls
+    # control: for a policy that does nothing, the variance falls
     idle = np.zeros(2)
     assert after.gradient(idle, 0.3)["variance"] < law.gradient(idle, 0.3)["variance"]
 
@@ -739,7 +739,7 @@ def test_account_of_the_gradients_variance(seed):
     assert account["fall"] == pytest.approx(fall, rel=1e-9, abs=1e-9 * r["variance"])
     for left_out in ("removed", "added", "separation"):
         assert abs(account[left_out]) > 1e-6 * r["variance"], left_out
-    # the criterion: where modes keep their mean gradient, here by symmetry of codes and contexts
+    # the criterion applies if modes keep their mean gradient, here by symmetry of codes and contexts
     symmetric = twins.push_law()
     symmetric = Law(np.array([[1.0], [3.0], [-1.0], [-3.0]]), symmetric.weight, symmetric.mode, symmetric.mass)
     for gain, std in ((0.25, 0.3), (0.05, 0.3), (0.25, 1.5)):
@@ -752,7 +752,7 @@ def test_variance_falls_for_affine_gradients_of_an_independent_code(seed):
     before, after, gain = twins.affine_gradient_variances(seed)
     assert before - after == pytest.approx(gain, rel=1e-10) and gain > 0
     before, after, gain = twins.affine_gradient_variances(seed, independent=False)
-    assert after > before + 1e-3  # control: where the rest of the gradient depends on the code it rises
+    assert after > before + 1e-3  # control: it rises if the rest of the gradient depends on the code
 
 
 def test_neither_half_of_the_condition_can_be_dropped():
@@ -760,7 +760,7 @@ def test_neither_half_of_the_condition_can_be_dropped():
     assert np.var(sign - sign) == 0 and np.var(0 - sign) == 1  # g = Z - Y with Y = Z, and with Z' = 0
     y, z = np.repeat(sign, 2), np.tile(sign, 2)
     assert np.var(y * (1 - np.abs(z))) == 0 and np.var(y * (1 - np.abs(0 * z))) == 1
-    assert np.var(y + z) == 2 and np.var(y + 0 * z) == 1  # both halves hold: it falls by E|Z|^2 = 1
+    assert np.var(y + z) == 2 and np.var(y + 0 * z) == 1  # with both halves, it falls by E|Z|^2 = 1
 
 
 def test_information_may_rise_under_compression():
@@ -777,18 +777,18 @@ def test_information_falls_where_the_mode_can_be_decoded():
 
 
 def test_information_falls_under_functions_of_the_code():
-    """Merging codes is a function of the code; another random law is none, and its information is not bounded by it."""
+    """Merging codes is a function of the code. The revealing law is not, and its information exceeds the code's."""
     for seed in range(6):
         law = random_law(seed)
         merged = Law(law.z[:15], law.weight[:15] + law.weight[15:], law.mode, law.mass)
         assert merged.information() <= law.information() + 1e-12
-        assert merged.information() < law.information() - 1e-3  # these codes do lose something
+        assert merged.information() < law.information() - 1e-3  # these codes do lose information
     revealing = Law(np.eye(6), np.diag(law.weight.sum(axis=0)), law.mode, law.mass)
     assert revealing.information() > law.information()
 
 
 def test_codes_posterior_weighs_wide_and_narrow_contexts():
-    """Densities in d dimensions have 1 / noise^d in front: it decides between contexts of different noise."""
+    """Densities in d dimensions have a factor 1 / noise^d, which matters between contexts of different noise."""
     codes = Codes(np.zeros((2, 3)), np.array([0.5, 1.0]), np.array([0.4, 0.6]), np.array([1.0, -1.0]), np.ones(2))
     assert codes.posterior(np.zeros((1, 3)))[0] == pytest.approx([0.4 * 8 / (0.4 * 8 + 0.6), 0.6 / (0.4 * 8 + 0.6)])
 

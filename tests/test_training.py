@@ -1,4 +1,4 @@
-"""Training as a whole: determinism, interruption at any moment, divergence, learning."""
+"""Training end to end: determinism, interruption at any time, divergence, learning."""
 
 import copy
 import os
@@ -35,7 +35,7 @@ NARROW = dict(width=32, hypernetwork_width=8, bottleneck=4)
 
 
 def narrow(arm, **sizes):
-    """The arm with narrow networks; of Amago there is one width alone."""
+    """The arm with narrow networks; Amago has a single width."""
     names = [f.name for f in fields(METHODS[arm])]
     return replace(METHODS[arm], **{name: size for name, size in (NARROW | sizes).items() if name in names})
 
@@ -62,9 +62,9 @@ def test_two_runs_are_equal_and_two_seeds_are_not(arm, tmp_path):
 
 @pytest.mark.parametrize("arm", ["dr", "da", "dma-star-sh"])
 def test_a_seed_alone_is_the_seed_in_a_block_up_to_rounding(arm, tmp_path):
-    """docs/deviations.md says why not bit for bit. The first 50 updates' losses agree to 1e-4.
+    """The losses of the first 50 updates agree to 1e-4; docs/deviations.md explains why not bit for bit.
 
-    The measures of embeddings are left out: Informativeness counts neighbours and jumps with a rounding of the codes.
+    Measures of embeddings are excluded: Informativeness counts neighbours, so it jumps with rounding of the codes.
     """
     options = dict(steps=50, eval_every=50)
 
@@ -80,7 +80,7 @@ def test_a_seed_alone_is_the_seed_in_a_block_up_to_rounding(arm, tmp_path):
 
 
 class OneAfterTheOther(Trainer):
-    """The order in which one would write a step down: act, step, store, update."""
+    """A step in the plain order: act, step, store, update."""
 
     def _train_step(self):
         rollout, horizon = self.rollout, self.agent.layout.horizon
@@ -109,7 +109,7 @@ class OneAfterTheOther(Trainer):
 
 @pytest.mark.parametrize("arm", ["dr", "dma-star-sh", "dma-pearl", "amago"])
 def test_updates_beside_the_environments_change_nothing(arm, tmp_path):
-    """Bit for bit the run in which nothing overlaps, through the ends of episodes and of replay."""
+    """Bit for bit the same as a run without overlap, across ends of episodes and replay wrap-around."""
     short = settings(arm, horizon=8, random_steps=16, eval_every=48, replay_capacity=24, per_context=1)
     short = change(short, method=replace(short.method, window=5))
     loops = {"beside": Trainer, "after": OneAfterTheOther}
@@ -118,7 +118,7 @@ def test_updates_beside_the_environments_change_nothing(arm, tmp_path):
 
 
 def test_what_overlaps_with_what(tmp_path, monkeypatch):
-    """An update goes before the environments' step, but for the last of an episode, whose transitions it may draw."""
+    """An update precedes the environments' step, except the last of an episode, whose transitions it may sample."""
     trainer = Trainer(settings(horizon=5, random_steps=5, eval_every=15), [0], 15, tmp_path, progress=False)
     seen = []
 
@@ -134,7 +134,7 @@ def test_what_overlaps_with_what(tmp_path, monkeypatch):
 
 
 def test_n_steps_are_n_updates_of_everything(tmp_path, monkeypatch):
-    """The random phase is not counted; the actor's two updates come at every even one, from the first on."""
+    """The random phase is not counted; two actor updates are made at every even step, starting at step 0."""
     trainer, passes, before = Trainer(settings(), [0], 150, tmp_path, progress=False), [], []
     update = trainer.agent.update
     monkeypatch.setattr(trainer.agent, "update", lambda b, c: (passes.append(b.noise.shape[1]), update(b, c))[1])
@@ -146,8 +146,8 @@ def test_n_steps_are_n_updates_of_everything(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer.replay, "add", lambda episode: (before.append(len(passes)), add(episode)))
     (path,) = trainer.run()
     assert counts == {"dynamics": 150, "critic": 150, "actor": 150, "target": 150}
-    assert passes == 75 * [3, 1]  # a pass for the critic, and one for each of two actor updates
-    assert before == [0, 99]  # an episode of random actions; then one whose last step is stored before its update
+    assert passes == 75 * [3, 1]  # one pass for the critic and one for each of two actor updates
+    assert before == [0, 99]  # a random episode; then one whose last step is stored before its update
     assert sorted(set(read_run(path).frame["step"])) == [0, 150]
     assert trainer.agent.optimizers["actor"].state_dict()["state"][0]["step"] == 150
 
@@ -164,7 +164,7 @@ def watch_calls(monkeypatch, owner, name, counts, key):
 
 @pytest.mark.parametrize("arm", ["dma-star-sh", "dma-pearl"])
 def test_acting_in_training_reads_a_fresh_subset_with_fresh_masks_each_step(arm, tmp_path, monkeypatch):
-    """In the order and masks of its own draws; warm-ups and evaluations are in evaluation mode, without any."""
+    """With the order and masks of its own draws; warm-ups and evaluations use evaluation mode, without masks."""
     trainer, seen = Trainer(settings(arm), [0, 1], 150, tmp_path, progress=False), []
     rollout, evaluating = trainer.rollout, []
     act = rollout.act
@@ -188,12 +188,12 @@ def test_acting_in_training_reads_a_fresh_subset_with_fresh_masks_each_step(arm,
     assert positions.shape == (150, 2, 20, 4) and keep.shape == (150, 2, 20, 4, 3)
     assert (positions.sort(dim=-1).values.diff(dim=-1) > 0).all()  # subsets, without replacement
     assert not torch.equal(positions, positions.sort(dim=-1).values)  # in random order
-    assert np.bincount(positions.flatten(), minlength=24) == pytest.approx(1000, rel=0.15)  # of all of the window
+    assert np.bincount(positions.flatten(), minlength=24) == pytest.approx(1000, rel=0.15)  # over the whole window
     masking = trainer.settings.method.masking
     assert keep.mean().item() == pytest.approx(1.0 - masking, abs=0.01)
     for a, b in zip(positions, positions[1:], strict=False):
         assert not torch.equal(a, b)
-    assert not torch.equal(positions[:, 0], positions[:, 1])  # each seed by its own generator
+    assert not torch.equal(positions[:, 0], positions[:, 1])  # each seed uses its own generator
     noises = [reading.noise for reading in training]
     if arm == "dma-pearl":
         assert torch.stack(noises).std().item() == pytest.approx(1.0, abs=0.02)
@@ -202,7 +202,7 @@ def test_acting_in_training_reads_a_fresh_subset_with_fresh_masks_each_step(arm,
 
 
 def test_acting_follows_its_reading():
-    """The action is that of the policy on the code of the masked subset, which is not that of evaluation mode."""
+    """The action uses the code of the masked subset, which differs from that of evaluation mode."""
     agent = policies.make_agent("DI", METHODS["dma-star-sh"], [0])
     rollout = trainer.Rollout(agent, "DI", np.array([[[1.0, 1.0], [0.5, -1.0]]]))
     rollout.warm_up([(0, i) for i in range(2)])
@@ -218,7 +218,7 @@ def test_acting_follows_its_reading():
 
 @pytest.mark.parametrize("arm", ["dr", "dma-star-sh"])
 def test_a_finished_run_goes_on_as_if_it_had_been_longer_at_once(arm, tmp_path, capsys):
-    """Bit for bit, also if the last evaluation has more rollouts than those before it."""
+    """Bit for bit, even if the last evaluation has more rollouts than the earlier ones."""
     options = dict(eval_rollouts=2, eval_rollouts_between=1)
     whole = train(tmp_path / "whole", arm, steps=450, **options)
     (short,) = train(tmp_path / "cut", arm, steps=150, **options)
@@ -255,7 +255,7 @@ def test_a_damaged_policy_file_is_refused(tmp_path):
 
 
 def test_a_folder_that_becomes_read_only_is_named(tmp_path, monkeypatch):
-    """The temporary file can neither be written nor removed: one sentence, no traceback of the removal."""
+    """The temporary file can be neither written nor removed: one sentence, no traceback from the removal."""
 
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -272,7 +272,7 @@ def test_a_raw_run_says_what_it_is(tmp_path):
     assert (run.meta["env"], run.meta["seed"], run.meta["steps"]) == ("DI", 0, 300)
     assert run.meta["arm"] == "dma-star+width=32+bottleneck=4+hypernetwork_width=8"
     assert run.meta["config"]["method"]["masking"] == 0.2 and run.meta["config"]["method"]["window"] == 24
-    # an episode of random actions and three learning ones, each after a warm-up
+    # an episode of random actions and three learning episodes, each after a warm-up
     assert run.meta["env_steps"] == 20 * (100 + 300 + 3 * 24)
     returns = run.frame[run.frame["metric"] == "return"]
     assert len(returns) == 3 * 3 * 20 * 1 and set(returns["step"]) == {0, 150, 300}
@@ -284,7 +284,7 @@ def test_a_raw_run_says_what_it_is(tmp_path):
 
 
 def test_wall_time_is_counted_once(tmp_path):
-    """Checkpoints in between do not add it up twice."""
+    """Intermediate checkpoints do not count time twice."""
     began = time.perf_counter()
     (path,) = train(tmp_path, steps=600)
     assert 0 < read_run(path).meta["wall_time_s"] <= time.perf_counter() - began + 0.05
@@ -300,18 +300,18 @@ def test_evaluation_of_the_final_networks_repeats_the_last_one(tmp_path):
 
 
 def interrupted_then_resumed(tmp_path, moments):
-    """Stop in the loop at the given steps, each time with a new Trainer; returns the finished paths."""
+    """Stop at the given steps, each time with a new Trainer, then finish; returns the paths."""
     for moment in moments:
         run_until(Trainer(settings("dma-star-sh"), [0, 1], 300, tmp_path, progress=False), moment)
     return train(tmp_path, "dma-star-sh", seeds=(0, 1))
 
 
 def test_resumed_run_equals_undisturbed_run(tmp_path):
-    """Stopped in the random phase, in mid-episode, at an episode's border, just before an evaluation."""
+    """Stopped in the random phase, mid-episode, at an episode boundary, and just before an evaluation."""
     whole = digests(train(tmp_path / "whole", "dma-star-sh", seeds=(0, 1)))
     cut = interrupted_then_resumed(tmp_path / "cut", [-63, 0, 49, 150, 277])
     assert digests(cut) == whole
-    assert len(list((tmp_path / "cut" / ".progress").rglob("*.safetensors"))) == 1  # the last, to go on from
+    assert len(list((tmp_path / "cut" / ".progress").rglob("*.safetensors"))) == 1  # the last one, for resuming
 
 
 def test_interruption_inside_an_evaluation(tmp_path):
@@ -409,11 +409,11 @@ def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, wh
     with pytest.raises(Diverged, match=r"not finite at step 2\d\d for seed 1;"):
         trainer.run()
     assert [p.name.split(".")[0] for p in trainer.checkpoints.paths()] == ["step-000000250", "step-000000100"]
-    (path,) = tmp_path.rglob("*.parquet")  # what was measured before
+    (path,) = tmp_path.rglob("*.parquet")  # the measurements before the divergence
     run = read_run(path)
     assert run.meta["seed"] == 1 and run.meta["steps"] == 150 and 210 <= run.meta["diverged"]["step"] < 300
     assert set(run.frame["step"]) == {0, 150} and "not finite" in run.meta["diverged"]["reason"]
-    assert not Trainer(settings(), [1], 300, tmp_path, progress=False).seeds  # it is not trained for ever
+    assert not Trainer(settings(), [1], 300, tmp_path, progress=False).seeds  # it is not retrained forever
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, wh
 )
 def test_the_other_seeds_of_a_block_go_on_after_one_diverged(tmp_path, options, what):
     def losses(path):
-        """Of the updates up to the evaluation after the divergence, which blocks round differently."""
+        """Losses up to the evaluation after the divergence; rounding depends on the block."""
         frame = read_run(path).frame
         frame = frame[(frame["step"] == 300) & frame["split"].isna()]
         return {m: v for m, v in zip(frame["metric"], frame["value"], strict=True) if "loss" in m or m == "env_steps"}
@@ -475,14 +475,14 @@ def test_denormals_are_zero_in_updates_and_nowhere_else(tmp_path):
     trainer.run()
     assert len(seen) == 150 and set(seen) == {0.0}
     assert np.nextafter(0.0, 1.0) * 1.0 > 0.0 and float(torch.tensor(1e-40) * 1.0) > 0.0
-    KDTree(np.zeros(100)[:, None] + (np.arange(100) > 98)[:, None])  # does not end where the least number is zero
+    KDTree(np.zeros(100)[:, None] + (np.arange(100) > 98)[:, None])  # does not terminate if denormals are zero
 
 
 def test_other_settings_over_the_same_folder_are_refused(tmp_path):
     train(tmp_path, steps=150)
     with pytest.raises(UserError, match="per_context = 2, but 3 is asked for"):
         train(tmp_path, steps=150, per_context=3)
-    assert train(tmp_path, steps=150)  # and the same ones are done already
+    assert train(tmp_path, steps=150)  # the same settings are already done
 
 
 @pytest.mark.parametrize(
@@ -559,7 +559,7 @@ class PointReach(BatchedEnv):
 
 @pytest.mark.parametrize("arm", [*MAIN_ARMS, "dma-star-h", "pearl", "varibad", "amago", "amago-transformer"])
 def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
-    """One context, 600 updates; a random policy returns about 10, the best one 19.5."""
+    """One context, 600 updates; a random policy returns about 10, the best policy 19.5."""
     dimension = ContextDimension("size", 1.0, (0.5, 1.5), (0.1, 2.0))
     spec = change(
         suite.get_spec("DI"), name="Reach", dimensions=(dimension,), horizon=20, window=5, obs_dim=1, act_dim=1
@@ -579,7 +579,7 @@ def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
 
 
 def test_an_option_that_a_run_does_not_know_had_its_default():
-    """Runs of earlier commits lack the options that came later, and are still runs of the same settings."""
+    """Runs of earlier commits lack options added later but still have the same settings."""
     wanted = TrainSettings("DI", "dr", METHODS["dr"]).config()
     found = copy.deepcopy(wanted)
     del found["method"]["objective"], found["replay_capacity"]

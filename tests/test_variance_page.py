@@ -1,6 +1,6 @@
-"""The law of total variance in the browser: variance.js held to NumPy in headless Chromium, and the page around it.
+"""The law of total variance in the browser: variance.js against NumPy in headless Chromium, and its page.
 
-`FAULTS` are mistakes that one could make in variance.js; each has to be noticed.
+`FAULTS` are plausible mistakes in variance.js; the tests must detect each.
 """
 
 import json
@@ -36,7 +36,7 @@ def samples():
 
 
 def simplex():
-    """The same in two groups of four that sum to one but for the rounding of float32, as SimNorm's codes do."""
+    """The same in two groups of four that sum to one up to float32 rounding, like SimNorm codes."""
     taken = samples()
     z = np.exp(taken.z @ np.random.default_rng(1).standard_normal((3, 8))).reshape(-1, 2, 4)
     return replace(taken, z=(z / z.sum(axis=2, keepdims=True)).reshape(-1, 8).astype(np.float32).astype(float))
@@ -82,7 +82,7 @@ def test_terms_and_bound_at_every_corner(name):
 
 
 def test_policy_does_not_read_rounding():
-    """Of codes on simplices, least squares could fit what float32 rounds; theta would be in the thousands."""
+    """For codes on simplices, least squares could fit float32 rounding errors; theta would be in the thousands."""
     taken = simplex()
     law = explorer.scenario_law(explorer.measure(taken), taken)
     features = np.column_stack([law.z, np.ones(len(law.z))])
@@ -95,7 +95,7 @@ def test_policy_does_not_read_rounding():
 
 
 class Recorder:
-    """A generator that remembers what it drew."""
+    """A generator that records its draws."""
 
     def __init__(self, seed):
         self.rng, self.drawn = np.random.default_rng(seed), []
@@ -131,7 +131,7 @@ NUMBERS = """([knobs, samples, normals, pick, draws]) => {
 
 
 def numpys(knobs, taken):
-    """All numbers by dmash_core and the explorer, and what was drawn for them."""
+    """All numbers from dmash_core and the explorer, and the draws used for them."""
     law, theta = (explorer.scenario_law(k, taken) for k in (knobs, replace(knobs, compression=0.0)))
     theta = theta.policy()
     rng = Recorder(1)
@@ -153,8 +153,8 @@ def numpys(knobs, taken):
 
 
 def number_errors(page, knobs, taken, given=None):
-    """The largest difference of each number to NumPy's, relative to its largest entry; `given` are the samples as the
-    page has them, if it is not told them as they are."""
+    """The largest difference of each number from NumPy's, relative to its largest entry. `given` are the samples in the
+    page's format, if they are not passed as they are."""
     known, drawn = numpys(knobs, taken)
     words = [{name: float(value) for name, value in asdict(knobs).items()}, given or as_json(taken), *drawn]
     found = page.evaluate(NUMBERS, words)
@@ -192,7 +192,7 @@ ACCOUNT = """(knobs) => {
 
 
 def test_account_is_of_its_own_law(blank):
-    """What the page shows, with the draws of its own, computed again from the codes that it drew."""
+    """The page's numbers, with its own draws, recomputed from the codes that it drew."""
     for knobs in (Scenario(), Scenario(dim=4, compression=0.6, p=0.2)):
         words = {name: float(value) for name, value in asdict(knobs).items()}
         found = blank.evaluate(ACCOUNT, words)
@@ -229,7 +229,7 @@ def test_measured_is_the_exact_variance_within_its_error(blank):
     assert np.abs(score).max() < 4 and score.min() < 0 < score.max() and np.abs(score).max() > 0.1
 
 
-FAULTS = {  # text of variance.js, what a mistake would make of it, and the case that has to notice
+FAULTS = {  # text of variance.js, its faulty replacement, and the case that must detect it
     "variance within a mode without its square": ("both[0] * both[1] *", "both[0] *", "synthetic"),
     "contexts of the other mode too": ("mode[c] === own ? p : 0", "p", "synthetic"),
     "no column of ones": ("[...z, 1]", "[...z, 0]", "many dimensions, rare mode"),
@@ -318,7 +318,7 @@ def test_knobs_by_keyboard_address_and_reset(browser, built):  # noqa: F811
         press(page, "separation", *["ArrowLeft"] * 4)
         took.append(page.evaluate("dmashVariance.took"))
     print(f"redrawn in {min(took):.0f} ms")
-    assert min(took) < 1000  # beside a training
+    assert min(took) < 1000  # even during training
 
 
 def test_the_live_line_and_why_a_bound_says_nothing(browser, built):  # noqa: F811
@@ -339,7 +339,7 @@ def test_the_live_line_and_why_a_bound_says_nothing(browser, built):  # noqa: F8
             c = int(np.argmax(law["weight"][code]))
             assert f"{'an upright' if law['mode'][c] > 0 else 'an inverted'} world of mass {law['mass'][c]:.3g}" in why
         assert page.get_attribute("[data-pair]", "data-pair") == ",".join(map(str, numbers["pair"]["codes"]))
-        assert page.locator("[data-break]").count() == 1  # on the bar of the bound, and on no other
+        assert page.locator("[data-break]").count() == 1  # only on the bar of the bound
         wide = page.locator("svg").bounding_box()
         for bar in page.locator("[data-bar]").all():
             box = bar.bounding_box()

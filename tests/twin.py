@@ -1,6 +1,6 @@
-"""A straightforward agent of one seed, the twin that the fast one is held to: plain torch.nn modules, one network at a
-time, adapter weights built for every sample, a graph wherever autograd wants one and ``detach`` where the method says
-so. Batched, but otherwise written as one would write it down from the paper."""
+"""A straightforward single-seed agent, the reference for the fast one: plain torch.nn modules, one network at a time,
+adapter weights built for every sample, autograd everywhere and ``detach`` where the method requires it. Batched, but
+otherwise a direct transcription of the paper."""
 
 import copy
 import math
@@ -25,7 +25,7 @@ def linear(source, index=0) -> nn.Linear:
 
 
 def norm(source):
-    """A torch.nn.LayerNorm for ours; the other norms have no parameters, and tests of their own."""
+    """A torch.nn.LayerNorm with the weights of ours; the other norms have no parameters and are tested separately."""
     if not isinstance(source, LayerNorm):
         return source
     layer = nn.LayerNorm(source.weight.shape[-1])
@@ -48,7 +48,7 @@ class TwinEncoder(nn.Module):
         self.parts = source.parts
 
     def forward(self, windows, keep, noise):
-        """z and the KL of a Gaussian to the standard normal, 0 for a point."""
+        """z, and the KL of a Gaussian to the standard normal (0 for a point)."""
         x = self.lstm(self.input_norm(self.input(windows * keep[..., self.parts])))[0][:, -1]
         mean = self.output_norm(self.output(x))
         if self.variance is None:
@@ -88,7 +88,7 @@ class TwinHypernetwork(nn.Module):
 
 
 class TwinChunked(TwinHypernetwork):
-    """One pass of the same network after the other, each for the next 512 entries; what is too much is cut off."""
+    """Successive passes of the same network, each for the next 512 entries; the excess is cut off."""
 
     def __init__(self, source, index=0):
         super().__init__(source, index)
@@ -108,7 +108,7 @@ class TwinWhole(TwinHypernetwork):
 
     def __init__(self, source, index=0):
         super().__init__(source, index)
-        # (seed, 65, k, width) or (seed, twin, 65, k, width): one seed here, so ``index`` counts twins
+        # (seed, 65, k, width) or (seed, twin, 65, k, width): with one seed, ``index`` selects the twin critic
         down, up = (t.detach().flatten(0, -4)[index] for t in (source.down, source.up))
         biases = source.biases.detach().flatten(0, -3)[index]
         weight = torch.cat(
@@ -123,7 +123,7 @@ class TwinWhole(TwinHypernetwork):
 
 
 class Twin:
-    """The twin of seed 0 of a freshly made agent; ``update`` takes the same batch and returns the same losses."""
+    """The twin of seed 0 of a new agent; ``update`` takes the same batch and returns the same losses."""
 
     def __init__(self, agent: Agent):
         self.method, self.layout, self.sac = agent.method, agent.layout, agent.sac
@@ -146,7 +146,7 @@ class Twin:
         self.parts = nn.ModuleDict(parts).to(agent.device)
         self.targets = nn.ModuleDict({k: copy.deepcopy(v) for k, v in parts.items() if k.startswith("critic")})
         self.log_alpha = nn.Parameter(torch.zeros((), device=agent.device))
-        self.grads: dict[nn.Parameter, torch.Tensor] = {}  # what each optimiser used last
+        self.grads: dict[nn.Parameter, torch.Tensor] = {}  # the gradients that each optimiser used last
 
         def adam(lr, *names):
             params = [p for name in names if name in parts for p in parts[name].parameters()]
@@ -161,7 +161,7 @@ class Twin:
         self.opt_alpha = torch.optim.Adam([self.log_alpha], lr=self.sac.alpha_lr)
 
     def code(self, batch: Batch, contexts, i: int):
-        """(rows' code, omega, KL) of window ``i`` of the batch, with a graph."""
+        """(code, omega, KL) for window ``i`` of the batch, with gradients."""
         if self.method.context == "none":
             return None, None, 0.0
         if self.method.context == "true":
@@ -259,7 +259,7 @@ class Twin:
         optimizer.zero_grad()
         loss.backward()
         for group in optimizer.param_groups:
-            self.grads |= {p: p.grad.clone() for p in group["params"]}  # a later loss adds to .grad of what it crosses
+            self.grads |= {p: p.grad.clone() for p in group["params"]}  # later losses add to .grad
         optimizer.step()
 
 
@@ -269,7 +269,7 @@ def detached(pair):
 
 
 def log_density(mean, log_std, action):
-    """log pi(action) of the squashed Gaussian by definition: the normal density of atanh(action) over |d tanh|."""
+    """log pi(action) of the squashed Gaussian by definition: normal density of atanh(action) divided by |d tanh|."""
     x = torch.atanh(action)
     normal = -0.5 * ((x - mean) / log_std.exp()) ** 2 - log_std - 0.5 * math.log(2 * math.pi)
     return (normal - torch.log(1 - action**2)).sum(-1)

@@ -1,27 +1,27 @@
-"""The in-context arms: ``amago`` and ``amago-transformer``, our compact version of Amago-2, trained end to end by RL.
+"""The in-context arms ``amago`` and ``amago-transformer``: our compact version of Amago-2, trained end to end by RL.
 
-A timestep [s, previous reward, previous action] is embedded by an MLP, a GRU or a causal Transformer makes of the
-timesteps so far one state, and actor and critics read that state; the context is never given and no dynamics are
-learned. Sequences of K transitions (K + 1 timesteps) start anywhere in a stored window and episode, from the state that
-a warm-up starts from: zero for the GRU, nothing to attend to for the Transformer. When acting, the memory is carried on
-from the warm-up into the scored episode; the Transformer attends to the present timestep and the K before it, with keys
-and values kept from when they were made.
+An MLP embeds each timestep [s, previous reward, previous action], a GRU or a causal Transformer summarises the
+timesteps so far as one state, and actor and critics read that state. The agent never sees the context and learns no
+dynamics model. Training sequences of K transitions (K + 1 timesteps) start anywhere in a stored window and episode,
+with the initial memory of a warm-up: zero for the GRU, empty for the Transformer. When acting, the memory carries over
+from the warm-up into the scored episode; the Transformer attends to the current timestep and the K before it through
+cached keys and values, which are not recomputed.
 
-Written from AMAGO's description and defaults (Grigsby et al. 2024, arXiv:2310.09971; 2025, arXiv:2411.11188;
-UT-Austin-RPL/amago). Left out of it, or otherwise here:
+Based on AMAGO's description and defaults (Grigsby et al. 2024, arXiv:2310.09971; 2025, arXiv:2411.11188;
+UT-Austin-RPL/amago). Omissions and differences:
 
-- asynchronous rollouts, disk replay with relabelling, hindsight goals, several actions for each value estimate, two-hot
-  critics, filters other than the binary one, mixed precision;
-- in the Transformer: sigma-reparametrisation, head scaling, the second norms of NormFormer, dropout;
-- the two critics of a target are drawn once for each update, without replacement, and only they are evaluated (AMAGO
-  evaluates all four and draws for each timestep and gamma, with replacement);
-- PopArt's output correction is not trained in AMAGO, so that it and the statistics cancel: the unnormalised value is
-  always ``VALUE_SCALE`` times the network's output, and the statistics only divide the losses. It is written that way;
-- statistics start at the first batch (AMAGO: between a prior and it);
-- the reset between warm-up and episode shows as a zero previous reward and action; the one transition across it is not
-  trained on, since its successor is not in the sequence;
-- as for all arms nothing is learned in the first 5,000 vector steps; they are acted by the untrained policy with
-  exploration noise, and have warm-ups, for AMAGO has no phase of uniformly random actions.
+- omitted: asynchronous rollouts, disk replay with relabelling, hindsight goals, several actions per value estimate,
+  two-hot critics, filters other than the binary one, mixed precision;
+- omitted in the Transformer: sigma-reparametrisation, head scaling, the second norms of NormFormer, dropout;
+- each update draws the two critics of its target once, without replacement, and evaluates only these (AMAGO evaluates
+  all four and draws for each timestep and gamma, with replacement);
+- AMAGO does not train PopArt's output correction, so it cancels with the statistics: the unnormalised value is always
+  ``VALUE_SCALE`` times the network's output, and the statistics only divide the losses. This code does just that;
+- statistics start at the first batch (in AMAGO, between a prior and the first batch);
+- the reset between warm-up and episode appears as a zero previous reward and action; the one transition across it is
+  not trained on, since its successor is not in the sequence;
+- as in all arms, nothing is learned in the first 5,000 vector steps. AMAGO has no phase of uniformly random actions, so
+  the untrained policy acts during these steps, with exploration noise and warm-ups.
 """
 
 import math
@@ -43,36 +43,36 @@ from dmash_core.networks.layers import LayerNorm, Linear
 from dmash_core.networks.sequence import LeakyMLP, Recurrence, Statistics, Transformer
 from dmash_core.replay import History, Layout, Replay
 
-GAMMAS = (0.1, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)  # the last one acts
+GAMMAS = (0.1, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)  # the policy of the last one acts
 CRITICS, TARGET_CRITICS = 4, 2
-SEQUENCES = 24  # of K transitions in a batch
-VALUE_ROWS = 96  # timesteps for which the critics are evaluated at a time
+SEQUENCES = 24  # sequences of K transitions in a batch
+VALUE_ROWS = 96  # timesteps per evaluation of the critics
 REWARD_SCALE = 10.0
-VALUE_SCALE = 10.0  # a critic's unnormalised value over its output: PopArt's first standard deviation
-INPUT_STEP, VALUE_STEP = 1e-4, 5e-4  # of the running statistics
+VALUE_SCALE = 10.0  # unnormalised value divided by a critic's output: PopArt's initial standard deviation
+INPUT_STEP, VALUE_STEP = 1e-4, 5e-4  # step sizes of the running statistics
 CRITIC_WEIGHT, CLONING_WEIGHT = 10.0, 0.1
 LEARNING_RATE, WEIGHT_DECAY, RATE_WARM_UP, GRADIENT_CLIP = 1e-4, 1e-3, 500, 1.0
 TARGET_TAU = 0.003
-NOISE_START, NOISE_END, NOISE_STEPS = 1.0, 0.05, 1_000_000  # exploration, over vector steps
-EXPLORATION_STREAM = 5  # of a run's random streams
+NOISE_START, NOISE_END, NOISE_STEPS = 1.0, 0.05, 1_000_000  # exploration noise; NOISE_STEPS are vector steps
+EXPLORATION_STREAM = 5  # index among a run's random streams
 
 
 @dataclass
 class Sequences:
-    """One update's B sequences of K transitions per seed, and every random number that the update uses."""
+    """The B sequences of K transitions per seed of one update, and all random numbers that it uses."""
 
     obs: Tensor  # (N, B, K + 1, d_s)
-    previous: Tensor  # (N, B, K + 1, 1 + d_a): reward and action before each timestep, zeros where an episode begins
+    previous: Tensor  # (N, B, K + 1, 1 + d_a): reward and action before each timestep, zero where an episode begins
     time: Tensor  # (N, B, K + 1), int64: timesteps since the warm-up began
     action: Tensor  # (N, B, K, d_a)
     reward: Tensor  # (N, B, K)
-    unbroken: Tensor  # (N, B, K), 0 where the environment was reset between a transition and the timestep after it
-    noise: Tensor  # (N, 2, B K, G, d_a), standard normal: actions of the policy, next actions of the target
-    critics: Tensor  # (N, 2), int64: which critics make the target
+    unbroken: Tensor  # (N, B, K): 0 where a reset separates a transition from the next timestep
+    noise: Tensor  # (N, 2, B K, G, d_a), standard normal: the policy's actions, the target's next actions
+    critics: Tensor  # (N, 2), int64: the critics used in the target
 
 
 def sample_sequences(replay: Replay, generators: Sequence[torch.Generator]) -> Sequences:
-    """``SEQUENCES`` sequences for each seed: context, episode and first transition uniform and independent."""
+    """Sample ``SEQUENCES`` sequences per seed; context, episode and first transition uniform and independent."""
     layout, device = replay.layout, replay.rows.device
     n, contexts, slots, length, _ = replay.rows.shape
     k, b = layout.window, SEQUENCES
@@ -89,7 +89,7 @@ def sample_sequences(replay: Replay, generators: Sequence[torch.Generator]) -> S
     steps = torch.arange(k + 1, device=device)
     time = first.unsqueeze(-1) + steps
     begins = layout.begins(time)
-    begins[..., 1:] &= steps[1:] < k  # the last timestep is the successor of the last transition, never a reset
+    begins[..., 1:] &= steps[1:] < k  # the last timestep is the last transition's successor, never a reset
     position = (block * length).unsqueeze(-1) + time
     flat = replay.rows.view(-1, layout.row)
     obs, action, next_obs, reward = layout.split(flat[position[..., :-1]])
@@ -106,12 +106,12 @@ def _gammas(device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def gammas_like(x: Tensor) -> Tensor:
-    """GAMMAS where ``x`` is, copied there once: a CUDA graph cannot copy from the host."""
+    """GAMMAS on the device of ``x``, copied there once: a CUDA graph cannot copy from the host."""
     return _gammas(x.device, x.dtype)
 
 
 class Critics(nn.Module):
-    """Four critics of [state, action, gamma], two hidden layers each; the values are those of ``values``."""
+    """Four critics of [state, action, gamma] with two hidden layers each; ``values`` evaluates them."""
 
     def __init__(self, n_seeds: int, width: int, n_act: int, generators: Sequence[torch.Generator]):
         super().__init__()
@@ -122,10 +122,10 @@ class Critics(nn.Module):
 def values(critics: Sequence[Tensor], state: Tensor, action: Tensor) -> Tensor:
     """Unnormalised values (N, C, R, G) by C critics, given their parameters in the order of ``Critics.parameters()``.
 
-    ``state`` (N, R, width); ``action`` (N, R, G, d_a), one for each gamma, or (N, R, 1, d_a), one for all. The first
+    ``state`` is (N, R, width); ``action`` is (N, R, G, d_a), one per gamma, or (N, R, 1, d_a), one for all. The first
     layer is a sum over the three parts of its input, so what the gammas share is computed once. Actions are clipped to
-    +-0.999, which takes away the reward for saturating the policy. A gamma enters as log(1 + 1 / (1 - gamma)).
-    Few rows at a time and in place, for the activations would not fit a cache and cost as much as the products.
+    +-0.999, so saturating the policy is not rewarded. A gamma enters as log(1 + 1 / (1 - gamma)). Works in place on few
+    rows at a time: the activations would not fit in cache and would cost as much as the matrix products.
     """
     chunks = zip(state.split(VALUE_ROWS, dim=1), action.split(VALUE_ROWS, dim=1), strict=True)
     return torch.cat([_values(critics, *chunk) for chunk in chunks], dim=2)
@@ -144,7 +144,7 @@ def _values(critics: Sequence[Tensor], state: Tensor, action: Tensor) -> Tensor:
 
 
 class RecurrentAgent(Learner):
-    """N independent recurrent agents, one per seed, trained in lock-step by one loss and one optimiser."""
+    """N independent recurrent agents, one per seed, trained in lock-step with one loss and one optimiser."""
 
     def __init__(
         self,
@@ -184,17 +184,17 @@ class RecurrentAgent(Learner):
 
     @torch.no_grad()
     def act(self, obs: Tensor, history: History, memory: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Actions (N, B, d_a) at the timestep after ``history`` and the memory after it: tanh of the mean, or a sample
-        with ``noise`` standard normal (N, B, d_a)."""
+        """Actions (N, B, d_a) at the timestep after ``history``, and the memory after it. Actions are tanh of the mean,
+        or samples if standard-normal ``noise`` (N, B, d_a) is given."""
         x = self._embed_timesteps(torch.cat([obs, history.previous()], dim=-1))
         state, memory = self.modules["sequence"].step(x, history.time, memory)
         mean, log_std = (t[:, :, -1] for t in self.policy(self.modules["actor"], state))
         return torch.tanh(mean if noise is None else mean + log_std.exp() * noise), memory
 
     def explore(self, action: Tensor, noise: Tensor, step: int) -> Tensor:
-        """Actions with exploration noise at a vector step of training; ``noise`` is standard normal (N, C, d_a).
+        """Add exploration noise to actions at a vector step of training; ``noise`` is standard normal (N, C, d_a).
 
-        Its scale falls linearly, times a factor that each environment draws from [0, 1) for each of its episodes.
+        Its scale decays linearly, times a factor that each environment draws from [0, 1) per episode.
         """
         episode = step // self.layout.horizon
         streams = [torch.Generator().manual_seed(stream(s, EXPLORATION_STREAM, episode)) for s in self.seeds]
@@ -216,14 +216,14 @@ class RecurrentAgent(Learner):
         return self.modules["sequence"](x, batch.time)
 
     def policy(self, actor: LeakyMLP, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation (N, R, G, d_a) of the Gaussians before the tanh, one for each gamma."""
+        """Mean and log standard deviation (N, R, G, d_a) of the Gaussians before the tanh, one per gamma."""
         mean, log_std = actor(state).unflatten(-1, (len(GAMMAS), -1)).chunk(2, dim=-1)
         return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(log_std) + 1.0)
 
     # ---------------------------------------------------------------- update
 
     def update(self, batch: Sequences, contexts: Tensor) -> dict[str, Tensor]:
-        """One gradient step of everything on actor loss + 10 critic loss; returns losses and diagnostics, (N,) each."""
+        """One gradient step on actor loss + 10 critic loss; returns losses and diagnostics, (N,) each."""
         self.modules["input"].update(torch.cat([batch.obs, batch.previous], dim=-1).flatten(1, 2))
         losses, logs = self.losses(batch)
         self._descend(losses["actor"] + CRITIC_WEIGHT * losses["critic"])
@@ -232,10 +232,10 @@ class RecurrentAgent(Learner):
         return {f"{name}_loss": loss.detach() for name, loss in losses.items()} | logs
 
     def losses(self, batch: Sequences) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The losses ``actor`` and ``critic`` (N,) and diagnostics (N,), after a step of the value's statistics.
+        """The losses ``actor`` and ``critic`` (N,) and diagnostics (N,); also updates the value statistics.
 
-        Both losses reach the encoder, the actor's through the policy alone: its critics read the state as a constant
-        and are constants themselves.
+        Gradients of both losses reach the encoder, the actor's through the policy only: in its loss, the critics'
+        parameters and the state that they read are detached.
         """
         states = self.states(batch)
         state, after = states[:, :, :-1].flatten(1, 2), states[:, :, 1:].flatten(1, 2)
@@ -260,7 +260,7 @@ class RecurrentAgent(Learner):
 
     @torch.no_grad()
     def target(self, batch: Sequences, after: Tensor) -> Tensor:
-        """10 r + gamma min over two random target critics (N, R, G), at states ``after`` (N, R, width)."""
+        """10 r + gamma min Q' over two random target critics (N, R, G), at states ``after`` (N, R, width)."""
         actor: Any = self.targets["actor"]
         mean, log_std = self.policy(actor, after)
         rows = torch.arange(self.n, device=self.device).unsqueeze(1)
@@ -269,16 +269,16 @@ class RecurrentAgent(Learner):
         return REWARD_SCALE * batch.reward.flatten(1, 2).unsqueeze(-1) + gammas_like(q) * q
 
     def _descend(self, loss: Tensor) -> None:
-        """AdamW's step, the learning rate warmed up, the gradient of each seed clipped to norm 1."""
+        """An AdamW step with learning-rate warm-up, the gradient of each seed clipped to norm 1."""
         set_clipped_grads(loss, self.parameters)
         optimizer, updates = self.optimizers["all"], self.modules["input"].updates[0, 0]
-        # a tensor on the device, since a CUDA graph would repeat a number
+        # a tensor on the device: a CUDA graph would freeze a Python number
         optimizer.param_groups[0]["lr"].copy_(LEARNING_RATE * (updates / RATE_WARM_UP).clamp(max=1.0))
         optimizer.step()
 
 
 def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
-    """Log density (...) of actions (..., d_a) under a tanh-squashed Gaussian, actions clipped to +-0.99 to be inverted.
+    """Log density (...) of actions (..., d_a), clipped to +-0.99 for inversion, under a tanh-squashed Gaussian.
 
     The log of the derivative 1 - tanh(x)^2 is 2 (log 2 - x - softplus(-2 x)).
     """
@@ -288,7 +288,7 @@ def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
 
 
 def set_clipped_grads(loss: Tensor, parameters: Sequence[Tensor]) -> None:
-    """Gradients of losses (N,), those of each seed scaled to a norm of at most ``GRADIENT_CLIP``."""
+    """Set the gradients of losses (N,), each seed's clipped to norm ``GRADIENT_CLIP``."""
     grads = torch.autograd.grad(loss.sum(), parameters)
     norm = torch.stack([g.flatten(1).norm(dim=1) for g in grads]).norm(dim=0)
     factor = (GRADIENT_CLIP / (norm + 1e-6)).clamp(max=1.0)

@@ -1,7 +1,7 @@
-"""The networks of a context-conditioned agent: what is known of the context, and how it enters the networks.
+"""The networks of a context-conditioned agent: what the agent knows of the context, and how it enters the networks.
 
-A context is known truly, inferred from a window of transitions, or not at all. It enters a network by concatenation to
-the input, or as an adapter on the features that a hypernetwork generates (Beukman et al. 2023; Benad et al. 2026).
+The context is given, inferred from a window of transitions, or unknown. It enters a network by concatenation to the
+input, or through an adapter on the features that a hypernetwork generates (Beukman et al. 2023; Benad et al. 2026).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ LOSSES = ("dynamics", "actor", "critic")
 
 
 class Conditioning(NamedTuple):
-    """What conditions actor and critics: G codes of the context, each for B / G consecutive rows of the batch."""
+    """What actor and critics are conditioned on: G codes, each for B / G consecutive rows of the batch."""
 
     vector: Tensor | None  # (N, G, d): the true context, or z with G = B
-    omega: Adapter | None  # of the shared hypernetwork, G = B
+    omega: Adapter | None  # from the shared hypernetwork, G = B
 
     def detach(self) -> "Conditioning":
-        """The same as a constant, for an arm that infers the context."""
+        """Detach code and adapter, in an arm that infers the context."""
         assert self.vector is not None
         return Conditioning(self.vector.detach(), self.omega and type(self.omega)(*(t.detach() for t in self.omega)))
 
@@ -49,7 +49,7 @@ class ContextNetworks(Learner):
         device: torch.device | str = "cpu",
         context_range: Tensor | None = None,
     ):
-        """``context_range`` (2, n_context), lowest and highest of the training contexts, is what scaling needs."""
+        """``context_range`` (2, n_context), the bounds of the training contexts, is needed for scaling only."""
         if layout.standardise != (method.input_norm == "windownorm"):
             raise ValueError("a layout standardises windows if and only if the method's input norm is windownorm")
         self.method, self.layout, self.device = method, layout, torch.device(device)
@@ -59,7 +59,7 @@ class ContextNetworks(Learner):
         lead, twin = (n,), (n, 2)
         n_code = {"none": 0, "true": n_context, "inferred": self._code_size()}[method.context]
         self.context_range = None if context_range is None else context_range.to(self.device)
-        # lead, inputs and outputs of each network; the "dynamics" model is whatever the objective predicts
+        # lead, inputs and outputs of each network; the "dynamics" model predicts the target of the objective
         networks = {"actor": (lead, d_s, 2 * d_a), "critic": (twin, d_s + d_a, 1)}
         if method.context == "inferred" and method.objective != "none":
             sizes = {"dynamics": (d_s + d_a, d_s), "inverse": (2 * d_s, d_a), "reward": (d_s + d_a, 1)}
@@ -72,7 +72,7 @@ class ContextNetworks(Learner):
         def add(name: str, module: nn.Module, losses: tuple[str, ...]) -> None:
             modules[name], self.trained_by[name] = module, losses
 
-        # Generators are drawn from in the order in which modules are made: it stays as it is.
+        # The order of creation determines the random initialisation, so keep it.
         for name, (leading, n_in, n_out) in networks.items():
             if name == "dynamics":
                 add("encoder", self._encoder(generators), inferring)
@@ -93,7 +93,7 @@ class ContextNetworks(Learner):
         self.targets = nn.ModuleDict({name: deepcopy(self.modules[name]) for name in followed})
         self.targets.requires_grad_(False)
         self.followed = [p for name in followed for p in self.modules[name].parameters()]
-        """Parameters that those of ``targets`` follow, in their order."""
+        """The source of each parameter of ``targets``, in the same order."""
 
     def _code_size(self) -> int:
         return self.method.embedding
@@ -119,15 +119,15 @@ class ContextNetworks(Learner):
         return mean, LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (torch.tanh(log_std) + 1.0)
 
     def values(self, modules: Any, obs: Tensor, action: Tensor, conditioning: Conditioning) -> Tensor:
-        """Q1, Q2 (N, 2, B) by the critics of ``modules`` (``self.modules`` or ``self.targets``)."""
+        """Q1, Q2 (N, 2, B) from the critics in ``modules`` (``self.modules`` or ``self.targets``)."""
         x = self._input("critic", torch.cat([obs, action], dim=-1), conditioning)
         x = x.unsqueeze(1).expand(-1, 2, -1, -1)
         return modules["critic"](x, self._modulation("critic", modules, conditioning)).squeeze(-1)
 
     def predict(self, batch: Batch, z: Tensor) -> tuple[Tensor, Tensor]:
-        """What the objective's model predicts and what it should have, (N, B, .) each; differentiable.
+        """Prediction and target of the objective's model, (N, B, .) each; differentiable.
 
-        With the objective "dynamics" that is s' - s.
+        For the objective "dynamics" the target is s' - s.
         """
         difference = batch.next_obs - batch.obs
         if self.method.objective == "inverse":
@@ -141,7 +141,7 @@ class ContextNetworks(Learner):
         ), y
 
     def _input(self, network: str, x: Tensor, conditioning: Conditioning) -> Tensor:
-        """The input of a network: x (N, B, .), with the code beside it unless the network has an adapter."""
+        """The input of a network: x (N, B, .), concatenated with the code unless the network has an adapter."""
         if conditioning.vector is None or self.method.adapts(network):
             return x
         rows = x.shape[1] // conditioning.vector.shape[1]
@@ -150,20 +150,20 @@ class ContextNetworks(Learner):
     def _modulation(
         self, network: str, modules: nn.ModuleDict, conditioning: Conditioning
     ) -> Callable[[Tensor], Tensor]:
-        """How a code acts on the features of a network of ``modules``."""
+        """The function that a network of ``modules`` applies to its features: ReLU, or the code's adapter."""
         if not self.method.adapts(network):
             return torch.relu
         if (omega := conditioning.omega) is not None:
-            if network == "critic":  # one omega for both
+            if network == "critic":  # both critics use the same omega
                 return lambda x: omega.adapt(x.transpose(1, 2)).transpose(1, 2)
             return _by_group(omega)
         shared = self.method.hypernetwork == "shared"
         hypernetwork: Any = modules["hypernetwork" if shared else f"{network}_hypernetwork"]
         vector = conditioning.vector
-        assert vector is not None  # a context enters by an adapter
+        assert vector is not None  # networks with adapters always have a code
         if network == "critic":
             vector = vector.unsqueeze(1).expand(-1, 2, -1, -1)
-        if self.method.context == "inferred":  # a code for each row: omega need not be built
+        if self.method.context == "inferred":  # one code per row: omega need not be built
             return lambda x: hypernetwork.adapt(x, vector)
         return _by_group(hypernetwork(vector))
 
@@ -173,10 +173,10 @@ class ContextNetworks(Learner):
     def conditioning(
         self, windows: Tensor | None, contexts: Tensor, keep: Tensor | None = None, code_noise: Tensor | None = None
     ) -> Conditioning:
-        """What the agent acts on: from windows (N, B, k, .), or the true contexts (N, G, d).
+        """The conditioning when acting, from windows (N, B, k, .) or true contexts (N, G, d).
 
-        In training mode masks ``keep`` (N, B, k, 3) and, of a Gaussian z, ``code_noise`` (N, B, 8) come with windows of
-        random subsets; without them a Gaussian's mean is the code.
+        In training mode, windows are random subsets with masks ``keep`` (N, B, k, 3) and, for a Gaussian z,
+        ``code_noise`` (N, B, 8); without noise the code is the Gaussian's mean.
         """
         if self.method.context == "none":
             return Conditioning(None, None)
@@ -185,11 +185,11 @@ class ContextNetworks(Learner):
         return self.condition_on(self._embedding(windows, keep, code_noise)[0])
 
     def condition_on(self, z: Tensor) -> Conditioning:
-        """What embeddings z (N, B, 8) make of the networks, differentiable if a graph is recorded."""
+        """The conditioning for embeddings z (N, B, 8); differentiable if a graph is recorded."""
         return Conditioning(z, self.modules["hypernetwork"].adapter(z) if self.method.sends_omega else None)
 
     def scaled(self, contexts: Tensor) -> Tensor:
-        """True contexts as actor and critics see them: raw unless the method scales them."""
+        """True contexts as the networks see them: raw unless the method scales them."""
         if not self.method.scale_context:
             return contexts
         assert self.context_range is not None
@@ -197,7 +197,7 @@ class ContextNetworks(Learner):
         return (contexts - low) / (high - low)
 
     def embed(self, batch: Batch, passes: slice) -> tuple[Tensor, Tensor | None]:
-        """z (N, P B, 8) of the batch's windows of P passes, sampled if Gaussian, and then the KL to N(0, I), (N,)."""
+        """z (N, P B, 8) of the windows of P passes, sampled if Gaussian, and then also the KL to N(0, I), (N,)."""
         assert batch.windows is not None and batch.keep is not None
         windows, keep = (t[:, passes].flatten(1, 2) for t in (batch.windows, batch.keep))
         noise = None if batch.code_noise is None else batch.code_noise[:, passes].flatten(1, 2)
@@ -206,7 +206,7 @@ class ContextNetworks(Learner):
     def _embedding(
         self, windows: Tensor | None, keep: Tensor | None, noise: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """z (N, B, 8) of windows, and with ``noise`` (N, B, 8), of a Gaussian posterior, the KL to N(0, I), (N,)."""
+        """z (N, B, 8) of windows; with ``noise`` (N, B, 8), a Gaussian sample and its KL to N(0, I), (N,)."""
         masks = () if keep is None else (keep,)
         if noise is None:
             return self.modules["encoder"](windows, *masks), None
@@ -215,14 +215,14 @@ class ContextNetworks(Learner):
         return mean + variance.sqrt() * noise, kl
 
     def constant_conditioning(self, z: Tensor | None, contexts: Tensor) -> Conditioning:
-        """What conditions one critic or actor update, without a graph; ``z`` is None unless the context is inferred."""
+        """The detached conditioning of one critic or actor update; ``z`` is None unless the context is inferred."""
         if z is None:
             return Conditioning(self.scaled(contexts) if self.method.context == "true" else None, None)
         with torch.no_grad():
             return self.condition_on(z).detach()
 
     def live_conditioning(self, batch: Batch, i: int, graph: bool) -> tuple[Conditioning, Tensor | None]:
-        """By window ``i`` of the batch, with a graph to the modules that infer or without; and the KL, (N,)."""
+        """The conditioning from window ``i`` of the batch, with gradients if ``graph``; and the KL, (N,)."""
         with torch.set_grad_enabled(graph):
             z, kl = self.embed(batch, slice(i, i + 1))
             return self.condition_on(z), kl
@@ -237,9 +237,9 @@ class ContextNetworks(Learner):
         keep: Tensor | None = None,
         code_noise: Tensor | None = None,
     ) -> Tensor:
-        """Actions (N, B, d_a) in (-1, 1): tanh of the mean, or a sample with ``noise`` standard normal (N, B, d_a).
+        """Actions (N, B, d_a) in (-1, 1): tanh of the mean, or a sample if standard-normal ``noise`` is given.
 
-        ``keep`` and ``code_noise`` as in ``conditioning``.
+        ``noise`` is (N, B, d_a); ``keep`` and ``code_noise`` as in ``conditioning``.
         """
         mean, log_std = self.policy(obs, self.conditioning(windows, contexts, keep, code_noise))
         return torch.tanh(mean if noise is None else mean + log_std.exp() * noise)
@@ -253,7 +253,7 @@ class ContextNetworks(Learner):
 
 
 def _by_group(omega: Adapter) -> Callable[[Tensor], Tensor]:
-    """The adapter on features (*lead, B, width), each of the G codes on B / G consecutive rows."""
+    """The adapter on features (*lead, B, width), each of the G codes for B / G consecutive rows."""
 
     def modulate(x: Tensor) -> Tensor:
         groups = omega.b_down.shape[-2]

@@ -1,4 +1,4 @@
-"""What every agent has: modules with a leading seed axis, their target copies and optimisers, saved and loaded."""
+"""The base of all agents: modules with a leading seed axis, target networks and optimisers, saved and loaded."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 
 def stream(seed: int, *purpose: int) -> int:
-    """A 63-bit seed for one purpose of one run, independent of those of other purposes and runs."""
+    """A 63-bit seed for one purpose of one run, independent across purposes and runs."""
     return int(np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0] >> 1)
 
 
 class Learner:
-    """Modules, their target copies and optimisers, every tensor of which has a leading seed axis; saved and loaded."""
+    """Modules, target networks and optimisers whose tensors have a leading seed axis; saved and loaded."""
 
-    modules: Any  # an nn.ModuleDict, of whose members torch does not tell a type checker what they are
+    modules: Any  # an nn.ModuleDict, whose members are untyped in torch
     targets: nn.ModuleDict
     optimizers: dict[str, torch.optim.Optimizer]
     device: torch.device
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors of the agents: parameters, target copies and the optimisers' moments."""
+        """All tensors of the agents: parameters, target networks and optimiser state."""
         tensors = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
         tensors |= {f"targets.{k}": v for k, v in self.targets.state_dict().items()}
         for name, optimizer in self.optimizers.items():
@@ -31,7 +31,7 @@ class Learner:
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Set everything that ``state`` returned; KeyError or RuntimeError where names or shapes do not fit."""
+        """Restore what ``state`` returned; KeyError or RuntimeError if names or shapes do not match."""
         self.modules.load_state_dict(below(tensors, "modules."))
         self.targets.load_state_dict(below(tensors, "targets."))
         for name, optimizer in self.optimizers.items():
@@ -42,16 +42,16 @@ class Learner:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def policy_state(self, index: int) -> dict[str, Tensor]:
-        """One seed's networks without target copies and optimisers, each with a seed axis of one."""
+        """One seed's networks without targets and optimisers, with a seed axis of length one."""
         return {k: v[index : index + 1].clone() for k, v in self.modules.state_dict().items()}
 
 
-@torch.no_grad()  # or the targets' graph grows with every update
+@torch.no_grad()  # otherwise the targets' graph would grow with every update
 def follow(targets: Iterable[Tensor], sources: Iterable[Tensor], tau: float) -> None:
-    """The Polyak step of target copies: each moves by ``tau`` of its way to its source, in place."""
+    """Polyak update in place: target += tau * (source - target)."""
     torch._foreach_lerp_(list(targets), list(sources), tau)  # pyright: ignore[reportPrivateImportUsage, reportCallIssue]
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix``, without it."""
+    """The tensors whose names start with ``prefix``, with the prefix removed."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

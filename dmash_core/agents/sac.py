@@ -1,17 +1,17 @@
 """Parameters, optimisers and the three updates with their gradient routing (Benad et al. 2026; SAC as in CleanRL).
 
 =====================================  ==================================
-parameters                             are moved by
+parameters                             updated by
 =====================================  ==================================
 encoder, hypernetwork, dynamics model  the dynamics loss only
 actor (and its private hypernetwork)   the actor loss only
 critics (and theirs)                   the critic loss only
 =====================================  ==================================
 
-Inside the actor and critic losses the embedding z and the adapter weights omega are constants: they are computed
-without a graph. Each update differentiates its loss with respect to the listed parameters and nothing else. Methods
-with ``encoder_gradients_from`` are the exception: the losses it names train the encoder and a shared hypernetwork too,
-by their own optimiser, with its learning rate and moments.
+In the actor and critic losses, the embedding z and the adapter weights omega are constants, computed without a graph.
+Each update differentiates its loss with respect to the listed parameters only. The exception is
+``encoder_gradients_from``: the losses that it names also train the encoder and a shared hypernetwork, each with its own
+optimiser, learning rate and moments.
 """
 
 import math
@@ -46,10 +46,10 @@ class SACSettings:
     alpha_lr: float = 1e-3
     """Adam's learning rate of the log temperature."""
     actor_every: int = 2
-    """Every so many steps the actor and the temperature are updated as many times."""
+    """Steps between updates of actor and temperature, and how many of these updates are then made."""
     exact_log_prob: bool = False
-    """The log-density of a squashed action as it is, where CleanRL's and the paper's flattens out at saturation
-    (15.90 instead of 20.70 for a mean of 10 and a log standard deviation of -3); for comparisons, and no claim's."""
+    """Use the exact log-density of a squashed action. That of CleanRL and the paper flattens out at saturation (15.90
+    instead of 20.70 for a mean of 10 and a log standard deviation of -3). For comparisons only; no claim uses it."""
 
     def __post_init__(self):
         if not 0.0 <= self.gamma <= 1.0:
@@ -66,7 +66,7 @@ class SACSettings:
 class Agent(ContextNetworks):
     """N independent agents of one arm, one per seed, trained in lock-step by soft actor-critic.
 
-    ``groups`` maps each loss to the parameters that it moves.
+    ``groups`` maps each loss to the parameters that it updates.
     """
 
     def __init__(
@@ -102,15 +102,15 @@ class Agent(ContextNetworks):
     # ---------------------------------------------------------------- updates
 
     def update(self, batch: Batch, contexts: Tensor) -> dict[str, Tensor]:
-        """One gradient step of everything; ``contexts`` (N, C, d). Returns the losses and diagnostics, (N,) each.
+        """One gradient step of all networks; ``contexts`` is (N, C, d). Returns losses and diagnostics, (N,) each.
 
-        ``batch.noise`` has one pass for the critic and one for each actor update that is due.
+        ``batch.noise`` has one pass for the critic and one for each actor update to be made.
         """
         passes = batch.noise.shape[1]
         logs = self.update_dynamics(batch) if "dynamics" in self.modules else {}
         z = [None] * passes
         if self.method.context == "inferred" and self.method.encoder_gradients_from == "none":
-            # The encoder rests until the next dynamics update: one pass for the windows of all other updates.
+            # The encoder does not change until the next dynamics update: encode all other windows in one pass.
             with torch.no_grad():
                 z = self.embed(batch, slice(1, None))[0].unflatten(1, (passes, -1)).unbind(1)
         for i in range(passes):
@@ -126,7 +126,7 @@ class Agent(ContextNetworks):
         return logs
 
     def update_dynamics(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean squared error of the objective's prediction; moves encoder, hypernetwork and dynamics model."""
+        """A step on the objective's mean squared error, for encoder, shared hypernetwork and dynamics model."""
         z, kl = self.embed(batch, slice(0, 1))
         predicted, wanted = self.predict(batch, z)
         loss = (predicted - wanted).square().mean(dim=(1, 2))
@@ -137,9 +137,9 @@ class Agent(ContextNetworks):
     def update_critic(
         self, batch: Batch, conditioning: Conditioning, noise: Tensor, kl: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Squared error of both critics to the soft target, then the polyak step of their target copies.
+        """A step on the squared error of both critics to the soft target, then a Polyak update of the target networks.
 
-        ``kl`` is charged here only where no other loss trains the encoder (arm pearl).
+        The loss includes ``kl`` only if no objective trains the encoder (arm pearl).
         """
         target = self.target(batch, conditioning, noise)
         q = self.values(self.modules, batch.obs, batch.action, conditioning)
@@ -151,7 +151,7 @@ class Agent(ContextNetworks):
 
     @torch.no_grad()
     def target(self, batch: Batch, conditioning: Conditioning, noise: Tensor) -> Tensor:
-        """r + gamma (min Q' - alpha log pi) at s' (N, B); nothing past the time limit unless the method bootstraps."""
+        """r + gamma (min Q' - alpha log pi) at s', (N, B); r alone at the time limit unless the method bootstraps."""
         action, log_prob = squashed_sample(*self.policy(batch.next_obs, conditioning), noise, self.sac.exact_log_prob)
         q = self.values(self.targets, batch.next_obs, action, conditioning).amin(dim=1)
         value = q - self.log_alpha.exp().unsqueeze(1) * log_prob
@@ -159,7 +159,7 @@ class Agent(ContextNetworks):
         return batch.reward + self.sac.gamma * not_done * value
 
     def update_actor(self, batch: Batch, conditioning: Conditioning, noise: Tensor) -> dict[str, Tensor]:
-        """The actor's step, then the temperature's towards entropy d_a; moves the actor and log alpha."""
+        """A step of the actor, then of log alpha, with target entropy -d_a."""
         alpha = self.log_alpha.exp()
         value_conditioning = conditioning.detach() if self.method.encoder_gradients_from == "policy" else conditioning
         loss, entropy = self.actor_loss(batch.obs, conditioning, value_conditioning, noise)
@@ -172,9 +172,9 @@ class Agent(ContextNetworks):
     def actor_loss(
         self, obs: Tensor, policy_conditioning: Conditioning, value_conditioning: Conditioning, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean of alpha log pi - min Q over the batch, and the entropy without a graph: (N,), (N,).
+        """Mean of alpha log pi - min Q over the batch, (N,), and the detached entropy, (N,).
 
-        Policy and critics are conditioned apart, so that the paths of a gradient to z can be told apart.
+        Policy and critics have separate conditionings, so that the gradient paths to z can be separated.
         """
         action, log_prob = squashed_sample(*self.policy(obs, policy_conditioning), noise, self.sac.exact_log_prob)
         q = self.values(self.modules, obs, action, value_conditioning).amin(dim=1)
@@ -198,10 +198,10 @@ class Agent(ContextNetworks):
 
 
 def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor, exact: bool = False) -> tuple[Tensor, Tensor]:
-    """A tanh-squashed Gaussian's sample (..., d_a) and its log density (...), given standard-normal noise.
+    """A sample (..., d_a) of a tanh-squashed Gaussian and its log density (...), given standard-normal noise.
 
-    As CleanRL has it, the density is that of 1 - tanh^2 + 1e-6 instead of 1 - tanh^2: at most log 1e6 = 13.8 comes from
-    the squashing, and where it saturates, from |x| = 8 on, no gradient. ``exact`` takes log(1 - tanh^2 x) itself.
+    As in CleanRL, the density uses 1 - tanh^2 + 1e-6 instead of 1 - tanh^2. Squashing then contributes at most
+    log 1e6 = 13.8, and no gradient where it saturates (|x| > 8). ``exact`` uses log(1 - tanh^2 x).
     """
     x = mean + log_std.exp() * noise
     action = torch.tanh(x)

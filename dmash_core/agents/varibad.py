@@ -1,4 +1,4 @@
-"""The arm ``varibad``: SAC on the belief of a recurrent encoder (Zintgraf et al. 2020, arXiv:1910.08348)."""
+"""The arm ``varibad``: SAC conditioned on a recurrent encoder's belief (Zintgraf et al. 2020, arXiv:1910.08348)."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from dmash_core.replay import Batch
 
 
 class VariBAD(Agent):
-    """SAC on the belief of VariBAD (Zintgraf et al. 2020, arXiv:1910.08348), its reward decoder left out.
+    """SAC conditioned on VariBAD's belief (Zintgraf et al. 2020, arXiv:1910.08348), without its reward decoder.
 
-    Its published form for varying dynamics, but that the policy is a SAC: after each transition of a window the encoder
-    tells a Gaussian, a sample of which has to decode all K transitions of the window; the KL to the Gaussian before it,
-    the first's to N(0, I), is charged. That loss trains encoder and decoder, on one window of each training context in
-    a batch (the release's: ten trajectories); actor and critics are told the last Gaussian's mean and log-variance.
-    Learning rate and clip of that loss are VariBAD's, not the settings of SAC.
+    Follows the published form for varying dynamics, except that the policy is trained by SAC. After each transition of
+    a window the encoder gives a Gaussian posterior, a sample of which must decode all K transitions of the window; the
+    KL is to the previous posterior, at first to N(0, I). This loss trains encoder and decoder on one window per
+    training context and batch (the release: ten trajectories), with VariBAD's learning rate and gradient clipping, not
+    SAC's settings. Actor and critics get mean and log-variance of the last posterior.
     """
 
     LEARNING_RATE = 1e-3
@@ -44,13 +44,13 @@ class VariBAD(Agent):
         return PosteriorEncoder(self.n, layout.n_obs, layout.n_act, self.method.embedding, generators)
 
     def embed(self, batch: Batch, passes: slice) -> tuple[Tensor, None]:
-        """Mean and log-variance (N, P B, 20) of the batch's windows, which are the same for all P passes."""
+        """Mean and log-variance (N, P B, 20) of the batch's windows, repeated for all P passes."""
         assert batch.windows is not None
         z = self.modules["encoder"](batch.windows[:, 0])
         return z.repeat(1, len(range(*passes.indices(batch.windows.shape[1]))), 1), None
 
     def update_dynamics(self, batch: Batch) -> dict[str, Tensor]:
-        """The negative ELBO's step: error summed over dimensions' means, KL over dimensions, both over posteriors."""
+        """A step on the negative ELBO: the errors and KL of ``elbo`` summed over each window, averaged over windows."""
         assert batch.windows is not None and batch.code_noise is not None
         windows = batch.windows[:, 0, :: batch.windows.shape[2] // batch.code_noise.shape[1]]
         error, kl = self.elbo(windows, batch.code_noise)
@@ -61,8 +61,9 @@ class VariBAD(Agent):
         return {"dynamics_loss": error.detach().mean(dim=(1, 2, 3)), "kl": kl.detach().mean(dim=(1, 2))}
 
     def elbo(self, windows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Of windows (N, B, K, .) with ``noise`` (N, B, K, 10): the mean squared error over the dimensions of s' when
-        the posterior after transition t decodes transition j, (N, B, K, K), and the posterior's KL, (N, B, K)."""
+        """For windows (N, B, K, .) and ``noise`` (N, B, K, 10): the squared error, averaged over the dimensions of s',
+        when the posterior after transition t decodes transition j, (N, B, K, K), and the posterior's KL, summed over
+        dimensions, (N, B, K)."""
         mean, log_variance = self.modules["encoder"].posteriors(windows).chunk(2, dim=-1)
         z = mean + torch.exp(0.5 * log_variance) * noise
         n_obs = self.layout.n_obs

@@ -1,4 +1,4 @@
-"""Context dimensions, their space and the three context sets (Benad et al. 2026, benchmark appendix)."""
+"""Context dimensions, the context space and the three context sets (Benad et al. 2026, benchmark appendix)."""
 
 # a continuous dimension has both ranges, a discrete one has values
 # pyright: reportOptionalSubscript=false, reportGeneralTypeIssues=false, reportCallIssue=false, reportArgumentType=false
@@ -13,16 +13,16 @@ from gymnasium.spaces import Box, Dict
 from dmash_core.errors import UserError, unknown
 
 SETS = ("train", "eval-in", "eval-out")
-INSTANCES = 20  # context instances in each set
-_GRID = 50  # values of one continuous dimension in each set
+INSTANCES = 20  # contexts per set
+_GRID = 50  # values per continuous dimension and set
 
 
 @dataclass(frozen=True)
 class ContextDimension:
     """One context variable: a continuous one has `train` and `outer` (low, high), a discrete one has `values`.
 
-    `sign` is the physical range on which the simulator is defined ("any", "non-negative" or "positive"); it is wider
-    than `outer`, so that contexts which the benchmark does not use can be simulated too.
+    `sign` is the physical range on which the simulator is defined ("any", "non-negative" or "positive"). It is wider
+    than `outer`, so contexts outside the benchmark can be simulated too.
     """
 
     name: str
@@ -39,7 +39,7 @@ class ContextDimension:
             raise ValueError(f"context {self.name!r}: unknown sign {self.sign!r}")
 
     def grid(self, which: str) -> np.ndarray:
-        """The sorted values of this dimension in the set `which`: float64, 50 of them, or the discrete values."""
+        """The sorted values of this dimension in the set `which`, float64: 50 values, or the discrete values."""
         if which not in SETS:
             raise ValueError(f"unknown context set {which!r}; valid: {', '.join(SETS)}")
         if self.values is not None:
@@ -57,13 +57,13 @@ class ContextDimension:
 
     @property
     def physical(self) -> tuple[float, float]:
-        """The ends (low, high) of what can be simulated; of a discrete dimension the smallest and largest value."""
+        """The range (low, high) that can be simulated; for a discrete dimension, the smallest and largest value."""
         if self.values is not None:
             return min(self.values), max(self.values)
         return (-np.inf if self.sign == "any" else 0.0), np.inf
 
     def fault(self, values: np.ndarray) -> str | None:
-        """What is wrong with `values` (B,) for this dimension, in words; None when they can be simulated."""
+        """An error message for invalid `values` (B,) of this dimension; None if they can be simulated."""
         bad = ~np.isfinite(values)
         rule = "finite"
         if self.values is not None:
@@ -96,11 +96,11 @@ class Choice(Box):
 
 
 class ContextSpace(Dict):
-    """The contexts of one environment as a Gymnasium space: a dictionary from name to number, in the order of
-    `dimensions`, within the outer range of the benchmark, or (`ranges` "train") the training range.
+    """The contexts of one environment as a Gymnasium space: dictionaries from name to number, in the order of
+    `dimensions`, within the benchmark's outer range or, if `ranges` is "train", the training range.
 
-    `names`; `default`, a context; `train` and `outer`, the spaces of both ranges, to sample from or to ask
-    `context in space.train`. Contexts outside of the outer range can be simulated, but are not in the space.
+    `names`; `default`, a context; `train` and `outer`, the spaces of both ranges, for sampling or tests such as
+    `context in space.train`. Contexts beyond the outer range can be simulated but are not in the space.
     """
 
     def __init__(
@@ -159,17 +159,16 @@ class ContextSpace(Dict):
 def build_context_sets(dimensions: Sequence[ContextDimension], seed: int = 0) -> dict[str, np.ndarray]:
     """The sets "train", "eval-in" and "eval-out", each float64 (20, d) (Benad et al. 2026, benchmark appendix).
 
-    With one or two dimensions the sets are the same for every seed: 20 equidistant entries of the sorted product of
-    the grids. With more, `seed`, the run's, starts the legacy generator of the paper's release, which draws each
-    coordinate of one instance after the other; the instances are then sorted. Raises ValueError when two sets share an
-    instance.
+    With one or two dimensions the sets do not depend on the seed: 20 equidistant entries of the sorted product of the
+    grids. With more, the run's `seed` initialises the legacy generator of the paper's release, which draws contexts one
+    by one, coordinate by coordinate; they are then sorted. Raises ValueError if two sets share a context.
     """
     rng = np.random.RandomState(seed)  # noqa: NPY002 (the release's contexts are these and no others)
     sets = {}
     for which in SETS:
         grids = [dimension.grid(which) for dimension in dimensions]
         if len(grids) <= 2:
-            entries = np.array(list(product(*grids)))  # sorted by (first, second), because each grid is
+            entries = np.array(list(product(*grids)))  # sorted by (first, second), because each grid is sorted
             sets[which] = entries[np.floor(np.linspace(0, len(entries) - 1, INSTANCES)).astype(int)]
         else:
             drawn = np.array([[rng.choice(grid) for grid in grids] for _ in range(INSTANCES)])
@@ -181,7 +180,7 @@ def build_context_sets(dimensions: Sequence[ContextDimension], seed: int = 0) ->
 def outer_grid(dimensions: Sequence[ContextDimension], points: int) -> np.ndarray:
     """Every context on a grid over the outer ranges, float64 (n, d), sorted by (first, second) dimension.
 
-    A continuous dimension has `points` equidistant values, a discrete one its own. UserError but for two dimensions.
+    A continuous dimension has `points` equidistant values, a discrete one its own. UserError unless d = 2.
     """
     if points < 2 or len(dimensions) != 2:
         raise UserError(
@@ -192,8 +191,8 @@ def outer_grid(dimensions: Sequence[ContextDimension], points: int) -> np.ndarra
 
 
 def distance_outside(dimensions: Sequence[ContextDimension], contexts: np.ndarray) -> np.ndarray:
-    """How far contexts (B, d) lie outside the box of the training ranges, (B,): 0 inside; Euclidean, each continuous
-    dimension in units of the width of its training range."""
+    """Euclidean distance (B,) of contexts (B, d) from the box of the training ranges, 0 inside; each continuous
+    dimension is in units of the width of its training range."""
     continuous = [i for i, dimension in enumerate(dimensions) if dimension.values is None]
     low, high = np.array([dimensions[i].train for i in continuous]).reshape(-1, 2).T
     inside = np.asarray(contexts, dtype=np.float64)[:, continuous]
@@ -201,21 +200,19 @@ def distance_outside(dimensions: Sequence[ContextDimension], contexts: np.ndarra
 
 
 def check_disjoint(sets: dict[str, np.ndarray]) -> None:
-    """Raise ValueError when two of the sets (name -> (n, d)) have a context instance in common."""
+    """Raise ValueError if two of the sets (name -> (n, d)) share a context."""
     rows = {name: set(map(tuple, contexts.tolist())) for name, contexts in sets.items()}
     for first, second in combinations(rows, 2):
         if shared := rows[first] & rows[second]:
             raise ValueError(f"context sets {first!r} and {second!r} are not disjoint: both hold {min(shared)}")
 
 
-def context_rows(
-    dimensions: Sequence[ContextDimension], given, num_envs: int, whose: str = "", one: bool = False
-) -> np.ndarray:
-    """The contexts (num_envs, d), float64, that `given` means: {name: a number, or num_envs of them}, where what is not
-    named has its default; or an array (d,) for all environments alike; or one such mapping or row for each.
+def context_rows(dimensions: Sequence[ContextDimension], given, num_envs: int, whose: str = "") -> np.ndarray:
+    """Convert `given` to contexts (num_envs, d), float64. It is {name: a number or num_envs numbers}, with defaults for
+    unnamed dimensions; or an array (d,) for all environments; or one such mapping or row per environment.
 
-    `whose` goes into the message about an unknown name; with `one` a number is all that a name can have. Raises
-    UserError for unknown names, wrong shapes and what is no number; `check_contexts` is for values.
+    `whose` is part of the error message for an unknown name. Raises UserError for unknown names, wrong shapes and
+    non-numbers; `check_contexts` checks the values.
     """
     names = [dimension.name for dimension in dimensions]
     if isinstance(given, Mapping):
@@ -228,7 +225,7 @@ def context_rows(
                 values = np.asarray(given.get(dimension.name, dimension.default), dtype=np.float64)
                 columns.append(np.broadcast_to(values, num_envs))
             except (TypeError, ValueError):
-                many = "" if one or num_envs == 1 else f" or {num_envs} numbers"
+                many = "" if num_envs == 1 else f" or {num_envs} numbers"
                 raise UserError(f"context {dimension.name!r} must be a number{many}") from None
         return np.stack(columns, axis=1)
     if isinstance(given, Sequence) and len(given) and all(isinstance(item, Mapping) for item in given):
@@ -247,7 +244,7 @@ def context_rows(
 
 
 def check_contexts(dimensions: Sequence[ContextDimension], contexts) -> np.ndarray:
-    """A read-only float64 copy (B, d) of `contexts`; raises UserError on a wrong shape or an unphysical value."""
+    """A read-only float64 copy (B, d) of `contexts`; raises UserError for a wrong shape or an unphysical value."""
     names = ", ".join(dimension.name for dimension in dimensions)
     try:
         contexts = np.array(contexts, dtype=np.float64)

@@ -1,10 +1,10 @@
-"""The environments of dm_control's suite: its models, observations and rewards, with contexts and for a batch.
+"""Batched environments of dm_control's suite: its models, observations and rewards, with contexts.
 
-A batch plays the part of dm_control's `Physics`: its methods return an array for all simulations where those return
-one, so the tasks' own `get_observation` and `get_reward` serve the whole batch in one call.
+A batch takes the place of dm_control's `Physics`: its methods return arrays for all simulations instead of one, so the
+tasks' own `get_observation` and `get_reward` handle the whole batch in one call.
 """
 
-# mujoco is compiled and has no stubs; what a batch gathers is attributes of it
+# mujoco is compiled and has no stubs; the quantities in `reads` are attributes set at runtime
 # pyright: reportAttributeAccessIssue=false
 
 import warnings
@@ -17,14 +17,14 @@ from dmash_core.benchmark.mujoco import MujocoEnv, gravity, strength, uniform
 import mujoco
 import numpy as np
 
-with warnings.catch_warnings():  # it looks for a display, and warns when there is none
+with warnings.catch_warnings():  # dm_control warns if there is no display
     warnings.simplefilter("ignore")
     from dm_control.suite import ball_in_cup, base, cartpole, cheetah, reacher, walker
 
 XX, XZ, ZZ = 0, 2, 8  # entries of a rotation matrix in row-major order
 
 
-_SCALE = np.sqrt(-2 * np.log(0.1))  # dm_control's: the Gaussian is 0.1 at its margin
+_SCALE = np.sqrt(-2 * np.log(0.1))  # as in dm_control: the Gaussian is 0.1 at its margin
 
 
 def _gaussian(x: np.ndarray, margin: float) -> np.ndarray:
@@ -56,7 +56,7 @@ class DMCEnv(MujocoEnv):
         return self.qvel
 
     def _draw_joints(self, streams):
-        """Limited joints uniformly in their range, other hinges in [-pi, pi], as dm_control's randomizers do it."""
+        """Draw limited joints uniformly in their range, other hinges in [-pi, pi], like dm_control's randomizers."""
         model = self.sims.model
         limited, hinge = model.jnt_limited == 1, model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE
         low, high = np.where(limited[:, None], model.jnt_range, (-np.pi, np.pi))[limited | hinge].T
@@ -64,7 +64,7 @@ class DMCEnv(MujocoEnv):
 
 
 class Cartpole(DMCEnv):
-    """Cartpole balance; length: half of the pole's, whose mass stays; pole_mass: that mass, 0.1 kg if not given."""
+    """Cartpole balance; length: half the pole's length, at constant mass; pole_mass: that mass, by default 0.1 kg."""
 
     domain, task, reads = cartpole, cartpole.Balance(swing_up=False, sparse=False), ("xmat",)
 
@@ -82,8 +82,8 @@ class Cartpole(DMCEnv):
         return np.column_stack([self.qpos[:, 0], self.xmat[:, 2, [ZZ, XZ]]])
 
     def _reward(self):
-        # The task's own get_reward would average over the batch, as if it were the poles of one cart.
-        # Its `tolerance` is written out, to the bit, since its checks cost as much as half a simulator step.
+        # The task's own get_reward would average over the batch, as if it were several poles on one cart.
+        # Its `tolerance` is inlined, bit for bit, since its checks cost as much as half a simulator step.
         upright = (self.xmat[:, 2, ZZ] + 1) / 2
         centered = (1 + _gaussian(self.qpos[:, 0], margin=2)) / 2
         control = np.maximum(1 - self._ctrl[:, 0] ** 2, 0.0)
@@ -109,7 +109,7 @@ class Cheetah(DMCEnv):
     def _start(self, streams):
         limited = self.sims.model.jnt_limited == 1
         # dm_control's first step after the draw still uses the forces of the default pose; adding the draw after that
-        # step is the same, to the bit.
+        # step gives the same, bit for bit.
         self.sims.step()
         self.qpos[:, limited] += uniform(streams, *self.sims.model.jnt_range[limited].T)
         self.sims.step(nstep=199)
@@ -146,7 +146,7 @@ class ReacherEasy(DMCEnv):
         self._target()[:] = np.column_stack([radius * np.sin(angle), radius * np.cos(angle)])
 
     def _target(self):
-        """The place of the target (B, 2), which is part of the model."""
+        """The position of the target (B, 2), which is part of the model."""
         return self.field("geom_pos")[:, self.target, :2]
 
     def finger_to_target(self):
@@ -166,13 +166,13 @@ class ReacherEasy(DMCEnv):
 
 
 class ReacherHard(ReacherEasy):
-    """Reacher hard: the same with a smaller target."""
+    """Reacher hard: a smaller target."""
 
     target_size = 0.015
 
 
 class BallInCup(DMCEnv):
-    """Ball in cup, catch; gravity, and length: the string's, the ball hanging as much lower as it is longer."""
+    """Ball in cup, catch; gravity; length: the string's, and a longer string also starts the ball lower."""
 
     domain, task, reads = ball_in_cup, ball_in_cup.BallInCup(), ("site_xpos", "xpos")
     substeps = 10
@@ -187,7 +187,7 @@ class BallInCup(DMCEnv):
     def _start(self, streams):
         model, ball = copy(self.sims.model), self.sims.model.body("ball").id
         data = mujoco.MjData(model)
-        for i, stream in enumerate(streams):  # places of the ball until one touches nothing
+        for i, stream in enumerate(streams):  # draw ball positions until one is free of contacts
             model.body_pos[ball] = self.field("body_pos")[i, ball]
             while True:
                 data.qpos[2:] = stream.uniform(-0.2, 0.2), stream.uniform(0.2, 0.5)

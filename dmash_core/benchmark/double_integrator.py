@@ -1,4 +1,4 @@
-"""The double integrator (DI, DI-Friction, DI-Perm): a point mass in the plane that is to come to rest at the origin."""
+"""The double integrator (DI, DI-Friction, DI-Perm): a point mass in the plane that must stop at the origin."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,14 +11,14 @@ from dmash_core.benchmark.contexts import ContextDimension
 from dmash_core.benchmark.vector import BatchedEnv
 
 DT = 0.1
-_SCALE = 110  # pixels of a picture to one unit of length
+_SCALE = 110  # pixels per unit of length in a picture
 
 
 class DoubleIntegrator(BatchedEnv):
     """State and observation (p, v) in [-1, 1]^4, action a force in [-1, 1]^2 (Benad et al. 2026, benchmark appendix).
 
-    Contexts read: mass, friction, inversion, swap; those that a variant lacks are 1, 0, +1 and 0.
-    The reward is 1 while ||p|| <= 0.1, otherwise 0.
+    Contexts: mass, friction, inversion, swap; where a variant lacks one, 1, 0, +1 and 0 respectively.
+    The reward is 1 if ||p|| <= 0.1, otherwise 0.
     """
 
     metadata = BatchedEnv.metadata | {"render_modes": ["rgb_array"], "render_fps": round(1 / DT)}
@@ -34,14 +34,14 @@ class DoubleIntegrator(BatchedEnv):
         self._damping = 1 - DT * self.column("friction", 0.0)[:, None] / self._mass
 
     def _reset(self, streams):
-        # Uniform on [-1, 1]^2 given that both |p_i| > 0.8: uniform on [-0.2, 0.2]^2, moved outwards by 0.8.
+        # Uniform on [-1, 1]^2 conditioned on both |p_i| > 0.8: uniform on [-0.2, 0.2]^2, moved outwards by 0.8.
         u = np.stack([stream.uniform(-0.2, 0.2, size=2) for stream in streams])
         self._p = u + np.copysign(0.8, u)
         self._v = np.zeros((self.num_envs, 2))
 
     def _step(self, actions):
         force = np.clip(actions, -1, 1)
-        # The position moves with the old velocity; the order is part of the benchmark.
+        # The position is updated with the old velocity; the order is part of the benchmark.
         self._p = np.clip(self._p + self._v * DT, -1, 1)
         self._v = np.clip(self._v * self._damping + force / self._mass * DT, -1, 1)
         return (np.linalg.norm(self._p, axis=1) <= 0.1).astype(np.float64)
@@ -56,8 +56,8 @@ class DoubleIntegrator(BatchedEnv):
         self._p, self._v = physics["p"], physics["v"]
 
     def picture(self, index):
-        """The plane with the goal, and the body: its area is its mass, its line where it is in half a second at its
-        velocity, orange where the actuators are inverted or swapped."""
+        """The plane with the goal, and the body: its area shows its mass, a line its movement in half a second at the
+        current velocity; it is orange if the actuators are inverted or swapped."""
         picture = _plane().copy()
         p, v = self._p[index], self._v[index]
         changed = self._inversion[index, 0] < 0 or self._swap[index, 0]

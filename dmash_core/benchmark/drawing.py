@@ -1,7 +1,7 @@
-"""Pictures of the environments that need no simulator: discs, bars and lines in a NumPy array, 240 by 320 pixels.
+"""Rendering of environments without a simulator: discs, bars and lines in a NumPy array, 240 by 320 pixels.
 
-Places are in pixels (x, y), y downwards. Only the pixels around a shape are touched, so that a picture takes about
-a millisecond, and a video costs its encoder.
+Coordinates are pixels (x, y), y downwards. Only the pixels around a shape are touched, so a picture takes about a
+millisecond, and the cost of a video is its encoding.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 
 HEIGHT, WIDTH = 240, 320
 PAPER, INK, GRID, GOAL = (255, 255, 255), (60, 60, 60), (225, 225, 225), (0, 158, 115)
-PLAIN, CHANGED = (0, 114, 178), (213, 94, 0)  # of a body whose actuators are as they should be, or not
+PLAIN, CHANGED = (0, 114, 178), (213, 94, 0)  # body with normal, or with inverted or swapped actuators
 Color = tuple[int, int, int]
 
 
@@ -20,7 +20,7 @@ def canvas() -> np.ndarray:
 
 
 def _paint(picture: np.ndarray, xs, ys, margin: float, color: Color, cover: Callable) -> None:
-    """Mix the colour into the pixels within `margin` of the box of `xs` and `ys`, by the share cover(x, y) of each."""
+    """Blend the colour into pixels within `margin` of the bounding box of `xs`, `ys`, with opacity cover(x, y)."""
     left, right = max(0, int(min(xs) - margin)), min(WIDTH, int(max(xs) + margin) + 2)
     top, bottom = max(0, int(min(ys) - margin)), min(HEIGHT, int(max(ys) + margin) + 2)
     if left >= right or top >= bottom:
@@ -36,7 +36,7 @@ def disc(picture: np.ndarray, x: float, y: float, radius: float, color: Color) -
 
 
 def ring(picture: np.ndarray, x: float, y: float, radius: float, color: Color) -> None:
-    """A circle two and a half pixels wide."""
+    """A circle line 1.5 pixels wide."""
     _paint(picture, [x], [y], radius + 2, color, lambda u, v: 1.25 - np.abs(radius - np.hypot(u - x, v - y)))
 
 

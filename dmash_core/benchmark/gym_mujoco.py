@@ -1,6 +1,6 @@
-"""Gymnasium's Walker2d-v5 and Hopper-v5 with contexts, for a batch; nothing terminates (terminate_when_unhealthy off).
+"""Batched Walker2d-v5 and Hopper-v5 of Gymnasium with contexts; nothing terminates (terminate_when_unhealthy off).
 
-Models and numbers are Gymnasium's: the defaults of its constructors.
+Models and constants are Gymnasium's constructor defaults.
 """
 
 # mujoco is compiled and has no stubs
@@ -52,7 +52,7 @@ class Walker2d(MujocoEnv):
         return forward + self._healthy() * self.given["healthy_reward"] - cost
 
     def _healthy(self):
-        """Whether height and angle of the torso lie in their ranges, bool (B,)."""
+        """Whether height and angle of the torso are in their healthy ranges, bool (B,)."""
         low, high = np.array([self.given["healthy_z_range"], self.given["healthy_angle_range"]]).T
         return ((low < self.qpos[:, 1:3]) & (self.qpos[:, 1:3] < high)).all(axis=1)
 

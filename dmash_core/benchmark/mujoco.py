@@ -1,7 +1,7 @@
-"""The base of the MuJoCo environments: B simulations in one mjbatch batch, each under a model compiled for its context.
+"""The base of the MuJoCo environments: B simulations in one mjbatch batch, each with a model compiled for its context.
 
-The simulator's fields are per simulation, so contexts, seeds and rollouts share a batch. A field is copied wherever
-two of the compiled models differ in it, whatever it is: no list of fields can forget one.
+Model fields are per simulation, so contexts, seeds and rollouts share a batch. Every field in which two of the compiled
+models differ is copied, so there is no list of fields that could be incomplete.
 """
 
 # mujoco is compiled and has no stubs
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from dmash_core.benchmark.opengl import make_renderer  # before MuJoCo, which it imports whatever MUJOCO_GL says
+from dmash_core.benchmark.opengl import make_renderer  # before MuJoCo, which it imports whatever MUJOCO_GL is
 
 # isort: split
 import mjbatch
@@ -25,23 +25,22 @@ from dmash_core.errors import Diverged, UserError
 
 PICTURE = (240, 320)  # height and width in pixels
 _CONSTRAINT = int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT)
-_ASSETS = ("bvh_aabb", "tex_data")  # arrays that mjbatch does not hold per simulation
+_ASSETS = ("bvh_aabb", "tex_data")  # arrays that mjbatch does not store per simulation
 
 
 class MujocoEnv(BatchedEnv):
-    """B simulations of one family; a family says where its model comes from (`original`), how a context changes it
-    before it is compiled (`edit`), how an episode starts (`_start`), what is observed (`_observe`) and rewarded
-    (`_reward`).
+    """B simulations of one family. A family implements `original` (its model), `edit` (the context's changes before
+    compilation), `_start` (initial states), `_observe` and `_reward`.
 
-    `qpos` (B, nq), `qvel` (B, nv) and what `field` returns are live views of the simulations.
+    `qpos` (B, nq), `qvel` (B, nv) and the arrays from `field` are live views of the simulations.
     """
 
-    _picture: tuple[mujoco.MjModel, mujoco.MjData, mujoco.Renderer] | None = None  # made by the first call of picture()
-    substeps = 1  # simulator steps in a control step
-    reads: tuple[str, ...] = ()  # quantities of mjData derived from the state that it reads; they become attributes
+    _picture: tuple[mujoco.MjModel, mujoco.MjData, mujoco.Renderer] | None = None  # set by the first call of picture()
+    substeps = 1  # simulator steps per control step
+    reads: tuple[str, ...] = ()  # derived quantities of mjData that the family uses; they become attributes
 
     def __init__(self, dimensions: Sequence[ContextDimension], contexts: np.ndarray, horizon: float):
-        """Raises UserError when `contexts` (B, d) do not fit the dimensions or give a model that does not compile."""
+        """Raises UserError if `contexts` (B, d) do not fit the dimensions or a model does not compile."""
         self.dimensions = tuple(dimensions)
         self._simulate(check_contexts(dimensions, contexts))
         space = Box(-np.inf, np.inf, self._observe().shape[1:], np.float32)
@@ -50,10 +49,10 @@ class MujocoEnv(BatchedEnv):
         self.metadata = self.metadata | {"render_modes": ["rgb_array"], "render_fps": fps}
 
     def _simulate(self, contexts: np.ndarray) -> None:
-        """Start the simulations under contexts (B, d); all that is live is made here, and is not pickled."""
+        """Start the simulations under contexts (B, d); creates all live objects, which are not pickled."""
         models, which = self._models(contexts)
         self.sims = mjbatch.Batch(models[0], len(contexts), self.threads)
-        self.fields: dict[str, np.ndarray] = {}  # of the model, name -> (B, ...), where the simulations differ
+        self.fields: dict[str, np.ndarray] = {}  # name -> (B, ...), model fields in which the simulations differ
         self._simulated = contexts
         self._write(models, which)
         self.qpos, self.qvel, self._ctrl, self._state, self._warnings = (
@@ -65,21 +64,21 @@ class MujocoEnv(BatchedEnv):
         self.sims.reset()
 
     def _models(self, contexts: np.ndarray) -> tuple[list[mujoco.MjModel], np.ndarray]:
-        """The models of the different contexts in (B, d), and which of them each simulation has (B,)."""
+        """The models of the distinct contexts in (B, d), and the model index of each simulation (B,)."""
         rows, which = np.unique(contexts, axis=0, return_inverse=True)
         names = tuple(dimension.name for dimension in self.dimensions)
         return [_compiled(type(self), names, tuple(row)) for row in rows.tolist()], which
 
     def _write(self, models: Sequence[mujoco.MjModel], which: np.ndarray) -> None:
-        """Give each simulation the fields of its model, wherever one of them differs from the batch's own."""
+        """Give each simulation the fields of its model that differ from the batch's template."""
         template = self.sims.model
         different = _differences([template, *models])
         for name in {**self.fields, **different}:
             if name in different:
                 self.field(name)[:] = different[name][1:][which]
-            else:  # an earlier context had another value
+            else:  # only an earlier context had another value
                 self.field(name)[:] = getattr(template if hasattr(template, name) else template.opt, name)
-        self.sims.set_const()  # for the scalars that follow from the fields, such as the solver's mean inertia
+        self.sims.set_const()  # update scalars derived from the fields, such as the solver's mean inertia
 
     def _use_contexts(self, contexts):
         if not np.array_equal(contexts, self._simulated):
@@ -102,22 +101,22 @@ class MujocoEnv(BatchedEnv):
 
     @classmethod
     def original(cls) -> mujoco.MjSpec:
-        """The original model, before any context."""
+        """The original model, without a context."""
         raise NotImplementedError
 
     @classmethod
     def edit(cls, spec: mujoco.MjSpec, context: Mapping[str, float]) -> None:
-        """Apply the context (name -> value) to a model that is not compiled yet."""
+        """Apply the context (name -> value) to a model before compilation."""
         raise NotImplementedError
 
     @classmethod
     def compile(cls, context: Mapping[str, float], textures: bool = False) -> mujoco.MjModel:
-        """The model under a context. Raises UserError with MuJoCo's reason when there is none."""
+        """The model under a context. Raises UserError with MuJoCo's reason if it does not compile."""
         spec = cls.original()
         cls.edit(spec, context)
-        # Tests of bounding volumes only save time, and mjbatch does not hold the volumes per simulation.
+        # Bounding-volume tests only save time, and mjbatch does not store the volumes per simulation.
         spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
-        if not textures:  # they take most of the time that compiling takes
+        if not textures:  # they take most of the compilation time
             for texture in spec.textures:
                 texture.width = texture.height = 1
         try:
@@ -127,7 +126,7 @@ class MujocoEnv(BatchedEnv):
             raise UserError(f"MuJoCo cannot simulate the context {said}: {' '.join(str(error).split())}") from error
 
     def field(self, name: str) -> np.ndarray:
-        """A live view (B, ...) of a field of mjModel that differs between simulations or is changed while they run."""
+        """A live view (B, ...) of an mjModel field that differs between simulations or changes while they run."""
         if name not in self.fields:
             self.fields[name] = self.sims.expand(name)
         return self.fields[name]
@@ -146,15 +145,15 @@ class MujocoEnv(BatchedEnv):
         return self._reward()
 
     def _refresh(self) -> None:
-        """Derived quantities of the present state: mj_step leaves those of one simulator step before. Nothing that is
-        read depends on constraint forces, so they are left out."""
+        """Recompute derived quantities for the current state: mj_step leaves those of the previous simulator step. No
+        quantity in `reads` depends on constraint forces, so these are skipped."""
         if self.reads:
             self._disabled ^= _CONSTRAINT
             self.sims.forward()
             self._disabled ^= _CONSTRAINT
 
     def _check(self) -> None:
-        """Raise Diverged after a warning of the simulator: by then it has put the state back to its default."""
+        """Raise Diverged after a simulator warning; the simulator has then already reset the state to its default."""
         if self._warnings[..., 1].any():
             i, kind = np.argwhere(self._warnings[..., 1])[0]
             context = ", ".join(f"{d.name} = {c:g}" for d, c in zip(self.dimensions, self.contexts[i], strict=True))
@@ -190,38 +189,38 @@ class MujocoEnv(BatchedEnv):
             self._picture = None
 
     def _start(self, streams: Sequence[np.random.Generator]) -> None:
-        """Write the initial states, that of simulation i drawn from `streams[i]` alone, over the model's default."""
+        """Replace the model's default state by initial states, that of simulation i drawn from `streams[i]` only."""
         raise NotImplementedError
 
     def _reward(self) -> np.ndarray:
-        """Rewards float64 (B,) of the state that was reached, a fresh array."""
+        """Rewards float64 (B,) of the state reached, a new array."""
         raise NotImplementedError
 
 
 def uniform(streams: Sequence[np.random.Generator], low, high, size=None) -> np.ndarray:
-    """One call of `uniform(low, high, size)` of each stream, stacked."""
+    """`uniform(low, high, size)` from each stream, stacked."""
     return np.stack([stream.uniform(low, high, size) for stream in streams])
 
 
 def gravity(spec: mujoco.MjSpec, context: Mapping[str, float]) -> None:
-    """The context "gravity", in m/s^2 downwards."""
+    """Apply the context "gravity", in m/s^2 downwards."""
     spec.option.gravity[2] = -context["gravity"]
 
 
 def strength(spec: mujoco.MjSpec, context: Mapping[str, float]) -> None:
-    """The context "strength", by which every actuator's gear is scaled."""
+    """Scale every actuator's gear by the context "strength"."""
     for actuator in spec.actuators:
         actuator.gear[:] *= context["strength"]
 
 
-@lru_cache(maxsize=1024)  # of some 20 kB each, so that a context costs its compilation once in a process
+@lru_cache(maxsize=1024)  # about 20 kB each; compiles each context once per process
 def _compiled(family: type[MujocoEnv], names: tuple[str, ...], context: tuple[float, ...]) -> mujoco.MjModel:
-    """The model of a context; shared, so nothing may be written to it."""
+    """The model of a context; shared, so it must not be modified."""
     return family.compile(dict(zip(names, context, strict=True)))
 
 
 def _differences(models: Sequence[mujoco.MjModel]) -> dict[str, np.ndarray]:
-    """Name -> (M, ...) values of each array of mjModel and each option of mjOption in which M models differ."""
+    """Name -> values (M, ...) of each mjModel array and mjOption option in which M models differ."""
     found = {}
     for parts in (models, [model.opt for model in models]):
         for name in dir(parts[0]):

@@ -1,4 +1,4 @@
-"""ODE and ODE-k: a scalar differential equation whose right-hand side is a polynomial of a complex action."""
+"""ODE and ODE-k: a scalar differential equation whose right-hand side is a polynomial in a complex action."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,16 +12,16 @@ from dmash_core.benchmark.vector import BatchedEnv
 
 DT = 0.01
 X_MAX = 20.0
-_AXIS = 70  # where a picture has the line of x, in pixels from its top
-_EDGES = np.array([0.05, 0.1, 0.2, 0.5, 2.0])  # reward _LEVELS[i] while |x| is below _EDGES[i], the last beyond all
+_AXIS = 70  # height of the x axis in a picture, in pixels from the top
+_EDGES = np.array([0.05, 0.1, 0.2, 0.5, 2.0])  # reward _LEVELS[i] while |x| < _EDGES[i], the last one beyond all
 _LEVELS = np.array([1, 1 / 2, 1 / 3, 1 / 4, 0.05, 0])
 
 
 class ODE(BatchedEnv):
-    """State and observation x in [-20, 20], action in [-1, 1]^2 read as a = a_0 + i a_1, contexts c_0, ..., c_(k-1):
+    """State and observation x in [-20, 20], action a = a_0 + i a_1 from [-1, 1]^2, contexts c_0, ..., c_(k-1):
     xdot = Re(sum_j c_j a^(j+1)) (Benad et al. 2026, benchmark appendix, after Beukman et al. 2023).
 
-    The reward falls in steps with |x|, from 1 below 0.05 to 0 from 2 on. Actions beyond [-1, 1] are clipped.
+    The reward decreases stepwise with |x|, from 1 below 0.05 to 0 from 2 on. Actions are clipped to [-1, 1].
     """
 
     metadata = BatchedEnv.metadata | {"render_modes": ["rgb_array"], "render_fps": round(1 / DT)}
@@ -35,8 +35,8 @@ class ODE(BatchedEnv):
 
     def _step(self, actions):
         a_re, a_im = np.clip(actions, -1, 1).T
-        # In real arithmetic: NumPy's complex product may fuse multiply and add, so that its last bit would depend on
-        # the machine and on the place in the batch.
+        # In real arithmetic: NumPy's complex product may fuse multiply and add, so its last bit would depend on the
+        # machine and on the position in the batch.
         re, im = a_re, a_im
         xdot = self.contexts[:, 0] * re
         for c in self.contexts.T[1:]:
@@ -55,8 +55,8 @@ class ODE(BatchedEnv):
         self._x = physics["x"]
 
     def picture(self, index):
-        """The line of x, stretched about 0 where the rewards are: the greener the higher the reward, and the state as a
-        disc. Below it a bar for each coefficient, up where it is positive, from -10 to 10."""
+        """The x axis, stretched around 0 where the rewards are (greener for higher rewards), with the state as a disc.
+        Below it, a bar per coefficient from -10 to 10, upwards if positive."""
         picture = _line().copy()
         drawing.disc(picture, _column(self._x[index]), _AXIS, 8, drawing.PLAIN)
         zero, width = 180, 240 / len(self.contexts.T)

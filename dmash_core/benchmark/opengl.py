@@ -1,8 +1,8 @@
-"""OpenGL for the pictures of the MuJoCo environments, and nothing but pictures: importing this module imports MuJoCo
-and dm_control's choice of a renderer whatever MUJOCO_GL says and whichever libraries are there.
+"""OpenGL for rendering the MuJoCo environments only. Importing this module imports MuJoCo and dm_control's renderer
+selection whatever MUJOCO_GL is and whichever libraries are installed.
 
-Both packages load the library that MUJOCO_GL names while they are imported, and fail where it is missing, although a
-simulation needs none.
+At import, both packages load the library that MUJOCO_GL names and fail if it is missing, although simulation does not
+need it.
 """
 
 # mujoco is compiled and has no stubs
@@ -20,7 +20,7 @@ from importlib import import_module, reload
 
 from dmash_core.errors import UserError
 
-# As MuJoCo reads the variable (mujoco/rendering/classic/gl_context.py).
+# The values that MuJoCo accepts (mujoco/rendering/classic/gl_context.py).
 _SYSTEM = platform.system()
 _OFF = ("disable", "disabled", "off", "false", "0")
 _ANY = ("enable", "enabled", "on", "true", "1", "")
@@ -34,7 +34,7 @@ _INSTALL = {
 
 
 def _wish() -> str:
-    """What MUJOCO_GL asks for, one of _OFF, _ANY and _LIBRARIES; UserError for any other word."""
+    """The value of MUJOCO_GL, one of _OFF, _ANY and _LIBRARIES; UserError for any other value."""
     wish = os.environ.get("MUJOCO_GL", "").lower().strip()
     if wish not in (*_OFF, *_ANY, *_LIBRARIES):
         raise UserError(
@@ -64,13 +64,13 @@ def _import_simulators() -> None:
     if "mujoco" not in sys.modules:
         with _switched_off():
             mujoco = import_module("mujoco")
-        with suppress(Exception):  # whoever uses mujoco.Renderer beside us finds it as MuJoCo would have left it
+        with suppress(Exception):  # leave mujoco.Renderer in its usual state for other users
             mujoco.GLContext = reload(import_module("mujoco.rendering.classic.gl_context")).GLContext
-    with warnings.catch_warnings():  # dm_control looks for a display, and warns when there is none
+    with warnings.catch_warnings():  # dm_control warns if there is no display
         warnings.simplefilter("ignore")
         try:
             import_module("dm_control._render")
-        except Exception:  # each library has its own way to say that it is not there
+        except Exception:  # each missing library raises a different exception
             _forget("dm_control._render")
             with _switched_off():
                 import_module("dm_control._render")
@@ -90,9 +90,9 @@ def _close_all() -> None:
 
 
 def make_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
-    """A renderer of `model` by the library that MUJOCO_GL names, by default one that needs no display.
+    """A renderer of `model` with the library that MUJOCO_GL names, by default one that needs no display.
 
-    It is closed at the end of the process if it was not before. Raises UserError where there is none.
+    It is closed at exit if it is still open. Raises UserError if there is none.
     """
     wish = _wish()
     if wish in _OFF:
@@ -101,7 +101,7 @@ def make_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Rend
     for library in libraries:
         if (renderer := _try(library, model, height, width)) is not None:
             atexit.unregister(_close_all)
-            atexit.register(_close_all)  # after what the library has registered, and so called before it
+            atexit.register(_close_all)  # registered after the library's handlers, so called before them
             _open.add(renderer)
             return renderer
     needed = " or ".join(_INSTALL.get(library, library) for library in libraries)
@@ -112,7 +112,7 @@ def make_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Rend
 def _try(library: str, model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer | None:
     platform_before, context_before = os.environ.pop("PYOPENGL_PLATFORM", None), getattr(gl_context, "GLContext", None)
     try:
-        with warnings.catch_warnings():  # GLFW's way to say that there is no display
+        with warnings.catch_warnings():  # GLFW warns if there is no display
             warnings.simplefilter("ignore")
             kind = import_module(f"mujoco.{library}").GLContext
 
@@ -124,11 +124,11 @@ def _try(library: str, model: mujoco.MjModel, height: int, width: int) -> mujoco
 
             gl_context.GLContext = context
             return mujoco.Renderer(model, height, width)
-    except Exception:  # each library has its own way to say that it is not there
+    except Exception:  # each missing library raises a different exception
         os.environ.pop("PYOPENGL_PLATFORM", None)
         if platform_before is not None:
             os.environ["PYOPENGL_PLATFORM"] = platform_before
-        _forget("OpenGL")  # it has chosen a platform, and would keep to it
+        _forget("OpenGL")  # it would keep the platform that it has chosen
         _forget(f"mujoco.{library}")
         return None
     finally:

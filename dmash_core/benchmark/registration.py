@@ -1,4 +1,4 @@
-"""Gymnasium's way in: `gymnasium.make("AIB/DI-v0", mass=0.8, inversion=-1)` and `gymnasium.make_vec`."""
+"""The Gymnasium interface: `gymnasium.make("AIB/DI-v0", mass=0.8, inversion=-1)` and `gymnasium.make_vec`."""
 
 import math
 from typing import Any
@@ -19,11 +19,11 @@ def make_vector(
     max_episode_steps: int | None = None,
     **contexts,
 ) -> BatchedEnv:
-    """`num_envs` environments; each context is given by keyword as a number or `num_envs` of them, or is the default.
+    """`num_envs` environments. A context keyword is a number or `num_envs` numbers; omitted contexts have defaults.
 
-    `max_episode_steps` is the benchmark's by default, and -1 means no limit, as in `gymnasium.make`. Raises UserError
-    for an unknown keyword, a wrong number of values or an unphysical one, for an episode of no step, and for any
-    `render_mode` but None and "rgb_array".
+    `max_episode_steps` defaults to the benchmark's; -1 means no limit, as in `gymnasium.make`. Raises UserError for an
+    unknown keyword, a wrong number of values, an unphysical value, an episode without steps, and any `render_mode`
+    other than None and "rgb_array".
     """
     spec = get_spec(environment)
     if num_envs < 1:
@@ -41,10 +41,10 @@ def make_vector(
 
 
 class SingleEnv(gymnasium.Env):
-    """One environment of the benchmark, a view of a batch of one; contexts and errors as in `make_vector`.
+    """One environment of the benchmark, implemented as a batch of one; contexts and errors as in `make_vector`.
 
-    `reset(seed=s)` gives the state that environment 0 of a batch has after `reset(seed=s)`. Without a time limit of its
-    own: `gymnasium.make` adds the benchmark's.
+    `reset(seed=s)` gives the same state as environment 0 of a batch after `reset(seed=s)`. It has no time limit of its
+    own; `gymnasium.make` adds the benchmark's.
     """
 
     metadata = {"render_modes": ["rgb_array"]}
@@ -68,12 +68,12 @@ class SingleEnv(gymnasium.Env):
         return self.batch.context_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Observation float32 (obs_dim,) and the info, {"context": {name: float}}; without a seed `np_random` goes on.
+        """Observation float32 (obs_dim,) and info {"context": {name: float}}. Without a seed `np_random` continues.
 
-        options: {"context": {name: number}} or {"context": array (d,)} sets the context from now on; what is not named
-        has its default. Raises UserError, and changes nothing, for any other option and for contexts that do not fit.
+        options: {"context": {name: number}} or {"context": array (d,)} sets the context from now on; unnamed dimensions
+        get their defaults. Raises UserError, without side effects, for any other option and for invalid contexts.
         """
-        if options is not None and "reset_mask" in options:  # a batch's word
+        if options is not None and "reset_mask" in options:  # an option of batches only
             raise unknown("option of reset", "reset_mask", ["context"])
         if seed is None:
             self.batch.streams = [self.np_random]
@@ -84,13 +84,13 @@ class SingleEnv(gymnasium.Env):
         return observations[0], {"context": self.context}
 
     def step(self, action):
-        """Observation float32 (obs_dim,), reward, terminated and truncated (both always False), info as of a reset;
+        """Observation float32 (obs_dim,), reward, terminated and truncated (both always False), and info as in `reset`;
         errors as in a batch."""
         observations, rewards, *_ = self.batch.step(np.asarray(action)[None])
         return observations[0], float(rewards[0]), False, False, {"context": self.context}
 
     def render(self) -> np.ndarray | None:
-        """uint8 (240, 320, 3) with render_mode "rgb_array"; with MuJoCo UserError, in one sentence, without OpenGL."""
+        """uint8 (240, 320, 3) with render_mode "rgb_array"; MuJoCo environments raise UserError without OpenGL."""
         return None if self.render_mode is None else self.batch.picture(0)
 
     def close(self):
@@ -105,7 +105,7 @@ class SingleEnv(gymnasium.Env):
 
 
 def register_all() -> None:
-    """Register AIB/<name>-v0 for the whole suite and ODE-1 ... ODE-20, each with the benchmark's time limit."""
+    """Register AIB/<name>-v0 for the suite and ODE-1 ... ODE-20, each with the benchmark's time limit."""
     for name in [*SUITE, *(f"ODE-{k}" for k in range(1, MAX_COEFFICIENTS + 1))]:
         if (identifier := f"AIB/{name}-v0") not in gymnasium.registry:
             gymnasium.register(

@@ -1,4 +1,4 @@
-"""Any policy scored by the benchmark's protocol, into the same raw runs as the arms of this repository."""
+"""Evaluation of any policy by the benchmark's protocol, recorded in raw runs like those of our own arms."""
 
 import datetime
 import re
@@ -14,10 +14,10 @@ from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import EnvSpec, context_sets, get_spec
 from dmash_core.errors import UserError
 
-if TYPE_CHECKING:  # it needs pandas and pyarrow, which the environments do not
+if TYPE_CHECKING:  # imports pandas and pyarrow, which the environments do not need
     from dmash_core.training.raw_runs import Run
 
-EVALUATION_STREAM = 2  # of a run's random streams (0: initialisation, 1: training environments, 3: sampling)
+EVALUATION_STREAM = 2  # index among a run's random streams (0: initialisation, 1: training environments, 3: sampling)
 Policy = Callable[[Any, dict[str, Any]], np.ndarray]
 
 
@@ -35,20 +35,20 @@ def evaluate(
 ) -> "Run":
     """Returns of a policy in the contexts of train, eval-in and eval-out, as a raw run (runs/README.md).
 
-    `policy(observations, infos)` gives actions (B, d_a), which are clipped to [-1, 1], for observations (B, d_s) of all
-    B = 60 x `rollouts` environments at once: every context of the three sets, each `rollouts` times. It acts as in the
-    published protocol (Benad et al. 2026, method section, and `dmash evaluate`): K steps that are not scored, in the
-    same context, then a whole episode that is. `infos` is the batch's, with "context", and besides "episode_start",
-    True (B,) where an episode begins, and "warm_up", True (B,) in the K steps; a policy with a memory clears it where
-    both are True. The environments are those of `dmash train` with this seed, to the bit.
+    `policy(observations, infos)` maps observations (B, d_s) of all B = 60 x `rollouts` environments (every context of
+    the three sets, `rollouts` times each) to actions (B, d_a), which are clipped to [-1, 1]. The protocol is the
+    published one (Benad et al. 2026, method section, and `dmash evaluate`): K unscored steps, then a full scored
+    episode in the same context. `infos` is the batch's, with "context", plus "episode_start", True (B,) at the first
+    step of an episode, and "warm_up", True (B,) in the K steps; a policy with a memory clears it where both are True.
+    The environments equal those of `dmash train` with this seed, bit for bit.
 
-    env_id: "DI" or "AIB/DI-v0". wrappers: applied to the batch in their order, for instance VectorTransitionWindow.
-    arm: the method's name in tables and figures, no arm of this repository's. seed: the run's. steps: the gradient
-    steps of its training; for a learning curve give the policies by their steps, equally spaced, as `policy`.
-    env_steps: what the training took in environment steps. out: a folder of raw runs, to which the run is written.
+    env_id: "DI" or "AIB/DI-v0". wrappers: applied to the batch in this order, such as VectorTransitionWindow. arm: the
+    method's name in tables and figures, not an arm of this repository. seed: the run's seed. steps: the gradient steps
+    of its training; for a learning curve, pass policies by their equally spaced steps as `policy`. env_steps: the
+    environment steps of its training. out: a folder of raw runs to write the run to.
 
-    The mean of a set: `run.frame.groupby("split", observed=True)["value"].mean()`. Raises UserError for what cannot be
-    evaluated and gymnasium.error.InvalidAction for actions that do not fit.
+    The mean per set is `run.frame.groupby("split", observed=True)["value"].mean()`. Raises UserError for invalid
+    arguments and gymnasium.error.InvalidAction for invalid actions.
     """
     from dmash_core.training.raw_runs import SCHEMA, provenance, run_from, run_path, write_run
 
@@ -97,7 +97,7 @@ def _now() -> str:
 
 
 def _spacing(policies: Mapping[int, Policy], steps: int) -> int:
-    """Steps between two evaluations; UserError where they are not equally spaced, or where something is no policy."""
+    """Steps between evaluations; UserError if they are not equally spaced or an entry is not a policy."""
     if not policies:
         raise UserError("policies by their gradient steps are {steps: policy}, and there is none")
     for step, one in policies.items():
@@ -129,7 +129,7 @@ def _check(arm: str, seed: int, rollouts: int) -> None:
 
 
 def _episode(policy: Policy, env, spec: EnvSpec, rows: np.ndarray, seeds: Sequence[tuple[int, ...]]) -> np.ndarray:
-    """Undiscounted returns float64 (B,) of one episode in each of the contexts `rows`, after K steps of warm-up."""
+    """Undiscounted returns float64 (B,) of one episode in each context in `rows`, after K warm-up steps."""
     yes, no = np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
 
     def act(observations, infos, start: bool, warm_up: bool):

@@ -1,4 +1,4 @@
-"""The table of environments (Benad et al. 2026, benchmark appendix) and what is looked up in it by name."""
+"""The table of environments (Benad et al. 2026, benchmark appendix), and lookups by name."""
 
 # a continuous dimension has both ranges, a discrete one has values
 # pyright: reportOptionalSubscript=false
@@ -22,10 +22,10 @@ class EnvSpec:
     """One environment of the benchmark.
 
     overlapping: a memoryless policy that ignores the context can be optimal in all contexts at once.
-    window: K, the transitions that the context encoder sees. gradient_steps: the training budget.
+    window: K, the length of the context encoder's window. gradient_steps: the training budget.
     score_low, score_high: the returns that min-max scaling maps to 0 and 1.
-    build(dimensions, contexts (B, d), horizon) makes the batch. unseen: what the simulator can vary besides, at its
-    default in this environment; no agent is told of it, and no context set varies it.
+    build(dimensions, contexts (B, d), horizon) creates the batch. unseen: dimensions that the simulator can also vary.
+    They have their defaults in this environment, no agent observes them, and no context set varies them.
     """
 
     name: str
@@ -56,11 +56,11 @@ GRAVITY = ContextDimension("gravity", 9.81, (4.91, 14.71), (0.98, 19.62), sign="
 STRENGTH = ContextDimension("strength", 1.0, (0.5, 1.5), (0.1, 2.0), sign="non-negative")
 LEG_LENGTH = ContextDimension("length", 1.0, (0.8, 1.2), (0.4, 1.6), sign="positive")  # a factor
 ARM_LENGTH = LEG_LENGTH
-POLE_LENGTH = ContextDimension("length", 0.5, (0.3, 0.85), (0.1, 2.0), sign="positive")  # half of it, in m
+POLE_LENGTH = ContextDimension("length", 0.5, (0.3, 0.85), (0.1, 2.0), sign="positive")  # half the length, in m
 STRING_LENGTH = ContextDimension("length", 0.3, (0.24, 0.36), (0.1, 0.5), sign="positive")  # in m
 CUP_GRAVITY = ContextDimension("gravity", 9.81, (8.0, 12.0), (1.0, 20.0), sign="non-negative")
 POLE = (POLE_LENGTH, INVERSION)
-POLE_MASS = ContextDimension("pole_mass", 0.1, (0.1, 0.1), (0.1, 0.1), sign="positive")  # in kg; varied unseen only
+POLE_MASS = ContextDimension("pole_mass", 0.1, (0.1, 0.1), (0.1, 0.1), sign="positive")  # in kg; only ever unseen
 MAX_COEFFICIENTS = 20
 
 
@@ -86,7 +86,7 @@ def _mujoco(
     score_high: float = 1000.0,
     unseen: tuple[ContextDimension, ...] = (),
 ) -> EnvSpec:
-    def build(*args) -> BatchedEnv:  # MuJoCo and dm_control take half a second to import: only who needs them waits
+    def build(*args) -> BatchedEnv:  # lazy: importing MuJoCo and dm_control takes half a second
         return getattr(import_module(f"dmash_core.benchmark.{module}"), family)(*args)
 
     overlapping = dimensions[1].values is None
@@ -106,7 +106,7 @@ _SPECS = [
     _mujoco("Reacher-H-Perm", "dm_control reacher hard", "ReacherHard", (ARM_LENGTH, SWAP), 200_000, 6, 2),
     _mujoco("BallInCup", "dm_control ball_in_cup catch", "BallInCup", (CUP_GRAVITY, STRING_LENGTH), 200_000, 8, 2),
     _mujoco("Walker", "dm_control walker walk", "Walker", (GRAVITY, STRENGTH), 200_000, 24, 6),
-    # The upper bounds of these two are this project's choice: the paper's are not in the sources at hand.
+    # The highest scores of these two are our choice: the paper's are not in the available sources.
     _mujoco("WalkerGym", "Gymnasium Walker2d-v5", "Walker2d", (GRAVITY, STRENGTH), 500_000, 17, 6, "gym_mujoco", 4e3),
     _mujoco("HopperGym", "Gymnasium Hopper-v5", "Hopper", (GRAVITY, STRENGTH), 500_000, 11, 3, "gym_mujoco", 4e3),
 ]
@@ -134,7 +134,7 @@ def context_sets(name: str, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def overview() -> list[dict[str, str | int | float]]:
-    """Table T1 of the paper: a row of text and numbers for each environment, ODE-k for k = 1, ..., 20 in one."""
+    """Table T1 of the paper: a row of text and numbers per environment, with one row for ODE-k, k = 1, ..., 20."""
 
     def text(d: ContextDimension) -> str:
         if d.values is not None:
@@ -167,9 +167,9 @@ def make_batch(
 ) -> BatchedEnv:
     """B environments `name`, environment i under `contexts[i]` ((B, d) in the order of `get_spec(name).dimensions`).
 
-    `horizon`, the steps of an episode, is the benchmark's by default; `unseen` sets dimensions of
-    `get_spec(name).unseen`, the same in all B. Raises UserError for an unknown name, a horizon below 1, and contexts
-    of the wrong width, non-finite or unphysical.
+    `horizon`, the steps per episode, defaults to the benchmark's; `unseen` sets dimensions in `get_spec(name).unseen`,
+    the same in all B. Raises UserError for an unknown name, a horizon below 1, and contexts that are non-finite,
+    unphysical or of the wrong width.
     """
     spec = get_spec(name)
     horizon = spec.horizon if horizon is None else horizon

@@ -1,4 +1,4 @@
-"""The base of the batched environments: contexts, episodes, random streams, action transforms and snapshots."""
+"""The base of batched environments: contexts, episodes, random streams, action transforms and snapshots."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,19 +18,19 @@ RESET_OPTIONS = ("context", "reset_mask")
 class BatchedEnv(VectorEnv):
     """B environments of one family that run in lock-step, environment i under the context `contexts[i]`.
 
-    Observations are float32 (B, obs_dim), rewards float64 (B,), actions (B, act_dim); the physics inside is float64.
-    Every episode lasts `horizon` steps: nothing terminates, all environments are truncated together at the last step,
-    and the caller resets them (autoreset mode DISABLED).
+    Observations are float32 (B, obs_dim), rewards float64 (B,), actions (B, act_dim); the physics is float64. Every
+    episode lasts `horizon` steps: none terminates, all are truncated together at the last step, and the caller resets
+    them (autoreset mode DISABLED).
 
     `contexts` is read-only, float64 (B, d) in the order of `dimensions`; `context` is the same by name, and
-    `context_space` the space of one environment's context. A reset can change them.
+    `context_space` is the space of one environment's context. A reset can change the contexts.
 
-    A family implements `_reset`, `_step`, `_observe`, `_get_physics`, `_set_physics` and `picture`, and `_set_contexts`
-    or `_use_contexts` where something follows from the contexts.
+    A family implements `_reset`, `_step`, `_observe`, `_get_physics`, `_set_physics` and `picture`, and extends
+    `_set_contexts` or `_use_contexts` if it derives values from the contexts.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
-    threads = 1  # of a simulator that can use several, whose results do not depend on it
+    threads = 1  # for multithreaded simulators; results do not depend on it
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class BatchedEnv(VectorEnv):
         observation_space: Box,
         act_dim: int,
     ):
-        """`horizon` may be math.inf. Raises UserError when `contexts` (B, d) do not fit the dimensions."""
+        """`horizon` may be math.inf. Raises UserError if `contexts` (B, d) do not fit the dimensions."""
         self.dimensions = tuple(dimensions)
         self.context_space = ContextSpace(self.dimensions)
         contexts = check_contexts(self.dimensions, contexts)
@@ -55,12 +55,12 @@ class BatchedEnv(VectorEnv):
         self._set_contexts(contexts)
 
     def _set_contexts(self, contexts: np.ndarray) -> None:
-        """Put the environments under other contexts (B, d), checked and read-only; their states are to be reset."""
+        """Switch to other contexts (B, d), checked and read-only; the caller must then reset the states."""
         self._use_contexts(contexts)
         self.contexts = contexts
         self._inversion = self.column("inversion", 1.0)[:, None]
         self._swap = self.column("swap", 0.0)[:, None] == 1
-        # As Gymnasium's vector environments put together the infos of single ones: each value with its mask.
+        # As in the infos of Gymnasium's vector environments, each value has a mask.
         everywhere = np.ones(self.num_envs, dtype=bool)
         everywhere.flags.writeable = False
         self._by_name, self._everywhere = {}, everywhere
@@ -68,7 +68,7 @@ class BatchedEnv(VectorEnv):
             self._by_name |= {name: column, f"_{name}": everywhere}
 
     def _use_contexts(self, contexts: np.ndarray) -> None:
-        """Prepare for contexts (B, d); raises UserError, and changes nothing, where they cannot be simulated."""
+        """Prepare for contexts (B, d); raises UserError, without side effects, if they cannot be simulated."""
 
     @property
     def context(self) -> dict[str, np.ndarray]:
@@ -76,11 +76,11 @@ class BatchedEnv(VectorEnv):
         return dict(zip(self.context_space.names, self.contexts.T, strict=True))
 
     def column(self, name: str, default: float) -> np.ndarray:
-        """Column `name` of the contexts, float64 (B,); `default` throughout if this family has no such dimension."""
+        """Column `name` of the contexts, float64 (B,); filled with `default` if there is no such dimension."""
         return self.context.get(name, np.full(self.num_envs, default))
 
     def _info(self) -> dict[str, Any]:
-        """A fresh info: {"context": {name: (B,), "_" + name: its mask}, "_context": mask}."""
+        """A new info: {"context": {name: (B,), "_" + name: mask}, "_context": mask}."""
         return {"context": self._by_name.copy(), "_context": self._everywhere}
 
     def __repr__(self):
@@ -96,8 +96,8 @@ class BatchedEnv(VectorEnv):
         return f"{type(self).__name__}({head}num_envs={self.num_envs}, {contexts})"
 
     def actuate(self, actions: np.ndarray) -> np.ndarray:
-        """What reaches the actuators, float64 (B, act_dim): inversion multiplies the action, swap exchanges its two
-        entries (Benad et al. 2026, benchmark appendix)."""
+        """The actuators' input, float64 (B, act_dim): inversion multiplies the action, swap exchanges its two entries
+        (Benad et al. 2026, benchmark appendix)."""
         return self._inversion * np.where(self._swap, actions[:, ::-1], actions)
 
     def reset(
@@ -105,17 +105,17 @@ class BatchedEnv(VectorEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start a new episode in every environment; returns observations (B, obs_dim) and the info.
 
-        seed: None lets the random streams go on. An int s gives environment i the stream
+        seed: with None the random streams continue. An int s gives environment i the stream
         `np.random.default_rng([s, i])`. A sequence of B elements, each an int or a tuple of ints, gives environment i
-        the stream `np.random.default_rng(element)`; make tuples equally long, since NumPy ignores trailing zeros.
+        the stream `np.random.default_rng(element)`; use tuples of equal length, since NumPy ignores trailing zeros.
 
-        options: {"context": ...} puts the environments under another context from now on, see `context_rows`; without
-        it they keep theirs. "reset_mask" has to be all True.
+        options: {"context": ...} sets the contexts from now on, see `context_rows`; otherwise they do not change.
+        "reset_mask" must be all True.
 
-        The info of a reset and of a step holds the contexts as Gymnasium's vector environments do:
+        The info of reset and step has the contexts in the format of Gymnasium's vector environments:
         {"context": {name: (B,), "_" + name: mask}, "_context": mask}.
 
-        Raises UserError for any other seed or option and for contexts that do not fit; nothing has then changed.
+        Raises UserError, without side effects, for any other seed or option and for invalid contexts.
         """
         context = None
         if options is not None:
@@ -151,9 +151,9 @@ class BatchedEnv(VectorEnv):
     def step(self, actions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One step under `actions` (B, act_dim), nominally in [-1, 1].
 
-        Returns observations float32 (B, obs_dim), rewards float64 (B,) of the states that were reached, terminations
-        and truncations bool (B,), and the info. Raises gymnasium.error.ResetNeeded before the first reset and after
-        the last step of an episode, gymnasium.error.InvalidAction on a wrong shape or a non-finite action.
+        Returns observations float32 (B, obs_dim), rewards float64 (B,) of the states reached, terminations and
+        truncations bool (B,), and the info. Raises gymnasium.error.ResetNeeded before the first reset and after the
+        last step of an episode, and gymnasium.error.InvalidAction for a wrong shape or a non-finite action.
         """
         if self.elapsed is None:
             raise ResetNeeded("call reset() before the first step()")
@@ -172,17 +172,16 @@ class BatchedEnv(VectorEnv):
         return self._observe().astype(np.float32), rewards, terminated, truncated, self._info()
 
     def render(self) -> tuple[np.ndarray, ...]:
-        """A picture of each environment, see `picture`."""
+        """A picture of each environment; see `picture`."""
         return tuple(self.picture(i) for i in range(self.num_envs))
 
     def picture(self, index: int) -> np.ndarray:
-        """Environment `index` as it is now, uint8 (240, 320, 3). Raises UserError where it needs a library
-        that is missing."""
+        """Environment `index` in its current state, uint8 (240, 320, 3). Raises UserError if a library is missing."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a bit-exact continuation needs: "contexts" (B, d), "elapsed", "physics" (name -> array) and
-        "streams" (B states of NumPy bit generators, which JSON can hold). Nothing in it is shared with the batch."""
+        """Everything needed to continue bit for bit: "contexts" (B, d), "elapsed", "physics" (name -> array) and
+        "streams" (B JSON-serialisable states of NumPy bit generators). Shares no memory with the batch."""
         return {
             "contexts": self.contexts.copy(),
             "elapsed": self.elapsed,
@@ -191,7 +190,7 @@ class BatchedEnv(VectorEnv):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state`, a `state_dict()` of a batch with the same contexts; raises UserError otherwise."""
+        """Continue from `state`, a `state_dict()` of a batch with the same contexts; UserError for other contexts."""
         if not np.array_equal(state["contexts"], self.contexts):
             raise UserError("this state belongs to environments with other contexts")
         self.elapsed = state["elapsed"]
@@ -202,15 +201,15 @@ class BatchedEnv(VectorEnv):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.contexts.flags.writeable = False  # which a copy of an array has lost
+        self.contexts.flags.writeable = False  # the flag is lost in a copy
         self._set_contexts(self.contexts)
 
     def _reset(self, streams: Sequence[np.random.Generator]) -> None:
-        """Draw the initial states, that of environment i from `streams[i]` alone."""
+        """Draw the initial states, that of environment i from `streams[i]` only."""
         raise NotImplementedError
 
     def _step(self, actions: np.ndarray) -> np.ndarray:
-        """Advance by what reaches the actuators (B, act_dim); returns rewards float64 (B,), a fresh array."""
+        """Advance with the actuators' input (B, act_dim); returns rewards float64 (B,), a new array."""
         raise NotImplementedError
 
     def _observe(self) -> np.ndarray:
@@ -222,5 +221,5 @@ class BatchedEnv(VectorEnv):
         raise NotImplementedError
 
     def _set_physics(self, physics: dict[str, np.ndarray]) -> None:
-        """Put back what `_get_physics` returned; the arrays may be kept."""
+        """Restore what `_get_physics` returned; may keep references to the arrays."""
         raise NotImplementedError

@@ -1,11 +1,11 @@
-"""Wrappers for agents that are told of the context, are trained in many, or infer it from what they see.
+"""Wrappers for agents that observe the context, train in many contexts, or infer the context from transitions.
 
-`ContextObservation`, `ContextSampler` and `TransitionWindow` wrap an environment of `gymnasium.make`; their namesakes
-with `Vector` before them wrap one of `gymnasium.make_vec` and do the same for a batch. `ContextSampler` is innermost,
-since the others read what it has set.
+`ContextObservation`, `ContextSampler` and `TransitionWindow` wrap an environment from `gymnasium.make`; the wrappers
+prefixed with `Vector` do the same for a batch from `gymnasium.make_vec`. `ContextSampler` must be innermost, since the
+others read the context that it sets.
 """
 
-# mixins: what they use is in the Gymnasium class beside them
+# mixins: the attributes that they use are in the Gymnasium class next to them
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ SELECTORS = ("round-robin", "random", "uniform")
 
 
 def _context_space(wrapper, env) -> ContextSpace:
-    """The space of contexts of `env`; UserError for an environment that this wrapper is not for."""
+    """The context space of `env`; UserError if the wrapper does not support this environment."""
     kind = type(wrapper).__name__
     if isinstance(env, VectorEnv) and not isinstance(wrapper, VectorEnv):
         raise UserError(f"{kind} wraps one environment: for a batch take Vector{kind}")
@@ -42,7 +42,7 @@ def _single(env) -> gymnasium.Space:
 
 
 class _Observed:
-    """What the wrappers of observations share: a method `observation` and the space that it gives."""
+    """The base of the observation wrappers, which define `observation` and its space."""
 
     def _set_space(self, space: gymnasium.Space) -> None:
         if isinstance(self, VectorEnv):
@@ -90,7 +90,7 @@ class _ContextObserved(_Observed):
             self._set_space(Box(*ends, dtype=np.float32))
 
     def observation(self, observation, info: dict[str, Any]):
-        """The observation with the context of `info`."""
+        """The observation with the context from `info`."""
         columns = [info["context"][name] for name in self._features]
         context = np.stack(columns, axis=-1).astype(np.float32)
         if not self._dict:
@@ -100,11 +100,12 @@ class _ContextObserved(_Observed):
 
 
 class ContextObservation(_ContextObserved, gymnasium.Wrapper, RecordConstructorArgs):
-    """The context as a part of the observation: appended to it, in the order of `context_space`, or beside it.
+    """Add the context to the observation: appended, in the order of `features` (default: of `context_space`), or in a
+    dictionary.
 
-    features: which of the context to show, all by default; hidden: which not to. as_dict gives {"obs": observation,
-    "context": float32 (n,)}, the words of CARL's environments (Benjamins et al. 2023), and so does an observation that
-    is a dictionary already. What is hidden here still stands in the info. Raises UserError for unknown features.
+    features: the context dimensions to show, all by default; hidden: those to hide. as_dict returns {"obs":
+    observation, "context": float32 (n,)}, the keys of CARL's environments (Benjamins et al. 2023); an observation that
+    is already a dictionary gets the key "context". Hidden dimensions stay in the info. UserError for unknown names.
     """
 
 
@@ -140,7 +141,7 @@ class _Sampled:
         self._next = 0
 
     def _select(self, count: int) -> np.ndarray:
-        """The contexts (count, d) of the episodes that begin now."""
+        """The contexts (count, d) of the episodes about to start."""
         if callable(self._selector):
             rows = [context_rows(self._dimensions, self._selector(self._draws), 1) for _ in range(count)]
             return np.concatenate(rows)
@@ -159,7 +160,7 @@ class _Sampled:
 
     def reset(self, *, seed=None, options=None):
         if isinstance(seed, int | np.integer) and seed >= 0:
-            # a stream of its own, so that the initial states are those of the environment without this wrapper
+            # a separate stream, so that this wrapper does not change the initial states
             self._draws, self._next = np.random.default_rng([int(seed), 1]), int(seed)
         elif seed is not None and not isinstance(seed, int | np.integer):
             raise UserError(f"with a sampler of contexts a seed is one non-negative integer, not {seed!r}")
@@ -170,21 +171,21 @@ class _Sampled:
 
 
 class ContextSampler(_Sampled, gymnasium.Wrapper, RecordConstructorArgs):
-    """A context for every episode, chosen at reset; a context in the options of a reset goes before it.
+    """Choose a context for each episode at reset; a context in the reset options takes precedence.
 
     context_set: "train", "eval-in" or "eval-out", an array (n, d), or a list of {name: number}. selector:
-    "round-robin", one after the other; "random", any of the set; "uniform", anywhere in the box of the training range
-    and any discrete value, with context_set "train"; or a function that is given a numpy.random.Generator and returns a
-    context. set_seed: the run's seed, which decides the sets of ODE-k with k > 2.
+    "round-robin", one after the other; "random", any context of the set; "uniform", uniform over the training range and
+    the discrete values, with context_set "train"; or a function from a numpy.random.Generator to a context. set_seed:
+    the run's seed, which determines the sets of ODE-k with k > 2.
 
-    A seeded reset seeds the choice too: round robin then begins at context seed mod n, so that environments with
+    A seeded reset also seeds the choice: round robin then starts at context seed mod n, so environments with
     consecutive seeds, as in Gymnasium's vector environments, have different contexts. Raises UserError for an unknown
-    set or selector and for contexts that do not fit.
+    set or selector and for invalid contexts.
     """
 
 
 class VectorContextSampler(_Sampled, VectorWrapper, RecordConstructorArgs):
-    """`ContextSampler` for a batch: each environment has a context of its own, in round robin the next of the set."""
+    """`ContextSampler` for a batch: each environment gets its own context; round robin deals them out in order."""
 
 
 class _Windowed(_Observed):
@@ -205,7 +206,7 @@ class _Windowed(_Observed):
         assert inner.shape and actions.shape
         shape = (length, 2 * inner.shape[0] + actions.shape[0])
         self._length, self._n_act = length, actions.shape[0]
-        self._window: Any = None  # (..., K, d) float32, from the first reset on
+        self._window: Any = None  # (..., K, d) float32, set by the first reset
         self._observed = self._context = self._window
         self._set_space(Dict({"obs": inner, "window": Box(-np.inf, np.inf, shape, np.float32)}, sort_keys=False))
 
@@ -226,16 +227,16 @@ class _Windowed(_Observed):
         self._observed = observation
 
     def observation(self, observation, info: dict[str, Any]):
-        """The observation with the window."""
+        """The observation and the window."""
         return {"obs": observation, "window": self._window.copy()}
 
 
 class TransitionWindow(_Windowed, gymnasium.Wrapper, RecordConstructorArgs):
-    """The last K transitions beside the observation, as DMA's encoder gets them (Benad et al. 2026, section on DMA):
-    {"obs": (d_s,), "window": float32 (K, 2 d_s + d_a)}, each row (s, a, s' - s) in raw units, the latest last.
+    """Add the last K transitions to the observation, as DMA's encoder reads them (Benad et al. 2026, section on DMA):
+    {"obs": (d_s,), "window": float32 (K, 2 d_s + d_a)} with rows (s, a, s' - s) in raw units, latest last.
 
-    length: K, the benchmark's for this environment by default. The window goes on over a reset, as in the paper, while
-    the context stays the same; a seeded reset and another context begin with K copies of (first observation, 0, 0).
+    length: K, by default the benchmark's for this environment. As in the paper, the window continues across a reset if
+    the context stays the same; after a seeded reset or a new context it is K copies of (first observation, 0, 0).
     """
 
 

@@ -1,9 +1,9 @@
-"""What the embeddings are like: Informativeness, Variability and its terms (A.15), Representation-Overlap (F3, F4), and
+"""Measures of the embeddings: Informativeness, Variability and its terms (A.15), Representation-Overlap (F3, F4), and
 the shadow gradient that the actor loss would send to them (section 6.5).
 
-The measures are computed from W windows of every context of a set, under the mean policy. In evaluation mode the
-encoder reads evenly spaced steps, as when acting; in training mode a random subset with masks (and a Gaussian code is
-sampled), as in the updates and in the paper's release.
+The measures use W windows per context of a set, under the mean policy. In evaluation mode the encoder reads evenly
+spaced steps, as when acting; in training mode it reads a random subset with masks (and a Gaussian code is sampled), as
+in the updates and in the paper's release.
 """
 
 from collections.abc import Sequence
@@ -23,46 +23,46 @@ from dmash_core.diagnostics.variance import Law
 from dmash_core.evaluation import EVALUATION_STREAM, Rollout
 from dmash_core.replay import Batch, Replay, draw_reading
 
-WINDOWS = 256  # distinct windows of each context, fewer where rollouts x T is smaller
-DIAGNOSTICS_STREAM = 4  # of a run's random streams (see evaluation.py)
-MODES = {"": "evaluation", "_train_mode": "training"}  # suffix of the metrics' names: the encoder's mode
+WINDOWS = 256  # distinct windows per context, fewer if rollouts x T is smaller
+DIAGNOSTICS_STREAM = 4  # index among a run's random streams (see benchmark/scoring.py)
+MODES = {"": "evaluation", "_train_mode": "training"}  # metric name suffix: encoder mode
 
-F4_CONTEXTS = np.array([(mass, inversion) for inversion in (1.0, -1.0) for mass in (0.8, 1.0, 1.3)])  # of DI
+F4_CONTEXTS = np.array([(mass, inversion) for inversion in (1.0, -1.0) for mass in (0.8, 1.0, 1.3)])  # in DI
 
 # ------------------------------------------------------------------ measures
 
 
 def informativeness(z: np.ndarray, c: np.ndarray, k: int = 3, *, release: bool = False) -> float:
-    """I(z; c) in nats of samples z (n, d_z) and c (n, d_c): the first estimator of Kraskov et al. (2004).
+    """I(z; c) in nats from samples z (n, d_z) and c (n, d_c): the first estimator of Kraskov et al. (2004).
 
-    In raw units. ``release`` is the estimator of the paper's release, biased low: it divides each column of z and c by
-    its standard deviation, takes Euclidean distances, in the joint space and in both marginals, where Kraskov's takes
-    the largest coordinate, and returns 0 for what is negative.
+    In raw units. ``release`` selects the estimator of the paper's release, which is biased low: it divides each column
+    of z and c by its standard deviation, uses Euclidean distances in the joint space and both marginals instead of
+    Kraskov's maximum norm, and clips negative values to 0.
 
-    Contexts are few points with many samples each, so the k-th neighbour is as a rule of the same context, and the
-    marginal count of c is that context's size: of C contexts with W samples each at most about ln C comes out (more by
-    (1 - 1/C) / 2W), and that when no z of another context is as near. Codes that coincide have no k-th distance; noise
-    on z of 1e-10 of its range, far below float32's resolution of a code, gives them one: a constant code then tells 0,
-    and one point for each context its ln. Codes are moved to 0 first, where float64 can hold such noise.
+    Contexts are few points with many samples each, so the k-th neighbour usually has the same context, and the marginal
+    count of c is that context's size. With C contexts of W samples each, the estimate is at most about ln C (more by
+    (1 - 1/C) / 2W), reached when no z of another context is as near. Codes that coincide have k-th distance 0, so z
+    gets noise of 1e-10 of its range, far below float32's resolution of a code: a constant code then gives 0, and one
+    point per context gives ln C. Codes are shifted to 0 first, where float64 can represent such noise.
     """
     z, c = (np.asarray(x, dtype=np.float64) for x in (z, c))
-    z = z - z.min(axis=0)  # and not the mean, whose rounding would leave something of a constant
+    z = z - z.min(axis=0)  # not the mean: rounding would leave a nonzero constant
     if release:
         z, c = (x / np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), 1.0) for x in (z, c))
     z = z + (z.max() or 1.0) * 1e-10 * np.random.default_rng(0).standard_normal(z.shape)
     norm, joint = 2 if release else np.inf, np.hstack([z, c])
     distance = np.asarray(KDTree(joint).query(joint, k + 1, p=norm)[0])[:, k]  # a point is its own first neighbour
-    radius = np.nextafter(distance, 0)  # strictly nearer than the k-th
+    radius = np.nextafter(distance, 0)  # strictly closer than the k-th
     counts = [KDTree(x).query_ball_point(x, radius, p=norm, return_length=True) for x in (z, c)]
     value = float(digamma(k) + digamma(len(z)) - sum(digamma(count).mean() for count in counts))
     return max(0.0, value) if release else value
 
 
 def decodability(z: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """R^2 of a linear map from z (C, W, d_z) to each dimension of c (C, d_c), on contexts it was not fitted to: (d_c,).
+    """R^2 (d_c,), on held-out contexts, of a linear map from z (C, W, d_z) to each dimension of c (C, d_c).
 
-    Least squares with an intercept, C times, each time one context held out. It measures how far the context lies
-    along straight directions of the code; below 0 the map is worse than the mean context.
+    Least squares with an intercept, fitted C times with one context held out. It measures how linearly the code
+    represents the context; below 0 the map is worse than predicting the mean context.
     """
     n, windows, _ = z.shape
     x, y = np.concatenate([z, np.ones((n, windows, 1))], axis=2), c[:, None].repeat(windows, axis=1)
@@ -75,32 +75,32 @@ def decodability(z: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def cosines(z: np.ndarray) -> np.ndarray:
-    """Cosine similarities (C, C) of the contexts' mean codes, from z (C, W, d)."""
+    """Cosine similarities (C, C) of the mean codes of contexts, from z (C, W, d)."""
     means = z.mean(axis=1)
     unit = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     return unit @ unit.T
 
 
 def by_mode(cosine: np.ndarray) -> dict[str, np.ndarray]:
-    """The entries of `di_cosines` for pairs of different contexts: "within" a mode (6), "across" the modes (9)."""
+    """The entries of `di_cosines` for pairs of different contexts: "within" a mode (6) and "across" modes (9)."""
     first, second = np.triu_indices(len(F4_CONTEXTS), 1)
     same = F4_CONTEXTS[first, 1] == F4_CONTEXTS[second, 1]
     return {"within": cosine[first, second][same], "across": cosine[first, second][~same]}
 
 
 def modes(env: str, contexts: np.ndarray) -> np.ndarray:
-    """S of each context (C, d): -1 or +1 by its discrete dimension (inversion or swap), all +1 where there is none."""
+    """S of each context (C, d): -1 or +1 by its discrete dimension (inversion or swap), all +1 without one."""
     discrete = [i for i, dimension in enumerate(get_spec(env).dimensions) if dimension.values is not None]
     above = contexts[:, discrete] > contexts[:, discrete].mean(axis=0)
     return np.where(above.all(axis=1), 1.0, -1.0)
 
 
 def measures(z: np.ndarray, contexts: np.ndarray, mode: np.ndarray) -> dict[str, float]:
-    """All scalar measures of the codes z (C, W, d_z) of contexts (C, d_c) with modes S (C,).
+    """All scalar measures of codes z (C, W, d_z) of contexts (C, d_c) with modes S (C,).
 
-    ``variability`` = tr Cov(Z) / d_z is the sum of its three terms by A.15; where all contexts have one mode,
-    ``within_mode_spread`` is all that is between contexts. ``overlap`` is the mean cosine of pairs of different
-    contexts, ``overlap_release`` takes each context with itself too.
+    ``variability`` = tr Cov(Z) / d_z is the sum of its three terms (A.15); if all contexts have the same mode,
+    ``within_mode_spread`` is the entire spread between contexts. ``overlap`` is the mean cosine over pairs of different
+    contexts; ``overlap_release`` also includes each context paired with itself.
     """
     n, windows, d_z = z.shape
     samples, cosine = z.reshape(-1, d_z), cosines(z)
@@ -124,10 +124,10 @@ def measures(z: np.ndarray, contexts: np.ndarray, mode: np.ndarray) -> dict[str,
 
 @torch.no_grad()
 def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = WINDOWS) -> dict[str, Tensor]:
-    """Codes (N, C, W, d_z) of the episodes that ``rollout`` has just finished, by the keys of MODES.
+    """Codes (N, C, W, d_z) from the episodes that ``rollout`` has just finished, by the keys of MODES.
 
-    W = min(windows, rollouts x T) distinct pairs (rollout, time) of each context, drawn from ``seed`` and ``step``
-    alone; their windows are those that the agent acted on.
+    They encode the windows on which the agent acted at W = min(windows, rollouts x T) distinct pairs (rollout, time)
+    per context, whose draw depends only on the seed and ``step``.
     """
     assert isinstance(rollout.agent, Agent)
     agent, layout, rows = rollout.agent, rollout.agent.layout, rollout.history.rows
@@ -143,11 +143,11 @@ def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = 
     pair = torch.stack(pairs).to(rows.device)
     subset, keep = (torch.cat(d).to(rows.device) for d in (subsets, keeps))
     noise = None if noises[0] is None else torch.cat(noises).to(rows.device)
-    # histories lie seed by seed, context by context, rollout by rollout; K rows come before the warm-up
+    # histories are ordered by seed, context and rollout; K rows precede the warm-up
     history = torch.arange(n * c, device=rows.device).view(n, c, 1) * (rollout.batch // c) + pair // layout.horizon
     first = history * rows.shape[2] + rollout.warm_up_steps + pair % layout.horizon
     flat, out = rows.view(-1, layout.row), {suffix: [] for suffix in MODES}
-    for i in range(c):  # one context after the other, which keeps the windows small
+    for i in range(c):  # one context at a time, to save memory
         acting, training = (layout.read(flat, first[:, i], chosen) for chosen in (positions, subset[:, i]))
         out[""].append(agent.modules["encoder"](acting))
         read = (training, keep[:, i], None if noise is None else noise[:, i])
@@ -158,9 +158,9 @@ def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = 
 
 
 def diagnose(rollout: Rollout, env: str, seeds: Sequence[int], step: int) -> dict[str, list[float]]:
-    """The measures of each set after an evaluation, as {"metric@split": one value for each seed}.
+    """The measures of each set after an evaluation, as {"metric@split": one value per seed}.
 
-    ``rollout`` holds the contexts of all SPLITS, one set after the other; ``embedding_windows`` is W.
+    ``rollout`` has the contexts of all SPLITS, one set after the other; ``embedding_windows`` is W.
     """
 
     def by_set(tensor: Tensor) -> list[np.ndarray]:
@@ -170,7 +170,7 @@ def diagnose(rollout: Rollout, env: str, seeds: Sequence[int], step: int) -> dic
     for suffix, z in codes(rollout, seeds, step).items():
         logs["embedding_windows"] = [float(z.shape[2])] * len(seeds)
         for split, contexts, own in zip(SPLITS, by_set(rollout.contexts), by_set(z), strict=True):
-            for c, z_c in zip(contexts, own, strict=True):  # of each seed
+            for c, z_c in zip(contexts, own, strict=True):  # per seed
                 for name, value in measures(z_c, c, modes(env, c)).items():
                     logs.setdefault(f"{name}{suffix}@{split}", []).append(value)
     return logs
@@ -179,7 +179,7 @@ def diagnose(rollout: Rollout, env: str, seeds: Sequence[int], step: int) -> dic
 def rollout_codes(
     agent: Agent, env: str, contexts: np.ndarray, seed: int = 0, rollouts: int = 10, windows: int = WINDOWS
 ) -> dict[str, np.ndarray]:
-    """Codes (C, W, d_z) of a trained agent of one seed in ``contexts`` (C, d), by the keys of MODES.
+    """Codes (C, W, d_z) of a trained agent with one seed in ``contexts`` (C, d), by the keys of MODES.
 
     Runs ``rollouts`` episodes of the mean policy in each context, after the warm-up.
     """
@@ -196,9 +196,9 @@ def di_cosines(agent: Agent, seed: int = 0) -> dict[str, np.ndarray]:
 def shadow_gradients(agent: Agent, replay: Replay, per_context: int, seeds: Sequence[int], step: int) -> dict:
     """Frobenius norm of the actor loss's gradient with respect to z (N, B, 8), by path: {"shadow_<path>": N values}.
 
-    The loss is the mean over a batch that ``seed`` and ``step`` alone decide. Its gradient is taken through the actor,
-    through the critics and through both, whatever the arm detaches, and never applied. The release lifts the actor's
-    stop only, which with a shared hypernetwork lets "both" through and with private ones "actor".
+    The loss is the mean over a batch that depends only on the seed and ``step``. Its gradient is taken through the
+    actor, the critics and both, whatever the arm detaches, and is never applied. The release removes only the actor's
+    detach, which lets "both" through with a shared hypernetwork and "actor" with private ones.
     """
     seeds = [stream(seed, DIAGNOSTICS_STREAM, step, 1) for seed in seeds]
     generators = [torch.Generator(agent.device).manual_seed(seed) for seed in seeds]

@@ -18,10 +18,10 @@ def start_moments(nodes: int = 8) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Law:
-    """A joint law of code and context on finitely many atoms.
+    """A joint law of code and context with finitely many atoms.
 
-    z (n, d) atoms of the code; weight (n, C) joint probabilities; mode (C,) +1 or -1, S of each context; mass (C,) the
-    rest U of a context of DI. A context may have probability zero.
+    z (n, d): atoms of the code; weight (n, C): joint probabilities; mode (C,): S = +1 or -1 of each context; mass (C,):
+    the other part U of a DI context. A context may have probability zero.
     """
 
     z: np.ndarray
@@ -31,11 +31,11 @@ class Law:
 
     @classmethod
     def of_samples(cls, z: np.ndarray, label: np.ndarray, mode: np.ndarray, mass: np.ndarray) -> "Law":
-        """The empirical law of samples z (n, d) whose context is label (n,)."""
+        """The empirical law of samples z (n, d) with context indices label (n,)."""
         return cls(z, np.eye(len(mode))[label] / len(z), mode, mass)
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """E[Z | C] (C, d) and E[Z | S] of each context's mode (C, d); zero where the condition has no probability."""
+        """E[Z | C] (C, d) and E[Z | S] for each context's mode (C, d); zero if the condition has probability zero."""
         sums, prob = self.weight.T @ self.z, self.weight.sum(axis=0)
         same = (self.mode[:, None] == self.mode).astype(float)
         return sums / np.where(prob > 0, prob, 1)[:, None], same @ sums / np.where((m := same @ prob) > 0, m, 1)[
@@ -43,12 +43,12 @@ class Law:
         ]
 
     def variability(self) -> float:
-        """tr Cov(Z); divided by d it is the paper's Variability with a diagonal covariance."""
+        """tr Cov(Z); divided by d, the paper's Variability with a diagonal covariance."""
         pz = self.weight.sum(axis=1)
         return float(pz @ np.square(self.z - pz @ self.z).sum(axis=1))
 
     def terms(self) -> dict[str, float]:
-        """A.15: within-context noise, within-mode spread and between-mode separation, each from its own formula."""
+        """A.15: within-context noise, within-mode spread and between-mode separation, each by its own formula."""
         by_context, by_mode = self.means()
         prob = self.weight.sum(axis=0)
         both = prob[self.mode > 0].sum() * prob[self.mode < 0].sum()  # p (1 - p)
@@ -61,34 +61,34 @@ class Law:
         return {"within-context": float(noise), "within-mode": float(spread), "between-mode": float(between)}
 
     def compressed(self) -> "Law":
-        """A.18: the law of Z' = E[Z | S]; one atom a mode."""
+        """A.18: the law of Z' = E[Z | S], with one atom per mode."""
         prob, (_, by_mode) = self.weight.sum(axis=0), self.means()
         signs = [sign for sign in (1, -1) if (self.mode == sign).any()]
         atoms = np.stack([by_mode[self.mode == sign][0] for sign in signs])
         return Law(atoms, np.stack([prob * (self.mode == sign) for sign in signs]), self.mode, self.mass)
 
     def information(self) -> float:
-        """I(Z; C) in nats. Atoms that coincide must be one atom."""
+        """I(Z; C) in nats. Coinciding atoms must be merged first."""
         joint = self.weight[self.weight.any(axis=1)][:, self.weight.any(axis=0)]
         product = np.outer(joint.sum(axis=1), joint.sum(axis=0))
         ratio = np.divide(joint, product, out=np.ones_like(joint), where=joint > 0)
         return float((joint * np.log(ratio)).sum())
 
     def policy(self, strength: float = 0.5) -> np.ndarray:
-        """theta (d + 1,) for `gradient`: the least-squares gain S * mass on [z; 1], times `strength`; 1 is as far as a
-        linear reading of this code can be trained, 0 is a policy that does nothing. Directions in which the code varies
-        by less than 1e-6 of the largest are the rounding of float32 (after SimNorm, two) and are not read."""
+        """theta (d + 1,) for `gradient`: the least-squares fit of the gain S * mass on [z; 1], times `strength`. 1 is a
+        fully trained linear policy on this code, 0 a policy that does nothing. Directions in which the code varies by
+        less than 1e-6 of the largest are float32 rounding (after SimNorm, two) and are ignored."""
         pz = self.weight.sum(axis=1)
         root, wanted = np.sqrt(pz)[:, None], self.weight @ (self.mode * self.mass) / np.where(pz > 0, pz, 1)
         features = np.column_stack([self.z, np.ones(len(self.z))])
         return strength * np.linalg.lstsq(root * features, root[:, 0] * wanted, rcond=1e-6)[0]
 
     def gradient(self, theta: np.ndarray, std: float) -> dict[str, float]:
-        """A.17 on one step of DI, every expectation exact; theta (d + 1,), std > 0.
+        """A.17 for one step of DI with exact expectations; theta (d + 1,), std > 0.
 
         From DI's initial states (position p, at rest) the policy draws the force a ~ N((theta^T [z; 1]) f, std^2 I)
-        with f = -p; the acceleration is S a / mass, the reward -|S a / mass - f|^2, and g = reward * d log pi / d theta
-        is the score-function gradient. Forces are not clipped. Returns tr Cov(g) as "variance", E[tr Cov(g | Z)] as
+        with f = -p. The acceleration is S a / mass, the reward is -|S a / mass - f|^2, and the score-function gradient
+        is g = reward * d log pi / d theta. Forces are not clipped. Returns tr Cov(g) as "variance", E[tr Cov(g | Z)] as
         "unexplained", tr Cov(E[g | Z]) as "explained", the Lipschitz constant "L" of z -> E[g | Z = z] over the
         atoms, and "bound" = unexplained + L^2 tr Cov(Z).
         """
@@ -113,7 +113,7 @@ class Law:
         }
 
     def sample_gradients(self, theta: np.ndarray, std: float, n: int, rng: np.random.Generator) -> np.ndarray:
-        """n independent draws (n, d + 1) of the stochastic gradient g of `gradient`."""
+        """n independent samples (n, d + 1) of the stochastic gradient g of `gradient`."""
         flat = rng.choice(self.weight.size, size=n, p=self.weight.ravel() / self.weight.sum())
         atom, context = np.unravel_index(flat, self.weight.shape)
         features = np.column_stack([self.z[atom], np.ones(n)])
@@ -126,7 +126,7 @@ class Law:
 
 
 def _slope(z: np.ndarray, g: np.ndarray) -> float:
-    """The largest |g_i - g_j|^2 / |z_i - z_j|^2 over pairs of different atoms; 0 for a single one."""
+    """The largest |g_i - g_j|^2 / |z_i - z_j|^2 over pairs of different atoms; 0 for a single atom."""
     dz, dg = pdist(z, "sqeuclidean"), pdist(g, "sqeuclidean")
     return float(np.divide(dg, dz, out=np.zeros_like(dz), where=dz > 0).max(initial=0.0))
 
@@ -158,7 +158,7 @@ class Codes:
         return Law(z, self.posterior(z) / len(z), self.mode, self.mass)
 
     def squeezed(self, amount: float) -> "Codes":
-        """The codes (1 - amount) Z + amount E[Z | S]: nothing changes at 0, each mode is one point at 1."""
+        """The codes (1 - amount) Z + amount E[Z | S]: unchanged at 0, one point per mode at 1."""
         same = (self.mode[:, None] == self.mode) * self.prob
         by_mode = same / np.maximum(same.sum(axis=1, keepdims=True), 1e-300) @ self.centre
         centre = (1 - amount) * self.centre + amount * by_mode
@@ -168,9 +168,9 @@ class Codes:
 def synthetic_codes(
     separation: float = 2.0, spread: float = 0.3, noise: float = 0.2, p: float = 0.5, dim: int = 2, masses: int = 5
 ) -> Codes:
-    """Codes of DI-like contexts (S, mass): the first axis tells the mode, the mass moves the code along the others.
+    """Codes of DI-like contexts (S, mass): the first axis encodes the mode, the second (if dim > 1) the mass.
 
-    Mode centres are `separation` apart; the means of one mode's contexts lie at rms distance `spread` from its centre.
+    Mode centres are `separation` apart; the context means of a mode are at rms distance `spread` from its centre.
     """
     mass = np.linspace(0.6, 1.4, masses)
     along = (mass - mass.mean()) / max(mass.std(), 1e-300)
@@ -182,8 +182,8 @@ def synthetic_codes(
 
 
 def information_counterexample() -> tuple[float, float]:
-    """I(Z; C) and I(Z'; C) in nats for S, U fair bits, C = (S, U), Z = [S or U], Z' = E[Z | S]: compression to the
-    mode means makes the second larger, since Z' tells S where Z = 1 does not."""
+    """I(Z; C) and I(Z'; C) in nats for fair bits S, U, C = (S, U), Z = [S or U], Z' = E[Z | S]: the second is larger,
+    since compression to the mode means reveals S, which Z = 1 does not."""
     mode, bit = np.array([1.0, 1.0, -1.0, -1.0]), np.array([0, 1, 0, 1])
     value = ((mode > 0) | (bit == 1)).astype(int)
     law = Law(np.array([[0.0], [1.0]]), np.eye(2)[value].T / 4, mode, np.ones(4))

@@ -1,4 +1,4 @@
-"""The context encoder g_phi: a window of transitions to the embedding z (Benad et al. 2026, section on DMA)."""
+"""The context encoder g_phi maps a window of transitions to the embedding z (Benad et al. 2026, section on DMA)."""
 
 from collections.abc import Sequence
 
@@ -11,21 +11,21 @@ from dmash_core.networks.layers import LSTM, Affine, Linear, make_norm
 
 
 def subset_size(window: int, fraction: float = 0.2) -> int:
-    """How many of the window's K transitions the encoder reads: k = int(0.2 K), at least one."""
+    """k = int(0.2 K), at least 1: how many of a window's K transitions the encoder reads."""
     return max(1, int(fraction * window))
 
 
 def evaluation_positions(window: int, whole: bool = False) -> np.ndarray:
-    """The k positions read when acting and at evaluation: evenly spaced over the window, in time order, int (k,)."""
+    """The k positions read when acting and in evaluation: evenly spaced over the window, in time order, int (k,)."""
     if whole:
         return np.arange(window)
     return np.linspace(0, window - 1, subset_size(window)).astype(np.int64)
 
 
 def random_positions(uniforms: Tensor, whole: bool = False) -> Tensor:
-    """k distinct positions of a window, in random order, from independent uniforms (..., K): (..., k), int64.
+    """k distinct positions of a window in random order, (..., k) int64, from independent uniforms (..., K).
 
-    The k largest of K independent uniforms are a uniformly random subset, and their order is uniformly random too.
+    The indices of the k largest of K independent uniforms are a uniformly random subset in uniformly random order.
     """
     if whole:
         return torch.arange(uniforms.shape[-1], device=uniforms.device).expand(uniforms.shape)
@@ -36,8 +36,8 @@ class Encoder(nn.Module):
     """Linear, input norm, LSTM, Linear, output norm: transitions (N, B, k, 2 d_s + d_a) -> z (N, B, 8).
 
     A transition is the row [s, a, s' - s]. The Linear layers have no bias. A Gaussian encoder (arms dma-pearl, pearl)
-    has a second Linear and norm beside the last ones, whose softplus is the variance of z. WindowNorm comes before
-    everything else, masks included: transitions are then those that ``Layout.read`` has standardised.
+    has a second output Linear and norm, whose softplus is the variance of z. WindowNorm precedes everything else, masks
+    included: ``Layout.read`` then returns standardised transitions.
     """
 
     parts: Tensor
@@ -65,14 +65,14 @@ class Encoder(nn.Module):
         if gaussian:
             self.variance = Linear((n_seeds,), hidden, n_embedding, generators, bias=False)
             self.variance_norm = make_norm(output_norm, n_seeds, n_embedding)
-        # which of the three masked vectors (s, a, s' - s) each entry of a row belongs to
+        # index of the masked vector (s, a or s' - s) that each entry of a row belongs to
         parts = torch.tensor([0] * n_obs + [1] * n_act + [2] * n_obs)
         self.register_buffer("parts", parts, persistent=False)
 
     def forward(self, transitions: Tensor, keep: Tensor | None = None) -> Tensor:
-        """z, the mean where it is Gaussian.
+        """z, or its mean if Gaussian.
 
-        ``keep`` (N, B, k, 3), zeros and ones: the vectors s, a and s' - s of each step that are not masked.
+        ``keep`` (N, B, k, 3) is 0 where the vector s, a or s' - s of a step is masked, else 1.
         """
         return self.output_norm(self.output(self.features(transitions, keep)))
 

@@ -1,12 +1,12 @@
-"""The hypernetwork h_eta in its two forms, what it makes of a code, and how an adapter is applied.
+"""The two forms of the hypernetwork h_eta, and the adapters that they generate.
 
-omega has k * width + k + width * k + width entries (16,672 at width 256 and k = 32), in this order: W_down (k, width)
-row by row, b_down (k), W_up (width, k) row by row, b_up (width).
+omega has k * width + k + width * k + width entries (16,672 at width 256 and k = 32) in the order W_down (k, width) row
+by row, b_down (k), W_up (width, k) row by row, b_up (width).
 
-``ChunkedHypernetwork`` is the form behind the paper's parameter counts: k + 1 = 33 passes of one small network, each
-for 2 * width = 512 entries of omega. ``WholeHypernetwork`` has one output for each entry, the default of the paper's
-release. Called with codes, both build omega. ``adapter`` prepares adapters in the form in which they are applied
-fastest, for several networks or passes; ``adapt`` applies those of one code for each row once.
+``ChunkedHypernetwork`` matches the paper's parameter counts: k + 1 = 33 passes of one small network, each generating
+2 * width = 512 entries of omega. ``WholeHypernetwork``, the default of the paper's release, has one output per entry.
+Calling either with codes builds omega. ``adapter`` returns the adapters in the form that is fastest to apply, for use
+in several networks or passes; ``adapt`` applies them once, with one code per row.
 """
 
 import math
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from dmash_core.networks.layers import Lead, Linear, uniform_parameter
 
-CHUNK_EMBEDDING = 8  # dimensions of the learned embedding that tells a chunked hypernetwork which chunk to make
+CHUNK_EMBEDDING = 8  # dimensions of the learned embedding that selects the chunk to generate
 
 
 class AdapterWeights(NamedTuple):
-    """omega, one set of adapter weights for each of G codes; ``up`` is the transpose of the paper's W_up."""
+    """omega: one set of adapter weights for each of G codes; ``up`` is the paper's W_up transposed."""
 
     down: Tensor  # (..., G, k, width)
     up: Tensor  # (..., G, k, width)
@@ -39,11 +39,11 @@ class AdapterWeights(NamedTuple):
 
 
 class ChunkFeatures(NamedTuple):
-    """omega of a chunked hypernetwork, never built: the features from which its last layer would make each chunk, and
-    that layer, which all chunks share, as the chunks of W_down and those of W_up read it."""
+    """omega of a chunked hypernetwork, unbuilt: the features of each chunk, and the last layer that all chunks share,
+    reshaped for the chunks of W_down and for those of W_up."""
 
-    down: Tensor  # (n, G, k / 2, hidden), of the chunks before b_down
-    up: Tensor  # (n, G, k / 2 + 1, hidden), of the chunk of b_down and those after it
+    down: Tensor  # (n, G, k / 2, hidden), features of the chunks before b_down
+    up: Tensor  # (n, G, k / 2 + 1, hidden), features of the chunk that has b_down and of those after it
     w_down: Tensor  # (n, 2 hidden, width)
     w_up: Tensor  # (n, (2 width / k) hidden, k)
     bias: Tensor  # (n, 2 width)
@@ -56,17 +56,17 @@ class ChunkFeatures(NamedTuple):
 
 
 Adapter = AdapterWeights | ChunkFeatures
-"""The adapters of G codes, of whichever form."""
+"""The adapters of G codes, in either form."""
 
 
 class ChunkedHypernetwork(nn.Module):
     """[code, e_c] -> hidden -> hidden -> chunk c of omega, for k + 1 chunks of 2 * width entries.
 
     ReLU, linear output, PyTorch's default initialisation (``lead`` as in layers.py). e_c in R^8 is a learned embedding
-    of the chunk, standard normal at first. The outputs after omega's last entry are cut off.
+    of the chunk, initialised from a standard normal. Outputs past omega's last entry are discarded.
 
-    Chunk c < k / 2 is two rows of W_down. The others are 2 * width / k rows of W_up each, shifted by one: b_down comes
-    first in chunk k / 2. b_up is in the last chunk.
+    Each chunk c < k / 2 is two rows of W_down. Each of the others is 2 * width / k rows of W_up, shifted by one because
+    chunk k / 2 starts with b_down. The last chunk contains b_up.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class ChunkedHypernetwork(nn.Module):
         self.last = Linear(lead, hidden, 2 * width, generators)
 
     def features(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (n, G, C, hidden), n = prod(lead), for codes (*lead, G, n_code): of the C = k / 2 chunks that hold
-        W_down, and of the k / 2 + 1 others."""
+        """Features (n, G, C, hidden), n = prod(lead), for codes (*lead, G, n_code): of the C = k / 2 chunks of W_down,
+        and of the k / 2 + 1 others."""
         last, k = len(self.first.lead) - 1, self.bottleneck
         w_code, w_chunk = self.first.weight.split([code.shape[-1], CHUNK_EMBEDDING], dim=-2)
         x, e = (code @ w_code).flatten(0, last), (self.chunks @ w_chunk + self.first.bias).flatten(0, last)
@@ -98,11 +98,11 @@ class ChunkedHypernetwork(nn.Module):
         return AdapterWeights(down.unflatten(-1, (k, width)), up.unflatten(-1, (width, k)).mT, b_down, b_up)
 
     def adapter(self, code: Tensor) -> ChunkFeatures:
-        """What codes (*lead, G, n_code) make of the adapters, differentiable."""
+        """The adapters of codes (*lead, G, n_code), differentiable."""
         k, width, last = self.bottleneck, self.width, len(self.first.lead) - 1
         down, up = self.features(code)
         weight, bias = self.last.weight.flatten(0, last), self.last.bias.flatten(0, last)
-        first, final = up[:, :, :: k // 2].unbind(2)  # one slice: autograd fills a tensor as large as up for each
+        first, final = up[:, :, :: k // 2].unbind(2)  # one slice: autograd allocates a tensor the size of up per slice
         b_down = torch.baddbmm(bias[..., :k], first, weight[..., :k])
         b_up = torch.baddbmm(bias[..., k : k + width], final, weight[..., k : k + width])
         rows, columns = (weight.unflatten(-1, (-1, size)).transpose(1, 2).flatten(1, 2) for size in (width, k))
@@ -116,12 +116,12 @@ class ChunkedHypernetwork(nn.Module):
 class WholeHypernetwork(nn.Module):
     """code -> hidden -> hidden -> omega, ReLU, linear output, PyTorch's default initialisation.
 
-    The last layer is stored in the shapes in which it is used, with its bias as the last row: for features h let
-    h1 = [h, 1]; then W_down = sum_j h1_j D_j, W_up^T = sum_j h1_j U_j, (b_down, b_up) = h1 A, with D and U
-    (hidden + 1, k, width) and A (hidden + 1, k + width).
+    The last layer is stored in the shapes in which it is used, with its bias as the last row: for features h and
+    h1 = [h, 1], W_down = sum_j h1_j D_j, W_up^T = sum_j h1_j U_j and (b_down, b_up) = h1 A, where D and U have shape
+    (hidden + 1, k, width) and A has shape (hidden + 1, k + width).
     """
 
-    leaves_out = True  # features that are off, on a CPU
+    leaves_out = True  # skip features that are 0 for every code, on a CPU
 
     def __init__(
         self, lead: Lead, n_code: int, hidden: int, width: int, bottleneck: int, generators: Sequence[torch.Generator]
@@ -136,10 +136,10 @@ class WholeHypernetwork(nn.Module):
         self.biases = uniform_parameter(lead, (hidden + 1, bottleneck + width), bound, generators)
 
     def features(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
-        """h1 (n, G, J) for codes (*lead, G, n_code), n = prod(lead), and which J of the features these are (None: all).
+        """h1 (n, G, J) for codes (*lead, G, n_code), n = prod(lead), and the indices of these J features (None: all).
 
-        On a CPU those that are 0 for every code are left out, and their parameters get no gradient: exact, and half
-        of them in a trained network. A GPU would wait to hear which they are.
+        On a CPU, features that are 0 for every code (half of them in a trained network) are skipped and their
+        parameters get no gradient, which is exact. On a GPU, finding them would force a synchronisation.
         """
         h = torch.relu(self.second(torch.relu(self.first(code)))).flatten(0, len(self.first.lead) - 1)
         h1 = torch.cat([h, h.new_ones(()).expand(*h.shape[:-1], 1)], dim=-1)
@@ -149,7 +149,7 @@ class WholeHypernetwork(nn.Module):
         return h1[..., alive], alive
 
     def _layers(self, alive: Tensor | None) -> list[Tensor]:
-        """The last layer's parts for some features: (n, J, k, width) twice, and (n, J, k + width)."""
+        """The last layer restricted to some features: (n, J, k, width) twice, and (n, J, k + width)."""
         parts = [part.flatten(0, len(self.first.lead) - 1) for part in (self.down, self.up, self.biases)]
         return parts if alive is None else [part.index_select(1, alive) for part in parts]
 
@@ -165,7 +165,7 @@ class WholeHypernetwork(nn.Module):
     adapter = forward
 
     def adapt(self, x: Tensor, code: Tensor) -> Tensor:
-        """As ``ChunkedHypernetwork.adapt``, without building omega either."""
+        """Like ``ChunkedHypernetwork.adapt``; omega is not built here either."""
         h1, alive = self.features(code)
         x = x.flatten(0, len(self.first.lead) - 1)
         return _FactoredAdapter.apply(x, h1, *self._layers(alive)).unflatten(0, self.first.lead)
@@ -175,9 +175,9 @@ HYPERNETWORKS = {"chunked": ChunkedHypernetwork, "whole": WholeHypernetwork}
 
 
 class _ChunkFeatures(torch.autograd.Function):
-    """ReLU(ReLU(x_g + e_c) W + b) for the codes' part x (n, G, hidden) and the chunks' part e (n, C, hidden) of what
-    the first layer gives: (n, G, C, hidden). Few passes over tensors that no cache holds, which autograd's own graph
-    would make more of."""
+    """ReLU(ReLU(x_g + e_c) W + b), (n, G, C, hidden), where x (n, G, hidden) and e (n, C, hidden) are the parts of the
+    first layer's output that depend on the code and on the chunk. The tensors do not fit in cache, and this makes fewer
+    passes over them than autograd's own graph."""
 
     @staticmethod
     def forward(ctx, x, e, weight, bias):
@@ -198,10 +198,10 @@ class _ChunkFeatures(torch.autograd.Function):
 class _ChunkedAdapter(torch.autograd.Function):
     """The adapter on features x (n, B, M, width), with M rows for each of B codes.
 
-    A chunk c of W_down is two of its rows and the last layer (L, l) is shared by all chunks, so row 2 c + i of W_down x
-    is h_c . t_i + (l x)_i with t = L x, L read as (2, hidden, width). In the same way entry q of chunk c of W_up u is
-    h_c . v_q + (l u)_q with v = L u, L read as (2 width / k, hidden, k). omega (B x 16,672) is never built, neither
-    forward nor backward. The other arguments are those of ``ChunkFeatures``.
+    Chunk c of W_down is two of its rows and all chunks share the last layer (L, l), so row 2 c + i of W_down x is
+    h_c . t_i + (l x)_i with t = L x and L viewed as (2, hidden, width). Likewise, entry q of chunk c of W_up u is
+    h_c . v_q + (l u)_q with v = L u and L viewed as (2 width / k, hidden, k). omega (B x 16,672) is never built,
+    neither forward nor backward. The other arguments are those of ``ChunkFeatures``.
     """
 
     @staticmethod
@@ -219,7 +219,7 @@ class _ChunkedAdapter(torch.autograd.Function):
         y = torch.baddbmm(v_bias, up.flatten(0, 1), v.mT).view(n, b, k // 2 + 1, m, slots)
         y = y.transpose(2, 3).reshape(n, b, m, -1)[..., 1 : width + 1]
         y = torch.relu_((x + b_up.unsqueeze(2)).add_(y))
-        # Of a constant code neither x, t nor v is needed: their memory is free at once, for the next ones.
+        # With a constant code, backward needs none of x, t and v, so their memory can be reused at once.
         inputs = (xs, t, v) if any(ctx.needs_input_grad[1:]) else ()
         ctx.save_for_backward(down, up, w_down, w_up, bias, u, y, *inputs)
         return y
@@ -253,9 +253,9 @@ class _FactoredAdapter(torch.autograd.Function):
     """The adapter for one code per row. omega (B x 16,672) is never built, neither forward nor backward.
 
     With T_bjk = sum_i x_bi D_jki the first layer is sum_j h1_bj T_bjk, and with P_bjk = h1_bj u_bk the second is
-    sum_jk P_bjk U_jki: two products of (B x width) with (width x 65 k) instead of two of (B x 65) with (65 x k width)
-    and as many reads of the result. Shapes here: x (N, B, width), h1 (N, B, 65), down and up (N, 65, k, width),
-    biases (N, 65, k + width), or fewer than 65.
+    sum_jk P_bjk U_jki: two products of (B x width) with (width x 65 k) instead of two of (B x 65) with (65 x k width),
+    each of whose results must be read again. Shapes: x (N, B, width), h1 (N, B, 65), down and up (N, 65, k, width),
+    biases (N, 65, k + width); 65 is smaller where features are skipped.
     """
 
     @staticmethod

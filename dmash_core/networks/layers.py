@@ -1,8 +1,8 @@
 """Layers with leading axes: N independent networks (seeds, twin critics) evaluated as one.
 
-A layer with ``lead = (N,)`` holds N independent copies of its parameters and maps (N, B, in) to (N, B, out);
-``lead = (N, 2)`` adds the twin axis of the critics. Initialisation is PyTorch's default for each layer, drawn
-from one generator per seed, so that a seed has the same parameters alone and in a block.
+A layer with ``lead = (N,)`` has N independent copies of its parameters and maps (N, B, in) to (N, B, out);
+``lead = (N, 2)`` adds the twin axis of the critics. Every layer uses PyTorch's default initialisation, drawn from one
+generator per seed, so a seed has the same parameters alone and in a block.
 """
 
 import math
@@ -18,13 +18,13 @@ Lead = tuple[int, ...]
 def uniform_parameter(
     lead: Lead, shape: Sequence[int], bound: float, generators: Sequence[torch.Generator]
 ) -> nn.Parameter:
-    """A parameter (*lead, *shape), uniform on [-bound, bound]; ``lead[0]`` is the seed axis, one generator each."""
+    """A parameter (*lead, *shape), uniform on [-bound, bound]; ``lead[0]`` is the seed axis, one generator per seed."""
     values = [torch.empty(*lead[1:], *shape).uniform_(-bound, bound, generator=g) for g in generators]
     return nn.Parameter(torch.stack(values))
 
 
 class Linear(nn.Module):
-    """Affine map (*lead, B, in) -> (*lead, B, out); PyTorch's default: weight and bias uniform on +-1/sqrt(in)."""
+    """Affine map (*lead, B, in) -> (*lead, B, out); weight and bias uniform on +-1/sqrt(in), as in PyTorch."""
 
     def __init__(self, lead: Lead, n_in: int, n_out: int, generators: Sequence[torch.Generator], bias: bool = True):
         super().__init__()
@@ -38,15 +38,15 @@ class Linear(nn.Module):
         x, weight = x.flatten(0, last), self.weight.flatten(0, last)
         y = torch.bmm(x, weight)
         if self.bias is not None:
-            y.add_(self.bias.flatten(0, last))  # baddbmm would fill y with the bias first, and read it again
+            y.add_(self.bias.flatten(0, last))  # baddbmm would fill y with the bias first and read it again
         return y.unflatten(0, self.lead)
 
 
 class MLP(nn.Module):
     """Trunk of two hidden layers and a linear head: (*lead, B, in) -> (*lead, B, out).
 
-    ``modulate`` acts on the trunk's features x, the second layer before any activation: ReLU for networks without an
-    adapter, the adapter x -> ReLU(x + W_up ReLU(W_down x + b_down) + b_up) for the others.
+    ``modulate`` is applied to the trunk's features x, the output of the second layer before any activation: ReLU in
+    networks without an adapter, otherwise the adapter x -> ReLU(x + W_up ReLU(W_down x + b_down) + b_up).
     """
 
     def __init__(self, lead: Lead, n_in: int, n_out: int, width: int, generators: Sequence[torch.Generator]):
@@ -62,7 +62,7 @@ class MLP(nn.Module):
 class LSTM(nn.Module):
     """One LSTM layer with a leading seed axis: (N, B, k, in) -> last hidden state (N, B, hidden).
 
-    Gate order and the two bias vectors are those of torch.nn.LSTM; all parameters uniform on +-1/sqrt(hidden).
+    Gate order and the two bias vectors follow torch.nn.LSTM; all parameters are uniform on +-1/sqrt(hidden).
     """
 
     def __init__(self, n_seeds: int, n_in: int, hidden: int, generators: Sequence[torch.Generator]):
@@ -74,8 +74,8 @@ class LSTM(nn.Module):
         self.bias_hh = uniform_parameter(lead, (1, 4 * hidden), bound, generators)
 
     def forward(self, x: Tensor) -> Tensor:
-        # PyTorch's fused kernel, once for each seed: twice as fast on a CPU as a batched loop over the steps. It wants
-        # the weights transposed.
+        # PyTorch's fused kernel, once per seed: twice as fast on a CPU as a batched loop over the steps. It expects
+        # transposed weights.
         start = x.new_zeros(1, x.shape[1], self.weight_hh.shape[1])
         last = []
         for rows, w_ih, w_hh, b_ih, b_hh in zip(
@@ -90,7 +90,7 @@ class LSTM(nn.Module):
 class GRU(nn.Module):
     """GRU layers with a leading seed axis: (N, B, L, in), state (N, layers, B, hidden) -> (N, B, L, hidden), state.
 
-    Gate order and bias vectors are those of torch.nn.GRU; all parameters uniform on +-1/sqrt(hidden).
+    Gate order and bias vectors follow torch.nn.GRU; all parameters are uniform on +-1/sqrt(hidden).
     """
 
     def __init__(self, n_seeds: int, n_in: int, hidden: int, layers: int, generators: Sequence[torch.Generator]):
@@ -122,7 +122,7 @@ def sim_norm(x: Tensor, groups: int = 2) -> Tensor:
 
 
 class Affine(nn.Module):
-    """weight * x + bias for each feature, 1 and 0 at first, with a leading seed axis: (N, ..., n) -> (N, ..., n)."""
+    """weight * x + bias per feature, initially 1 and 0, with a leading seed axis: (N, ..., n) -> (N, ..., n)."""
 
     def __init__(self, n_seeds: int, n: int):
         super().__init__()
@@ -141,7 +141,7 @@ class LayerNorm(Affine):
 
 
 def standardise(x: Tensor) -> Tensor:
-    """(x - mean) / (std + 1e-5) over the axis before the last, std with n - 1: WindowNorm before its affine map."""
+    """(x - mean) / (std + 1e-5) over the second-to-last axis, std with n - 1: WindowNorm without its affine map."""
     return (x - x.mean(-2, keepdim=True)) / (x.std(-2, keepdim=True) + 1e-5)
 
 
@@ -150,7 +150,7 @@ INPUT_NORMS = (*OUTPUT_NORMS, "windownorm")
 
 
 def make_norm(name: str, n_seeds: int, n: int) -> Callable[[Tensor], Tensor]:
-    """The norm of that name (OUTPUT_NORMS) over n features."""
+    """The norm called ``name`` (one of OUTPUT_NORMS) over n features."""
     if name == "layernorm":
         return LayerNorm(n_seeds, n)
     return {"none": lambda x: x, "avgl1": avg_l1_norm, "simnorm": sim_norm}[name]

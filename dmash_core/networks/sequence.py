@@ -1,4 +1,4 @@
-"""Networks over sequences of timesteps, for the in-context arms, with a leading seed axis: N independent copies."""
+"""Sequence networks for the in-context arms, with a leading seed axis: N independent copies."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ GRU_LAYERS, TRANSFORMER_LAYERS, HEADS = 2, 3, 8
 
 
 class Statistics(nn.Module):
-    """Running mean and variance (N, d) of rows, with an exponential step that is 1 at first (Adam's debiasing)."""
+    """Exponential moving mean and variance (N, d) of rows; the first step size is 1 (Adam's bias correction)."""
 
     mean: Tensor
     var: Tensor
@@ -34,7 +34,7 @@ class Statistics(nn.Module):
 
     @torch.no_grad()
     def update(self, rows: Tensor, weight: Tensor | None = None) -> None:
-        """One step towards the moments of rows (N, R, d), those with ``weight`` (N, R) zero left out."""
+        """One step towards the moments of rows (N, R, d); rows with ``weight`` (N, R) zero are ignored."""
         weight = (rows.new_ones(rows.shape[:2]) if weight is None else weight).unsqueeze(-1)
         weight = weight / weight.sum(dim=1, keepdim=True)
         mean = (weight * rows).sum(dim=1)
@@ -46,7 +46,7 @@ class Statistics(nn.Module):
         self.mean += beta * delta
 
     def normalise(self, rows: Tensor) -> Tensor:
-        """Rows (N, R, d) with mean 0 and deviation 1; entries that hardly vary are only centred."""
+        """Rows (N, R, d) scaled to mean 0 and standard deviation 1; entries that hardly vary are only centred."""
         scale = self.std.masked_fill(self.var <= 1e-4, 1.0)
         return (rows - self.mean.unsqueeze(1)) / scale.unsqueeze(1)
 
@@ -65,7 +65,7 @@ class LeakyMLP(nn.Module):
 
 
 class Recurrence(nn.Module):
-    """Two GRU layers, Linear and LayerNorm over timesteps. Its memory is the hidden state (N, layers, B, width)."""
+    """Two GRU layers, Linear and LayerNorm over timesteps. The memory is the hidden state (N, layers, B, width)."""
 
     def __init__(self, n_seeds: int, width: int, generators: Sequence[torch.Generator]):
         super().__init__()
@@ -78,7 +78,7 @@ class Recurrence(nn.Module):
         return self.norm.weight.new_zeros(n, GRU_LAYERS, batch, width)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """States (N, B, L, width) of sequences (N, B, L, width) from the zero memory."""
+        """States (N, B, L, width) of sequences (N, B, L, width), starting from zero memory."""
         return self._read(self.gru(x, self.start(x.shape[1]))[0])
 
     def step(self, x: Tensor, time: int, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ class Recurrence(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm Transformer layer, in two halves around the attention that its caller computes."""
+    """A pre-norm Transformer layer, split in two around the attention, which the caller computes."""
 
     def __init__(self, n_seeds: int, width: int, generators: Sequence[torch.Generator]):
         super().__init__()
@@ -109,17 +109,17 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Linear, sinusoids of the time since the warm-up began, causal layers, LayerNorm.
+    """Linear, sinusoidal encoding of the time since the warm-up began, causal layers, LayerNorm.
 
-    A timestep attends to itself and to those before it, ``reach`` in all. The memory is a ring of their keys and
-    values, (N, layers, 2, B, reach, width); slot ``time % reach`` is written in place: a repeated step changes nothing.
+    A timestep attends to the last ``reach`` timesteps, itself included. The memory is a ring buffer of their keys and
+    values, (N, layers, 2, B, reach, width); slot ``time % reach`` is written in place, so repeating a step is harmless.
     """
 
     blocks: Any
     positions: Tensor
 
     def __init__(self, n_seeds: int, width: int, timesteps: int, reach: int, generators: Sequence[torch.Generator]):
-        """``timesteps`` is how many times there are, from 0."""
+        """``time`` ranges over 0, ..., ``timesteps`` - 1."""
         super().__init__()
         self.input = Linear((n_seeds,), width, width, generators)
         self.blocks = nn.ModuleList(Block(n_seeds, width, generators) for _ in range(TRANSFORMER_LAYERS))
@@ -135,7 +135,7 @@ class Transformer(nn.Module):
         return self.norm.weight.new_zeros(n, len(self.blocks), 2, batch, self.reach, width)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """States (N, B, L, width) of sequences (N, B, L, width), L <= reach, whose timesteps have times (N, B, L)."""
+        """States (N, B, L, width) of sequences (N, B, L, width), L <= reach, at times (N, B, L)."""
         shape = x.shape[:3]
         x = self.input(x.flatten(1, 2)) + self.positions[time.flatten(1, 2)]
         for block in self.blocks:
@@ -145,7 +145,7 @@ class Transformer(nn.Module):
         return self.norm(x).unflatten(1, shape[1:])
 
     def step(self, x: Tensor, time: int, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """The state (N, B, width) of one more timestep (N, B, width), and the memory with its keys and values."""
+        """The state (N, B, width) of one more timestep (N, B, width), and the memory with its keys and values added."""
         x = self.input(x) + self.positions[time]
         for i, block in enumerate(self.blocks):
             q, k, v = block.qkv(block.norm(x)).chunk(3, dim=-1)
@@ -157,9 +157,9 @@ class Transformer(nn.Module):
 
 
 class PosteriorEncoder(nn.Module):
-    """VariBAD's: a GRU over embeddings of a and s' tells, after each transition of a window, a Gaussian of the context.
+    """VariBAD's encoder: a GRU over embeddings of a and s' gives a Gaussian posterior after each transition.
 
-    Windows are rows [s, a, s' - s] in time order, (N, B, K, 2 d_s + d_a).
+    Windows contain rows [s, a, s' - s] in time order, (N, B, K, 2 d_s + d_a).
     """
 
     def __init__(self, n_seeds: int, n_obs: int, n_act: int, n_code: int, generators: Sequence[torch.Generator]):
@@ -171,7 +171,7 @@ class PosteriorEncoder(nn.Module):
         self.heads = Linear(lead, 128, 2 * n_code, generators)
 
     def posteriors(self, windows: Tensor) -> Tensor:
-        """Mean and log-variance side by side after each transition, (N, B, K, 2 n_code)."""
+        """Mean and log-variance, concatenated, after each transition, (N, B, K, 2 n_code)."""
         s, a, difference = windows.flatten(1, 2).split(self.sizes, dim=-1)
         x = torch.relu(torch.cat([self.action(a), self.state(s + difference)], dim=-1))
         n, b, k = windows.shape[:3]
@@ -184,7 +184,7 @@ class PosteriorEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """VariBAD's dynamics model: [s, a, z] -> 256 -> 128 -> s', for every pair of a code and a transition."""
+    """VariBAD's dynamics model: [s, a, z] -> 256 -> 128 -> s', for every pair of code and transition."""
 
     def __init__(self, n_seeds: int, n_in: int, n_obs: int, generators: Sequence[torch.Generator]):
         super().__init__()
@@ -194,7 +194,7 @@ class Decoder(nn.Module):
     def forward(self, steps: Tensor, z: Tensor) -> Tensor:
         """s' (N, B, Z, J, d_s) of J steps [s, a] (N, B, J, d_s + d_a) under each of Z codes (N, B, Z, n_code).
 
-        Four windows at a time, for the activations of all would not fit a cache.
+        Four windows at a time: the activations of all would not fit in cache.
         """
         chunks = zip(steps.split(4, dim=1), z.split(4, dim=1), strict=True)
         return torch.cat([self._pairs(*chunk) for chunk in chunks], dim=1)

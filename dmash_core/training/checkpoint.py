@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files whose names carry their checksum, written whole, two kept. No pickle is read."""
+"""Checkpoints: safetensors files, written atomically, with the checksum in the name; two are kept. No pickle."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ def crc32(path: Path) -> str:
 
 
 def _digest(tensors: dict[str, torch.Tensor], meta: dict) -> str:
-    """sha256 (hex) over tensors on the CPU, with names, types and shapes, and over the metadata without the digest."""
+    """sha256 (hex) of CPU tensors, including names, dtypes and shapes, and of the metadata without the digest."""
     sha = hashlib.sha256(json.dumps({k: v for k, v in meta.items() if k != "digest"}, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
@@ -35,10 +35,10 @@ def _digest(tensors: dict[str, torch.Tensor], meta: dict) -> str:
 def write_tensors(
     path: Path, tensors: dict[str, torch.Tensor], meta: dict, checksum: bool = False, digest: bool = False
 ) -> Path:
-    """Write tensors and JSON-able ``meta`` as one file, whole or not at all; returns its path.
+    """Write tensors and JSON-serialisable ``meta`` to one file, whole or not at all; returns its path.
 
-    With ``checksum`` the file's CRC-32 goes into its name, before the suffix; with ``digest`` the content's sha256 goes
-    into the metadata. Raises UserError if the place cannot be written or the disk is full; then nothing is left behind.
+    ``checksum`` adds the file's CRC-32 to its name, before the suffix; ``digest`` adds the content's sha256 to the
+    metadata. Raises UserError if the path is not writable or the disk is full, and then leaves nothing behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -55,15 +55,15 @@ def write_tensors(
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        with contextlib.suppress(OSError):  # a folder that has become read-only: the sentence above says it
+        with contextlib.suppress(OSError):  # the folder has become read-only: the error above reports it
             temporary.unlink(missing_ok=True)
     return path
 
 
 def read_tensors(path: Path, digest: bool = False) -> tuple[dict[str, torch.Tensor], dict]:
-    """Tensors and meta of a file of ``write_tensors``; UserError naming what is wrong with it.
+    """Tensors and metadata of a file written by ``write_tensors``; UserError says what is wrong with a bad file.
 
-    With ``digest`` a file without one, or with content that does not match it, is refused.
+    With ``digest``, a file without a digest, or whose content does not match it, is rejected.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -83,7 +83,7 @@ def read_tensors(path: Path, digest: bool = False) -> tuple[dict[str, torch.Tens
 
 
 class CheckpointFolder:
-    """The checkpoints of one run in progress: ``step-<step>.<crc>.safetensors``, the newest two."""
+    """The newest two checkpoints of a run in progress: ``step-<step>.<crc>.safetensors``."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -99,7 +99,7 @@ class CheckpointFolder:
             path.unlink()
 
     def load(self, say=print) -> tuple[dict[str, torch.Tensor], dict] | None:
-        """The newest whole checkpoint; a damaged one is named, set aside and the one before it is taken."""
+        """The newest intact checkpoint; damaged ones are reported and set aside."""
         for path in self.paths():
             try:
                 if crc32(path) != path.name.split(".")[1]:
@@ -111,7 +111,7 @@ class CheckpointFolder:
         return None
 
     def damaged(self) -> list[str]:
-        """Names of the checkpoints that were left aside."""
+        """Names of the damaged checkpoints that were set aside."""
         return sorted(path.name for path in self.folder.glob("*.damaged"))
 
     def keep_newest(self) -> None:
@@ -121,9 +121,9 @@ class CheckpointFolder:
 
 
 def of_seeds(tensors: dict[str, torch.Tensor], meta: dict, chosen: list[int]) -> tuple[dict, dict]:
-    """The part of a block's checkpoint that belongs to some of its seeds, given by their places in the block."""
+    """The part of a block's checkpoint that belongs to some of its seeds, given by their indices in the block."""
 
-    def own(values):  # which lie seed by seed, one or several for each
+    def own(values):  # in seed-major order, one or more per seed
         size = len(values) // len(meta["seeds"])
         return [values[i] for seed in chosen for i in range(seed * size, (seed + 1) * size)]
 
@@ -135,7 +135,7 @@ def of_seeds(tensors: dict[str, torch.Tensor], meta: dict, chosen: list[int]) ->
                 kept[f"generator.{chosen.index(int(name))}"] = tensor
         elif part == "returns":
             kept[key] = tensor[:, chosen]
-        else:  # a number, such as an optimiser's count of steps, belongs to all
+        else:  # a scalar, such as an optimiser's step count, is shared by all seeds
             kept[key] = torch.stack(own(tensor)) if tensor.ndim else tensor
     diagnostics = [{name: own(values) for name, values in one.items()} for one in meta["diagnostics"]]
     parts = {"seeds": own(meta["seeds"]), "streams": own(meta["streams"]), "diagnostics": diagnostics}

@@ -1,7 +1,7 @@
-"""An agent's update and its acting as CUDA graphs: one launch each, instead of hundreds that a GPU would wait for.
+"""An agent's update and action as CUDA graphs: one launch each instead of hundreds that leave the GPU waiting.
 
-A graph repeats exactly what was captured, random numbers included. Here it draws none: a batch brings all that its
-update uses, so a replay cannot repeat noise.
+A graph repeats exactly what was captured, random numbers included. The graphs here draw none: a batch contains all
+random numbers that its update uses, so a replay cannot repeat noise.
 """
 
 import warnings
@@ -17,12 +17,12 @@ from torch import Tensor
 from dmash_core.agents.learner import Learner
 from dmash_core.agents.sac import Agent
 
-WARM_UP = 3  # eager runs before a capture, in which libraries allocate what they keep
+WARM_UP = 3  # eager runs before a capture, for persistent allocations of libraries
 
 
 def use_graphs(agent: Any) -> None:
-    """Where the agent's memory is on a GPU, its updates are CUDA graphs from here on; so is the acting of a SAC agent
-    (a recurrent one acts from a history and not from tensors alone)."""
+    """If the agent is on a GPU, run its updates as CUDA graphs from now on, and the actions of a SAC agent too (a
+    recurrent agent acts on a history, not only on tensors)."""
     if agent.device.type != "cuda":
         return
     for optimizer in agent.optimizers.values():
@@ -34,15 +34,15 @@ def use_graphs(agent: Any) -> None:
 
 
 class Graphed:
-    """A method of a learner, captured once for each set of shapes: same arguments, same results, same effects.
+    """A learner's method, captured once per set of argument shapes, with the same results and side effects.
 
-    Arguments are tensors, dataclasses of tensors, or None. What is returned is overwritten by the next call with the
-    same shapes. A graph holds addresses: after the first call the learner's state may be written to, not replaced, so
-    ``load_state`` comes before.
+    Arguments are tensors, dataclasses of tensors, or None. The next call with the same shapes overwrites the returned
+    tensors. A graph stores addresses: after the first call the learner's state may be modified in place but not
+    replaced, so call ``load_state`` before.
     """
 
     def __init__(self, learner: Learner, method: Callable, capture: Callable | None = None):
-        """``capture`` turns a function without arguments into its replay, ``cuda_graph`` by default."""
+        """``capture`` turns a function without arguments into its replay; ``cuda_graph`` by default."""
         self.learner, self.method, self.capture = learner, method, capture or cuda_graph
         self.captured: dict[tuple, tuple[Callable[[], Any], list[Tensor | None]]] = {}
 
@@ -66,18 +66,18 @@ def _tensors(arguments: tuple) -> list[Tensor | None]:
 
 @contextmanager
 def unchanged(learner: Learner):
-    """What happens inside leaves no trace: every tensor of the state is as before, bit for bit and where it was."""
+    """Restore every tensor of the learner's state on exit, bit for bit and in place."""
     before = {name: tensor.clone() for name, tensor in learner.state().items()}
     yield
     for name, tensor in learner.state().items():
         if name in before:
             tensor.copy_(before[name])
-        else:  # of an optimiser that had made no step yet
+        else:  # of an optimiser that had not made a step yet
             tensor.zero_()
 
 
 def cuda_graph(run: Callable[[], Any]) -> Callable[[], Any]:
-    """A function that repeats what ``run`` does on the GPU and returns the tensors that it returned, written anew."""
+    """Capture ``run``; the result replays it on the GPU and returns the same tensors with new values."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream), warnings.catch_warnings():

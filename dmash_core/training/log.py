@@ -1,4 +1,4 @@
-"""What a block of runs has measured so far: it becomes the rows of the raw runs."""
+"""The measurements of a block of runs, which become the rows of its raw runs."""
 
 from dataclasses import dataclass, field
 
@@ -11,30 +11,30 @@ from dmash_core.benchmark.contexts import SETS as SPLITS
 
 @dataclass
 class RunLog:
-    """Returns and diagnostics of every evaluation of N seeds, and the sums of the losses since the last one."""
+    """Returns and diagnostics of every evaluation of N seeds, and sums of the losses since the last evaluation."""
 
     returns: list[np.ndarray] = field(default_factory=list)
-    """(N, 3, C, rollouts) for each evaluation, the first at step 0."""
+    """(N, 3, C, rollouts) per evaluation, the first at step 0."""
     diagnostics: list[dict[str, list[float]]] = field(default_factory=list)
-    """{name or name@split: N values} for each evaluation."""
+    """{name or name@split: N values} per evaluation."""
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Of each loss or diagnostic of the updates since the last evaluation, (N,)."""
+    """Sum of each loss or diagnostic over the updates since the last evaluation, (N,)."""
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, losses: dict[str, torch.Tensor]) -> None:
-        """The losses and diagnostics of one update, (N,) each."""
+        """Add the losses and diagnostics of one update, (N,) each."""
         for name, value in losses.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def means(self) -> dict[str, list[float]]:
-        """The mean of everything added since the last call, N values each."""
+        """Means over everything added since the last call, N values each."""
         means = {k: (v / self.counts[k]).cpu().tolist() for k, v in sorted(self.sums.items())}
         self.sums, self.counts = {}, {}
         return means
 
     def frame(self, index: int, every: int) -> pd.DataFrame:
-        """The rows of the raw run of one seed, given by its place in the block, with evaluations ``every`` steps."""
+        """The raw-run rows of one seed, given by its index in the block, with an evaluation every ``every`` steps."""
         frames = []
         for e, returns in enumerate(self.returns):
             split, context, rollout = (axis.ravel() for axis in np.indices(returns[index].shape))
@@ -50,14 +50,14 @@ class RunLog:
         return pd.concat([*frames, pd.DataFrame(rows)], ignore_index=True)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict]:
-        """Everything: tensors by name, and values for JSON."""
+        """Everything: tensors by name, and JSON values."""
         tensors = {f"sum.{k}": v for k, v in self.sums.items()}
         if self.returns:
             tensors["returns"] = torch.from_numpy(np.stack(self.returns))
         return tensors, {"counts": self.counts, "diagnostics": self.diagnostics}
 
     def load_state(self, tensors: dict[str, torch.Tensor], values: dict, device: torch.device) -> None:
-        """Set what ``state`` returned."""
+        """Restore what ``state`` returned."""
         self.sums = {k.removeprefix("sum."): v.to(device) for k, v in tensors.items() if k.startswith("sum.")}
         self.returns = list(tensors["returns"].numpy()) if "returns" in tensors else []
         self.counts, self.diagnostics = values["counts"], values["diagnostics"]

@@ -1,4 +1,4 @@
-"""The machine that trains: threads, devices, number formats, signals, folders."""
+"""The training machine: threads, devices, number formats, signals, folders."""
 
 import ctypes
 import os
@@ -15,17 +15,16 @@ from dmash_core.errors import UserError, unknown
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def configure_cpu(threads: int) -> str:
-    """Set the number of threads, the simulators' too, and, where it is exact enough, oneDNN's faster float32 product;
-    returns its name.
+    """Set the number of threads, including the simulators', and choose oneDNN's faster float32 matrix product if it is
+    accurate enough; returns the name of the chosen precision.
 
-    On AMD processors with AVX-512 the "bf16" path still multiplies in float32 and is up to 1.35 times as fast; where
-    it really rounds to bfloat16 (Intel AMX) the check finds an error ten thousand times as large and keeps plain
-    float32.
+    On AMD processors with AVX-512 the "bf16" path still multiplies in float32 and is up to 1.35 times as fast. Where it
+    does round to bfloat16 (Intel AMX), the check finds an error ten thousand times larger and keeps plain float32.
     """
     torch.set_num_threads(threads)
     BatchedEnv.threads = threads
@@ -41,9 +40,9 @@ def configure_cpu(threads: int) -> str:
 
 
 def _keep_memory() -> None:
-    """Let glibc keep what is freed, up to 1 GiB, instead of giving tensors of more than 128 kB back to the kernel.
+    """Let glibc keep up to 1 GiB of freed memory instead of returning tensors above 128 kB to the kernel.
 
-    An update frees and takes thousands of pages, and the kernel has to clear each anew: a quarter of DMA*-SH's time.
+    An update frees and allocates thousands of pages, each of which the kernel must clear: a quarter of DMA*-SH's time.
     """
     with suppress(OSError, AttributeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt
@@ -53,11 +52,11 @@ def _keep_memory() -> None:
 
 @contextmanager
 def no_denormals():
-    """Numbers below 1e-38 count as zero, in this thread and for so long.
+    """Within this context, flush numbers below 1e-38 to zero in the current thread.
 
-    Adam's moments of weights behind a ReLU that has died decay to such numbers and stay there, 2.7 million of them in
-    DA; Intel processors take many times as long over each. They are 30 orders of magnitude below what moves a weight.
-    For updates only: SciPy's trees do not end without them, and physics is to be what it is elsewhere.
+    Adam's moments of weights behind a dead ReLU decay to such denormals and stay there (2.7 million in DA), and Intel
+    processors are many times slower on them. They are 30 orders of magnitude too small to change a weight.
+    For updates only: SciPy's k-d trees do not terminate without denormals, and the physics must not depend on this.
     """
     torch.set_flush_denormal(True)
     try:
@@ -67,7 +66,7 @@ def no_denormals():
 
 
 def check_device(device: str, tf32: bool = False) -> None:
-    """UserError where there is no such device, or none that knows TF32."""
+    """Raise UserError if the device is unknown or missing, or if TF32 is requested on a CPU."""
     if device not in ("cpu", "cuda"):
         raise unknown("device", device, ("cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():
@@ -77,17 +76,17 @@ def check_device(device: str, tf32: bool = False) -> None:
 
 
 def configure_cuda(tf32: bool) -> None:
-    """Float32 products in full precision, unless ``tf32``: with 10 bits of mantissa, on the tensor cores.
+    """Use full-precision float32 matrix products, or with ``tf32`` tensor cores and a 10-bit mantissa.
 
-    Recurrent layers run on PyTorch's kernels: cuDNN's would round to TF32 by a switch of their own, and would want each
-    seed's weights copied together at every call.
+    Recurrent layers use PyTorch's kernels: cuDNN's have their own TF32 switch and would need each seed's weights copied
+    into one buffer at every call.
     """
     torch.backends.cuda.matmul.fp32_precision = "tf32" if tf32 else "ieee"
     torch.backends.cudnn.enabled = False
 
 
 def check_writable(folder: Path) -> None:
-    """UserError now rather than after hours of training."""
+    """Raise UserError if the folder is not writable, now rather than after hours of training."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -97,7 +96,7 @@ def check_writable(folder: Path) -> None:
 
 
 class signals:
-    """SIGINT and SIGTERM call a handler instead of ending the process; a second one ends it at once."""
+    """Let SIGINT and SIGTERM call a handler instead of ending the process; a second signal ends it at once."""
 
     def __init__(self, handler: Callable):
         self.handler = handler
@@ -109,7 +108,7 @@ class signals:
 
         try:
             self.before = {n: signal.signal(n, once) for n in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread (a notebook's worker, Ray): whoever runs us handles signals
+        except ValueError:  # not in the main thread (a notebook's worker, Ray): the caller handles signals
             self.before = {}
 
     def __exit__(self, *_):

@@ -1,4 +1,4 @@
-"""Agents for environments of the suite: untrained ones, and those of finished runs."""
+"""Agents for environments of the suite, untrained or from finished runs."""
 
 from collections.abc import Sequence
 from pathlib import Path

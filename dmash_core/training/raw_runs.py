@@ -1,7 +1,7 @@
-"""Raw runs: one Parquet file for each (environment, arm, seed), with everything in it that says how it came about.
+"""Raw runs: one Parquet file per (environment, arm, seed), including its full provenance.
 
 Rows are in long form (columns in `SCHEMA`); the metadata is one JSON string under the key `dmash`. runs/README.md
-explains both to a reader without this package. A file is either whole and checked or it is a `BadRun` with a reason.
+explains both to readers without this package. A file either passes all checks or is a `BadRun` with a reason.
 """
 
 import hashlib
@@ -37,8 +37,8 @@ SCHEMA = pa.schema(
         pa.field("value", pa.float64(), nullable=False),
     ]
 )
-# What may differ between two runs of the same code with the same seed, and is therefore left out of the digest; so is
-# `block`, the seeds that trained in lock-step with this one, and the names of checkpoints that were damaged meanwhile.
+# Keys that may differ between two runs of the same code with the same seed, and so are excluded from the digest; so
+# are `block`, the seeds trained in lock-step with this one, and the names of checkpoints that were damaged meanwhile.
 _CIRCUMSTANCES = ("wall_time_s", "started", "finished", "machine", "versions", "git_commit", "git_dirty")
 _ALSO = ("block", "damaged_checkpoints", "digest")
 _REQUIRED = ("env", "arm", "seed", "steps", "config", "contexts", "env_steps", *_CIRCUMSTANCES)
@@ -55,7 +55,7 @@ class BadRun(UserError):
 
 @dataclass(frozen=True)
 class Run:
-    """A checked raw run: where it lies, its metadata, and its rows (words as categories, indices as Int16)."""
+    """A checked raw run: its path, metadata and rows (words as categories, indices as Int16)."""
 
     path: Path
     meta: dict
@@ -68,22 +68,22 @@ def run_path(root: str | Path, env: str, arm: str, seed: int) -> Path:
 
 
 def _table(frame: pd.DataFrame) -> pa.Table:
-    """The rows under `SCHEMA`. Missing words and indices become nulls; a value that is NaN stays NaN."""
+    """Convert rows to `SCHEMA`. Missing words and indices become nulls; a NaN value stays NaN."""
     columns = [pa.array(frame[field.name], field.type, from_pandas=field.name != "value") for field in SCHEMA]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def _json(meta: dict) -> str:
-    # NumPy scalars and arrays have tolist(); anything else that JSON does not know is a mistake of the caller.
+    # NumPy scalars and arrays have tolist(); any other type unknown to JSON is the caller's mistake.
     return json.dumps(meta, sort_keys=True, allow_nan=False, default=lambda value: value.tolist())
 
 
 def digest(table: pa.Table, meta: dict) -> str:
-    """sha256 (hex) over the rows, column by column, and over the metadata without clock, machine and code version."""
+    """sha256 (hex) of the rows, column by column, and of the metadata without times, machine and code version."""
     sha = hashlib.sha256()
     for field in SCHEMA:
         column = table[field.name]
-        if field.type == _WORD:  # the words themselves: the codes depend on the order in which words were met
+        if field.type == _WORD:  # the words themselves: category codes depend on the order of first occurrence
             sha.update("\n".join(word or "" for word in column.to_pylist()).encode())
         else:
             values = (column if field.name == "value" else column.fill_null(-1)).to_numpy()
@@ -94,7 +94,7 @@ def digest(table: pa.Table, meta: dict) -> str:
 
 
 def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
-    """Why these rows with this metadata at this path are no valid run, in one clause; None when they are one."""
+    """Why these rows with this metadata at this path are not a valid run, in one clause; None if they are."""
     if lacking := [key for key in _REQUIRED if key not in meta]:
         return f"its metadata lacks {', '.join(lacking)}"
     said = run_path("", meta["env"], meta["arm"], meta["seed"])
@@ -110,7 +110,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     every = meta["config"].get("eval_every")
     if not isinstance(every, int) or every < 1:
         return "its config has no positive whole number eval_every"
-    first = meta["config"].get("eval_from", 0)  # of a policy from elsewhere: it may be evaluated once, when it is done
+    first = meta["config"].get("eval_from", 0)  # evaluations of an external policy may start late, even at the end
     if not isinstance(first, int) or not 0 <= first <= meta["steps"]:
         return "its config says with eval_from no step of the run"
     steps, last = np.unique(returns["step"]), meta["steps"] // every * every
@@ -120,7 +120,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
         parts = [f"no evaluation at step {missing[0]}"] if len(missing) else []
         parts += [f"an unexpected evaluation at step {extra[0]}"] if len(extra) else []
         return f"{' and '.join(parts)} (evaluations belong at every {every} of {meta['steps']} steps)"
-    # Each cell of step x (split, context) x rollout gets a number; a whole run has each number exactly once.
+    # Number the cells of step x (split, context) x rollout; a complete run has each number exactly once.
     sizes = np.array([len(meta["contexts"][split]) for split in SPLITS])
     starts = np.concatenate([[0], np.cumsum(sizes)])
     split = pd.Categorical(returns["split"], categories=SPLITS).codes
@@ -128,7 +128,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     at_last, between = (meta["config"].get(name) for name in ("eval_rollouts", "eval_rollouts_between"))
     if not all(isinstance(n, int) and n > 0 for n in (at_last, between)):
         return "its config has no positive whole numbers eval_rollouts and eval_rollouts_between"
-    # A run that diverged has no last evaluation, only those before it.
+    # A diverged run lacks the final evaluation.
     final = (returns["step"] == meta["steps"]).to_numpy() & ("diverged" not in meta)
     own, rollouts = np.where(final, at_last, between), max(at_last, between)
     if (split < 0).any() or ((context < 0) | (context >= sizes[split]) | (rollout < 0) | (rollout >= own)).any():
@@ -151,7 +151,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
 
 
 def run_from(path: str | Path, rows: Iterable[tuple], meta: dict) -> Run:
-    """A run in memory, of rows in the order of `SCHEMA`, checked as `write_run` does; raises `BadRun`."""
+    """A run in memory from rows in the column order of `SCHEMA`, checked as in `write_run`; raises `BadRun`."""
     table = _table(pd.DataFrame(rows, columns=SCHEMA.names))
     meta = {**meta, "schema_version": SCHEMA_VERSION}
     frame = table.to_pandas(types_mapper={pa.int16(): pd.Int16Dtype()}.get)
@@ -161,11 +161,11 @@ def run_from(path: str | Path, rows: Iterable[tuple], meta: dict) -> Run:
 
 
 def write_run(path: str | Path, frame: pd.DataFrame, meta: dict) -> None:
-    """Check a finished run and write it as a whole or not at all.
+    """Check a finished run and write it, whole or not at all.
 
-    `frame` has the columns of `SCHEMA` (None or NaN for what a row has not); `meta` has the keys that runs/README.md
-    lists; `schema_version` and `digest` are filled in here. Raises `BadRun` when the run is not valid, and `UserError`
-    when the place cannot be written or the disk is full; then nothing is left behind.
+    `frame` has the columns of `SCHEMA` (missing entries are None or NaN); `meta` has the keys listed in runs/README.md,
+    and `schema_version` and `digest` are added here. Raises `BadRun` if the run is not valid, and `UserError` if the
+    path is not writable or the disk is full; nothing is left behind then.
     """
     path = Path(path)
     if set(frame.columns) != set(SCHEMA.names):
@@ -186,7 +186,7 @@ def write_run(path: str | Path, frame: pd.DataFrame, meta: dict) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        # The rename itself lies in the folder: without this a power cut may lose a file whose content is safe.
+        # Sync the folder too: without this a power cut could lose the rename, and with it the file.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -200,7 +200,7 @@ def read_run(path: str | Path) -> Run:
     """Read and check one raw run; raises `BadRun`, which names the file and the reason."""
     path = Path(path)
     try:
-        # Not a data set reader: those take a folder "arm+masking=0.2" for a Hive partition and add a column.
+        # Not a dataset reader: it would treat a folder "arm+masking=0.2" as a Hive partition and add a column.
         with pq.ParquetFile(path) as file:
             table = file.read()
     except FileNotFoundError:
@@ -221,7 +221,7 @@ def read_run(path: str | Path) -> Run:
         found = ", ".join(f"{field.name} {field.type}" for field in table.schema)
         raise BadRun(path, f"wrong columns ({found})")
     try:
-        table.validate(full=True)  # before anything follows an index that may point nowhere
+        table.validate(full=True)  # first, since category indices may be out of range
         whole = digest(table, meta) == meta.get("digest")
     except (pa.ArrowException, ValueError):
         whole = False
@@ -235,9 +235,9 @@ def read_run(path: str | Path) -> Run:
 
 
 def first_difference(found: dict, wanted: dict, defaults: dict | None = None) -> tuple[str, object, object] | None:
-    """The first setting of ``wanted`` that ``found`` has otherwise: its name, and both values.
+    """The first setting of ``wanted`` that differs in ``found``: its name and both values.
 
-    What ``found`` lacks has its default; without one it says nothing.
+    A setting missing from ``found`` has its default; without a default it is ignored.
     """
     defaults = defaults or {}
     for key, value in wanted.items():
@@ -250,10 +250,10 @@ def first_difference(found: dict, wanted: dict, defaults: dict | None = None) ->
 
 
 def scan(root: str | Path) -> tuple[list[Run], list[BadRun]]:
-    """All Parquet files under `root`, sorted by path: runs, and files that are none. Hidden names are ignored.
+    """All Parquet files under `root`, sorted by path: valid runs, and invalid files. Hidden names are ignored.
 
-    A cell (environment, arm, seed) is in the runs once: of copies the first is taken, and where two files say
-    different things of one cell none of them is.
+    Each cell (environment, arm, seed) appears at most once in the runs: only the first of identical copies is kept, and
+    none of several files that disagree.
     """
     cells, bad = defaultdict(list), []
     for path in sorted(Path(root).rglob("*.parquet")):
@@ -297,13 +297,13 @@ def _git(*arguments: str) -> str | None:
 
 
 def provenance() -> dict:
-    """What made a run: keys versions, git_commit, git_dirty (None outside git), machine. For the metadata of a run.
+    """How a run was made, for its metadata: keys versions, git_commit, git_dirty (None outside git), machine.
 
-    `git_dirty` is about the folder of dmash_core alone: raw runs that a sweep has just written do not make it true.
+    `git_dirty` covers the dmash_core folder only: new raw runs of a sweep do not set it.
     """
     import torch
 
-    # A package installed into a virtual environment inside somebody's repository is not part of that repository.
+    # An installed package is not part of a repository that happens to contain its virtual environment.
     tracked = _git("ls-files", "--error-unmatch", str(Path(__file__).absolute())) is not None
     cpu = platform.processor()
     if (info := Path("/proc/cpuinfo")).exists():

@@ -1,4 +1,4 @@
-"""The settings that decide a raw run, and whether a run on disk has them."""
+"""The settings that determine a raw run, and the comparison with those of a run on disk."""
 
 import dataclasses
 import json
@@ -14,14 +14,14 @@ from dmash_core.training.raw_runs import first_difference
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything that decides a raw run, its seed and length aside."""
+    """Everything that determines a raw run, except its seed and length."""
 
     env: str
     arm: str
     method: Method | InContextMethod
     sac: SACSettings = field(default_factory=SACSettings)
     random_steps: int = 5_000
-    """Vector steps of uniformly random actions before learning starts, which are not counted; whole episodes."""
+    """Vector steps of random actions before learning starts; whole episodes, not counted as steps."""
     per_context: int = 12
     """Transitions of each of the 20 training contexts in a batch."""
     replay_capacity: int = 100_000
@@ -31,9 +31,9 @@ class TrainSettings:
     eval_rollouts: int = 10
     """Rollouts per context at the last evaluation."""
     eval_rollouts_between: int | None = None
-    """Rollouts per context at the evaluations before it; by default 2 on MuJoCo and eval_rollouts elsewhere."""
+    """Rollouts per context at earlier evaluations; by default at most 2 on MuJoCo and eval_rollouts elsewhere."""
     horizon: int | None = None
-    """Steps of an episode; by default the environment's, and any other number is for trials only."""
+    """Steps per episode; by default the environment's. Other values are for trials only."""
 
     def __post_init__(self):
         get_method(self.arm)
@@ -53,7 +53,7 @@ class TrainSettings:
 
     @property
     def label(self) -> str:
-        """The arm's slug, with the method's options that differ from its preset."""
+        """The arm's slug and the method's options that differ from its preset."""
         return label(self.arm, self.method)
 
     @property
@@ -64,7 +64,7 @@ class TrainSettings:
         return self.eval_rollouts if get_spec(self.env).source == "own" else min(2, self.eval_rollouts)
 
     def config(self) -> dict:
-        """The resolved configuration as plain JSON values, with what depends on the environment filled in."""
+        """The resolved configuration as plain JSON values, with defaults that depend on the environment filled in."""
         config = json.loads(json.dumps(dataclasses.asdict(self)))
         config["method"]["window"] = self.method.window or get_spec(self.env).window
         config["eval_rollouts_between"] = self.rollouts_between
@@ -72,15 +72,15 @@ class TrainSettings:
 
 
 def fulfils(meta: dict, settings: TrainSettings, steps: int, path: Path) -> bool:
-    """Whether the raw run with this metadata is long enough, or diverged; UserError where its settings are others."""
+    """Whether the raw run with this metadata is long enough or diverged; UserError if its settings differ."""
     same_config(meta["config"], settings.config(), path)
     return meta["steps"] >= steps or "diverged" in meta
 
 
 def same_config(found: dict, wanted: dict, where: Path) -> None:
-    """UserError that names the first setting in which a run on disk differs from what is asked for.
+    """Raise UserError with the first setting in which a run on disk differs from the requested one.
 
-    A setting that the run's commit did not know yet had what is its default now.
+    A setting that did not exist at the run's commit counts as its current default.
     """
     defaults = {"method": dataclasses.asdict(Method()), "sac": dataclasses.asdict(SACSettings())}
     defaults |= {f.name: f.default for f in dataclasses.fields(TrainSettings) if f.name not in defaults}

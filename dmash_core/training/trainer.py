@@ -1,7 +1,7 @@
-"""The training loop of a block of seeds: act, store, update, evaluate; stop at any moment, resume, lose nothing.
+"""The training loop of a block of seeds: act, store, update, evaluate; stop at any time and resume without loss.
 
-All that a run is made of is in its checkpoint (networks, optimisers, replay, histories, environments and random
-states), so a run that was cut and continued by the same command ends in the same raw run, bit for bit.
+A checkpoint contains the complete state (networks, optimisers, replay buffer, histories, environments and random
+states), so a run that is interrupted and resumed by the same command gives the same raw run, bit for bit.
 """
 
 import datetime
@@ -47,8 +47,8 @@ class Trainer:
         progress: bool = True,
         tf32: bool = False,
     ):
-        """``steps`` defaults to the benchmark's; ``tf32`` as in ``configure_cuda``. Raises UserError for what cannot be
-        trained."""
+        """``steps`` defaults to the benchmark's; ``tf32`` as in ``configure_cuda``. Raises UserError for invalid
+        settings."""
         self.settings, self.seeds, self.out, self.progress = settings, list(seeds), Path(out), progress
         self.spec = get_spec(settings.env)
         self.steps = self.spec.gradient_steps if steps is None else steps
@@ -61,7 +61,7 @@ class Trainer:
             )
         check_device(device, tf32)
         self.paths = [run_path(self.out, settings.env, settings.label, s) for s in self.seeds]
-        # A seed does not depend on the block it is trained in (but for rounding), so finished ones need not run along.
+        # Up to rounding, a seed does not depend on its block, so finished seeds need not be trained again.
         self.seeds = [s for s in self.seeds if not self._finished(s)]
         if not self.seeds:
             return
@@ -76,11 +76,11 @@ class Trainer:
         self.rollout = Rollout(self.agent, settings.env, self.contexts["train"])
         self.evaluator = self._evaluator(settings.rollouts_between)
         self.generators = [torch.Generator(place).manual_seed(stream(seed, 3)) for seed in self.seeds]
-        self.step = -settings.random_steps  # updates made; below 0 in the random phase
-        self.wall_time = 0.0  # of the processes before this one
+        self.step = -settings.random_steps  # updates made; negative in the random phase
+        self.wall_time = 0.0  # of previous processes
         self.began = time.perf_counter()
         self.started = _now()
-        # of the code as it is now: it may have changed on disk by the end of the run
+        # of the current code, which may change on disk before the run ends
         self.origin = provenance()
         matmul = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
         self.origin["machine"]["matmul"] = matmul.fp32_precision
@@ -93,8 +93,8 @@ class Trainer:
     def run(self) -> list[Path]:
         """Train to the end, from the last checkpoint if there is one; returns the paths of all seeds' raw runs.
 
-        Raises Interrupted after a signal (a checkpoint is then on disk) and Diverged when a number is not finite; in a
-        block, after the seeds whose numbers are finite have gone on to their end.
+        Raises Interrupted after a signal, with a checkpoint on disk, and Diverged if a number is not finite, but only
+        after the other seeds of the block have been trained to the end.
         """
         if not self.seeds:
             return self.paths
@@ -111,9 +111,9 @@ class Trainer:
         return self.paths
 
     def _go_on_with(self, rest: list[int], error: Diverged) -> None:
-        """Train some seeds of the block to the end in one of their own, from the block's last checkpoint."""
+        """Train some seeds of the block to the end in a new block, from the old block's last checkpoint."""
         device, tf32 = self.agent.device.type, self.origin["machine"]["tf32"]
-        for name in ("agent", "replay", "rollout", "evaluator"):  # their memory is needed
+        for name in ("agent", "replay", "rollout", "evaluator"):  # free their memory
             delattr(self, name)
         seeds = [self.seeds[i] for i in rest]
         other = Trainer(self.settings, seeds, self.steps, self.out, device, self.progress, tf32)
@@ -141,7 +141,7 @@ class Trainer:
                 self.rollout.history.start_warm_up(self.rollout.obs)
             try:
                 self._loop(bar)
-            except InvalidAction:  # the first thing that a network with NaN does
+            except InvalidAction:  # the first symptom of NaN in a network
                 self._check_finite()
                 raise
             except Interrupted:
@@ -159,7 +159,7 @@ class Trainer:
             if self.step >= 0 and self.step % every == 0 and len(self.log.returns) <= self.step // every:
                 last = self.step >= self.steps
                 if last:
-                    # Before the last evaluation: a longer run makes another one here, and goes on from this state.
+                    # Before the last evaluation: a longer run resumes here and makes a different evaluation.
                     self._checkpoint()
                     self.evaluator = self._evaluator(self.settings.eval_rollouts)
                 self._evaluate(bar)
@@ -191,8 +191,8 @@ class Trainer:
         else:
             action = 2.0 * self._draw(torch.rand) - 1.0
         ends = (self.step + 1) % layout.horizon == 0
-        # Replay changes only with the last step of an episode. Until then an update neither knows this step nor is
-        # known to it, so a GPU works on it while the environments step, and the data are those of one after the other.
+        # The replay buffer changes only at the last step of an episode. Until then, update and step are independent,
+        # and a GPU updates while the environments step, with the same result as one after the other.
         rollout.step(action, self._learn if learning and not ends else lambda: None)
         if ends:
             self.replay.add(rollout.history.episode().unflatten(1, (rollout.batch,)))
@@ -202,29 +202,29 @@ class Trainer:
         self.step += 1
 
     def _reading(self) -> Reading | None:
-        """How the encoder, in training mode, reads the windows that this step is acted on, as in the release."""
+        """How the encoder, in training mode, reads the windows when acting in this step, as in the release."""
         method = self.settings.method
         if isinstance(method, InContextMethod) or method.context != "inferred" or method.posterior == "sequence":
             return None
         return draw_reading(self.generators, (self.rollout.batch,), self.agent.layout, method)
 
     def _learn(self) -> None:
-        """The update of this step; the first has index 0 and is one with the actor's."""
+        """The update of this step; the first, at step 0, also updates the actor."""
         every = self.settings.sac.actor_every
-        batch: Any = self.sample(1 + (every if self.step % every == 0 else 0))  # of the kind that the agent learns from
+        batch: Any = self.sample(1 + (every if self.step % every == 0 else 0))  # of the type that the agent learns from
         with no_denormals():
             losses = self.agent.update(batch, self.rollout.contexts)
         self.log.add(losses)
 
     def sample(self, passes: int) -> Batch | Sequences:
-        """One update's batch, for ``passes`` policy evaluations where the agent is a SAC."""
+        """The batch of one update, with ``passes`` policy evaluations for a SAC agent."""
         method = self.settings.method
         if isinstance(method, InContextMethod):
             return sample_sequences(self.replay, self.generators)
         return self.replay.sample(self.generators, self.settings.per_context, passes, method)
 
     def _draw(self, sampler: Callable) -> torch.Tensor:
-        """(N, C, d_a) of random numbers, each seed's from its own generator."""
+        """Random numbers (N, C, d_a), each seed's from its own generator."""
         shape = (self.rollout.batch, self.agent.layout.n_act)
         return torch.stack([sampler(shape, generator=g, device=self.agent.device) for g in self.generators])
 
@@ -235,7 +235,7 @@ class Trainer:
         self._check_finite(parameters=False)
         self.log.returns.append(self.evaluator(self.step, lambda: self.stop_signal is not None))
         means = self.log.means()
-        # of each environment: the steps counted here, warm-ups included
+        # per environment, warm-ups included
         means["env_steps"] = [float(self.rollout.env_steps)] * len(self.seeds)
         if isinstance(self.agent, Agent) and "encoder" in self.agent.modules:
             means |= diagnose(self.evaluator.rollout, self.settings.env, self.seeds, self.step)
@@ -266,7 +266,7 @@ class Trainer:
     def _bar(self) -> tqdm:
         seeds = ",".join(str(s) for s in self.seeds)
         title = f"{self.settings.env} {self.settings.label} seed {seeds}"
-        # The random phase counts here, and nowhere else: it takes time.
+        # The random phase takes time, so it counts in the bar, and only there.
         total, initial = (steps + self.settings.random_steps for steps in (self.steps, self.step))
         hide = not self.progress
         return tqdm(total=total, initial=initial, desc=title, disable=hide, mininterval=1.0, smoothing=0.05)
@@ -274,7 +274,7 @@ class Trainer:
     # ---------------------------------------------------------------- on disk
 
     def _finished(self, seed: int) -> bool:
-        """Whether the raw run of a seed is there, with this configuration and at least this long."""
+        """Whether a seed has a raw run with this configuration that is long enough."""
         path = run_path(self.out, self.settings.env, self.settings.label, seed)
         if not path.exists():
             return False
@@ -317,9 +317,9 @@ class Trainer:
         self.step, self.wall_time, self.started = meta["step"], meta["wall_time_s"], meta["started"]
 
     def _write(self, diverged: Diverged | None = None) -> None:
-        """The raw run and the final networks of each seed; the last checkpoint stays, for training that goes on.
+        """Write each seed's raw run and final networks; the last checkpoint is kept so that training can be extended.
 
-        Of a run that diverged the evaluations before are what there is, and the metadata say so. It has no networks.
+        A diverged run has only the evaluations before the divergence, as its metadata says, and no networks.
         """
         settings = self.settings
         for i, seed in enumerate(self.seeds):

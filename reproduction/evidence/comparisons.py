@@ -361,15 +361,18 @@ class Comparison:
             common["paper"] = target(self.published).least * top
         if not self.published and (id_ := self.in_paper()):
             common |= {"published": target(id_).text, "published_id": id_, "paper": target(id_).least * top}
-        aside = [f"{n} shorter runs of {arm_style(arm).name} on {env} do not count" for arm, env in cells
-                 if (n := len(evidence.short(env, arm, self.length(env))))]  # fmt: skip
+        shorter = {(arm, env): len(evidence.short(env, arm, self.length(env))) for arm, env in cells}
+        aside = [
+            f"{n} shorter run{'s do' if n > 1 else ' does'} not count ({arm_style(arm).name} on {env})"
+            for (arm, env), n in shorter.items()
+            if n
+        ]
         looks, wanted = LOOKS[self.unit], self.seeds if self.judged else LOOKS[self.unit][0]
         if not self.judged:  # no decision, so show all seeds from 0 on
             looks = range(looks[0], MOST_SHOWN + 1)
         have = {look: min(len(set(cell) & set(range(look))) for cell in cells.values()) for look in (*looks, wanted)}
         look = max((look for look in looks if have[look] == look), default=None)
-        there = "1 is" if have[wanted] == 1 else f"{have[wanted]} are"
-        needs = f"{wanted} seed{'s' * (wanted > 1)} needed, {there} there"
+        needs = self._needs(cells, wanted, have[wanted])
         if not envs:
             said = "; ".join([needs, f"no run of full length of {lacking}", *aside])
             return Finding(verdict=VERDICTS[NOT_CHECKED] if self.judged else "shown", reason=said, **common)
@@ -406,6 +409,14 @@ class Comparison:
             reason += "; failed: " + ", ".join(f"{name} {said}" for name, said in common["failed"].items())
         verdict = VERDICTS[NOT_CHECKED if lacking else int(code)] if self.judged else "shown"
         return Finding(verdict=verdict, reason="; ".join([reason, *aside]), **common)
+
+    def _needs(self, cells: dict, wanted: int, have: int) -> str:
+        """The number of seeds needed and available or, with several environments, how many of them have none."""
+        seeds = f"{wanted} seed{'s' * (wanted > 1)} needed"
+        without = sum(not any(seed in cells[a, env] for a in self.arms for seed in range(wanted)) for env in self.envs)
+        if without and len(self.envs) > 1:
+            return f"{seeds} in each environment, {without} of {len(self.envs)} have none"
+        return f"{seeds}, {have} {'is' if have == 1 else 'are'} there"
 
     def _scale(self) -> tuple[float, str]:
         """The factor by which our numbers are multiplied for display, and their unit."""

@@ -2,31 +2,27 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from dmash_core.benchmark.contexts import SETS
-from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
-from dmash_core.methods import MAIN_ARMS
 from reproduction import manifest
 from reproduction.evidence.calibration import BOUND, COLUMNS, REPLICATES
 from reproduction.evidence.claim import Claim, Verdict, as_data, tally
 from reproduction.evidence.comparisons import ROOT, Finding
 from reproduction.evidence.forecast import forecast
+from reproduction.evidence.listings import escaped, gains_table, published_table, results_table, runs_table
 from reproduction.evidence.rules import CONTRADICTED, NOT_CHECKED, VERDICTS
-from reproduction.evidence.runs import Evidence, Measure
+from reproduction.evidence.runs import Evidence
 from reproduction.evidence.wordings import RULES, ledger, order, said, timeline
-from reproduction.figures.style import arm_order, arm_style
 from reproduction.figures.tables import aer_markdown, aer_table
-from reproduction.statistics import LEAST_T, mean_interval
+from reproduction.statistics import LEAST_T
 
 AND = ", "
-BEGIN, END = "<!-- claims: written by dmash claims --readme -->", "<!-- claims: end -->"
+BEGIN, END = "<!-- {}: written by dmash claims --readme -->", "<!-- {}: end -->"
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?", "not checked": "–"}
 """A sign for each verdict, readable without colours."""
 CALIBRATION = ROOT / "docs" / "calibration.csv"
@@ -120,10 +116,6 @@ def _left_out(verdict: Verdict) -> list[str]:
     return [f"{paths[0]}{f' and {len(paths) - 1} more' * (len(paths) > 1)}: {why}" for why, paths in by_reason.items()]
 
 
-def _escaped(words: Iterable[str]) -> str:
-    return " | ".join(" ".join(str(word).split()) for word in words).replace("*", r"\*")
-
-
 def data(claim: Claim, verdict: Verdict, evidence: Evidence) -> dict:
     """Everything known about a claim as JSON-ready data: `as_data`, the dates of its rule, and the forecast."""
     rows, line = ledger(), timeline(claim, evidence)
@@ -159,30 +151,6 @@ def state_lines(verdicts: Sequence[Verdict], claims: dict[str, Claim]) -> list[s
     return area_lines([(one.id, claims[one.id].area, one.verdict, claims[one.id].same_as) for one in verdicts])
 
 
-def results_table(evidence: Evidence) -> str:
-    """A Markdown table with a row per environment and main arm that has runs that count: seeds, steps and, for each
-    context set, the score used by claims (AER, mean of the last LAST evaluations) with its 95 % interval over seeds
-    (Student's t), or the single seeds if there are fewer than LEAST_T."""
-    lines = ["| environment | arm | seeds | steps | train | eval-in | eval-out |", "|---|---|---:|---:|---:|---:|---:|"]
-    pairs = {key[:2] for key in evidence.runs if key[1] in MAIN_ARMS}
-    known = {env: number for number, env in enumerate(SUITE)}
-
-    def place(pair: tuple[str, str]) -> tuple:
-        return known.get(pair[0], len(known)), pair[0], arm_order(pair[1])
-
-    for env, arm in sorted(pairs, key=place):
-        steps = max(run.meta["steps"] for run in evidence.of(env, arm).values())
-        cells = []
-        for split in SETS:
-            found = evidence.values(env, arm, Measure(split=split), steps)
-            values = [get_spec(env).score_high * value for value, _ in found.values()]
-            mean, low, high = mean_interval(values)
-            interval = f"{mean:.1f} [{low:.1f}, {high:.1f}]"
-            cells.append(interval if np.isfinite(low) else ", ".join(f"{value:.1f}" for value in values))
-        lines.append(f"| {_escaped([env, arm_style(arm).name, len(found), f'{steps:,}', *cells])} |")
-    return "\n".join(lines) if pairs else "No raw run counts yet."
-
-
 def readme_part(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence) -> str:
     """The generated part of README.md: the results of all environments and the state of the claims."""
     return "\n".join([results_table(evidence), "", *(f"- {line}" for line in state_lines(verdicts, claims))])
@@ -205,7 +173,7 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
         for one in verdict.findings:
             if claims[verdict.id].comparisons and one.measured and one.verdict != VERDICTS[NOT_CHECKED]:
                 words = [verdict.id, one.what, one.published, one.measured, f"{one.verdict}: {_why(one)}"]
-                lines.append(f"| {_escaped(words)} |")
+                lines.append(f"| {escaped(words)} |")
     if len(lines) == count:
         lines[-2:] = ["No comparison of raw runs has measured anything yet."]
     return "\n".join(lines) + "\n"
@@ -214,10 +182,18 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
 def written(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evidence, root: Path = ROOT) -> dict:
     """{file: its text with the generated parts updated} for README.md, FINDINGS.md, docs/comparisons.md,
     runs/scores.csv and runs/SHA256SUMS."""
-    state = "\n".join(f"- {line}" for line in state_lines(verdicts, claims))
+    findings = (root / "FINDINGS.md").read_text()
+    parts = {
+        "claims": "\n".join(f"- {line}" for line in state_lines(verdicts, claims)),
+        "gains": gains_table(evidence),
+        "runs": runs_table(evidence),
+        "published": published_table(evidence),
+    }
+    for name, part in parts.items():
+        findings = with_table(findings, part, name)
     return {
         root / "README.md": with_table((root / "README.md").read_text(), readme_part(verdicts, claims, evidence)),
-        root / "FINDINGS.md": with_table((root / "FINDINGS.md").read_text(), state),
+        root / "FINDINGS.md": findings,
         root / "docs" / "comparisons.md": comparisons_page(verdicts, claims, evidence),
         root / manifest.SCORES: manifest.scores_text(list(evidence.runs.values())),
         root / manifest.SUMS: manifest.sums_text(root),
@@ -230,13 +206,14 @@ def write_readme(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence
         path.write_text(text)
 
 
-def with_table(text: str, table: str) -> str:
-    """`text` with `table` between the two markers. UserError if a marker is missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def with_table(text: str, table: str, name: str = "claims") -> str:
+    """`text` with `table` between the two markers named `name`. UserError if a marker is missing."""
+    first, last = BEGIN.format(name), END.format(name)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise UserError(f"there is no place for the table of claims: the text lacks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+        raise UserError(f"there is no place for the table of {name}: the text lacks {first} and {last}")
+    return f"{before}{first}\n{table}\n{last}{after}"
 
 
 # ---------------------------------------------------------------- calibration
@@ -262,7 +239,7 @@ def calibration_page(table: pd.DataFrame) -> str:
     ]
     for one in (*bounded.itertuples(), *limits.itertuples()):
         words = [one.rule, one.truth, one.sample, one.comparisons, one.wrong, *map(_percent, (one.false, one.right_1))]
-        lines.append(f"| {_escaped([*words, _percent(one.right_2)])} |")
+        lines.append(f"| {escaped([*words, _percent(one.right_2)])} |")
     over, all_, six = "better over environments", "13 environments", "6 environments"
     text = [
         "# How often the rules are wrong",

@@ -1,0 +1,154 @@
+"""Tables of the raw runs in README.md and FINDINGS.md: by environment, by run, and against the published rows.
+
+None of them decides a claim. `published_table` was written on 2026-11-28, when only DI had runs: before there was any
+run of an environment that it lists.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy import stats
+
+from dmash_core.benchmark.contexts import SETS
+from dmash_core.benchmark.suite import SUITE, get_spec
+from dmash_core.methods import MAIN_ARMS
+from reproduction.evidence.comparisons import published_values, target
+from reproduction.evidence.rules import PUBLISHED_SEEDS
+from reproduction.evidence.runs import LAST, Evidence, Measure
+from reproduction.figures.style import SLUGS, arm_order, arm_style
+from reproduction.statistics import mean_interval
+
+TOYS = tuple(name for name, spec in SUITE.items() if spec.source == "own")
+GAINS = ("dma-star-sh", "concat", "dr")
+"""DMA*-SH, and the arms over which the paper claims a gain on all environments and which run on all of them here."""
+LEAST_FREEDOM = 2
+"""Minimum degrees of freedom for using a spread between seeds: three runs on one environment, or two on each of two."""
+
+
+def escaped(cells: Iterable[object]) -> str:
+    """Cells joined as the inner part of a Markdown table row."""
+    return " | ".join(" ".join(str(cell).split()) for cell in cells).replace("*", r"\*")
+
+
+def _row(*cells: object) -> str:
+    return f"| {escaped(cells)} |"
+
+
+def _pairs(evidence: Evidence, arms: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """(environment, arm) of the runs that count, in the benchmark's order, for ``arms`` or all arms."""
+    known = {env: number for number, env in enumerate(SUITE)}
+    pairs = {key[:2] for key in evidence.runs if arms is None or key[1] in arms}
+    return sorted(pairs, key=lambda pair: (known.get(pair[0], len(known)), pair[0], arm_order(pair[1])))
+
+
+def _scores(evidence: Evidence, env: str, arm: str, split: str, steps: int) -> dict[int, float]:
+    """{seed: AER averaged over the last LAST evaluations}, on the scale of the environment."""
+    spec = get_spec(env)
+    found = evidence.values(env, arm, Measure(split=split), steps)
+    return {seed: spec.score_low + (spec.score_high - spec.score_low) * value for seed, (value, _) in found.items()}
+
+
+def results_table(evidence: Evidence) -> str:
+    """A Markdown table with a row per environment and main arm that has runs that count: seeds, steps and, for each
+    context set, the score used by claims (AER, mean of the last LAST evaluations) with its 95 % interval over seeds
+    (Student's t), or the single seeds if there are fewer than LEAST_T."""
+    lines = ["| environment | arm | seeds | steps | train | eval-in | eval-out |", "|---|---|---:|---:|---:|---:|---:|"]
+    pairs = _pairs(evidence, MAIN_ARMS)
+    for env, arm in pairs:
+        steps = max(run.meta["steps"] for run in evidence.of(env, arm).values())
+        cells = []
+        for split in SETS:
+            values = list(_scores(evidence, env, arm, split, steps).values())
+            mean, low, high = mean_interval(values)
+            interval = f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+            cells.append(interval if np.isfinite(low) else ", ".join(f"{value:.1f}" for value in values))
+        lines.append(_row(env, arm_style(arm).name, len(values), f"{steps:,}", *cells))
+    return "\n".join(lines) if pairs else "No raw run counts yet."
+
+
+def runs_table(evidence: Evidence) -> str:
+    """A Markdown table with a row per run that counts: the AER of each context set averaged over the last LAST
+    evaluations, and the worst and best of these evaluations on eval-out."""
+    lines = [
+        "| environment | arm | seed | steps | train | eval-in | eval-out | worst, best of the last five, eval-out |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    pairs = _pairs(evidence)
+    for env, arm in pairs:
+        for seed, run in evidence.of(env, arm).items():
+            steps = run.meta["steps"]
+            cells = [f"{_scores(evidence, env, arm, split, steps)[seed]:.1f}" for split in SETS]
+            last = evidence.series(run, Measure(split="eval-out")).iloc[-LAST:]
+            diverged = ", diverged" if "diverged" in run.meta else ""
+            words = (f"{steps:,}{diverged}", *cells, f"{last.min():.1f}, {last.max():.1f}")
+            lines.append(_row(env, arm_style(arm).name, seed, *words))
+    return "\n".join(lines) if pairs else "No raw run counts yet."
+
+
+def gains_table(evidence: Evidence) -> str:
+    """A Markdown table with a row per environment in which DMA*-SH and another of GAINS have runs of equal length: the
+    AER of each, averaged over seeds and the three sets, and the lead of DMA*-SH as a share of the range of scores, on
+    all sets and on eval-out alone. Steps are the most that all arms of the row have."""
+    ours, *others = (arm_style(arm).name for arm in GAINS)
+    ahead = [f"ahead of {name} (eval-out)" for name in others]
+    lines = [_row("environment", "steps", "seeds", ours, *others, *ahead), "|---|---:|---|" + "---:|" * 5]
+    for env in SUITE:
+        lengths = [max((run.meta["steps"] for run in evidence.of(env, arm).values()), default=0) for arm in GAINS]
+        if not (lengths[0] and any(lengths[1:])):
+            continue
+        steps = min(length for length in lengths if length)
+        scale = get_spec(env).score_high - get_spec(env).score_low
+        means = {}
+        for split in ("aggregated", "eval-out"):
+            found = [list(_scores(evidence, env, arm, split, steps).values()) for arm in GAINS]
+            means[split] = [float(np.mean(values)) if values else float("nan") for values in found]
+        seeds = ", ".join(str(len(values)) for values in found)
+        cells = [f"{mean:.1f}" if np.isfinite(mean) else "" for mean in means["aggregated"]]
+        for i in range(1, len(GAINS)):
+            ahead, out = ((values[0] - values[i]) / scale for values in means.values())
+            cells.append(f"{ahead:+.3f} ({out:+.3f})" if np.isfinite(ahead) else "")
+        lines.append(_row(env, f"{steps:,}", seeds, *cells))
+    return "\n".join(lines) if len(lines) > 2 else "No environment has runs of DMA\\*-SH and another arm yet."
+
+
+def spread(evidence: Evidence, arm: str, split: str) -> tuple[float, int]:
+    """The standard deviation of an arm's score between seeds, as a share of the range of scores, pooled over the toys
+    with two or more full runs, and its degrees of freedom; (nan, 0) without such a toy."""
+    squares, freedom = 0.0, 0
+    for env in TOYS:
+        found = evidence.values(env, arm, Measure(split=split), get_spec(env).gradient_steps)
+        values = np.array([value for value, _ in found.values()])
+        if len(values) > 1:
+            squares, freedom = squares + float(((values - values.mean()) ** 2).sum()), freedom + len(values) - 1
+    return (float(np.sqrt(squares / freedom)), freedom) if freedom else (float("nan"), 0)
+
+
+def published_table(evidence: Evidence) -> str:
+    """A Markdown table with a row per published AER of an environment and arm that has a run of full length: our mean,
+    and how far it may differ from the published mean of PUBLISHED_SEEDS seeds if both come from the same agent.
+
+    The margin is t(0.975) s sqrt(1 / n + 1 / PUBLISHED_SEEDS), for n runs and the `spread` s of the arm, given at least
+    LEAST_FREEDOM degrees of freedom. It assumes that the spread on the toys holds for every environment.
+    """
+    lines = [
+        "| environment | arm | set | published | measured | runs | difference | may differ by | so it lies |",
+        "|---|---|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for id_, row in published_values().items():
+        env, arm, split = row["env"], SLUGS.get(row["arm"]), row["split"]
+        if env not in SUITE or arm is None or row["metric"] not in ("AER", "AER/100"):
+            continue
+        spec = get_spec(env)
+        scores = list(_scores(evidence, env, arm, split, spec.gradient_steps).values())
+        if not scores:
+            continue
+        published, mean = target(id_).least * spec.score_high, float(np.mean(scores))
+        s, freedom = spread(evidence, arm, split)
+        band, word = "", "too few runs on the toys to tell"
+        if freedom >= LEAST_FREEDOM:
+            share = stats.t.ppf(0.975, freedom) * s * np.sqrt(1 / len(scores) + 1 / PUBLISHED_SEEDS)
+            width = share * (spec.score_high - spec.score_low)
+            band, word = f"{width:.0f}", "inside" if abs(mean - published) <= width else "outside"
+        cells = (env, arm_style(arm).name, split, f"{published:g}", f"{mean:.0f}", len(scores))
+        lines.append(_row(*cells, f"{mean - published:+.0f}", band, word))
+    return "\n".join(lines) if len(lines) > 2 else "No environment with a published row has a run of full length yet."
