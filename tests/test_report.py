@@ -120,7 +120,7 @@ def test_pages_say_what_was_found(built):
     order = text(built / "claims" / "F2.html")
     assert "F2-all.png" in order and "looked at with 10 and with 20 seeds of each arm" in order and "What if?" in order
     api = text(built / "api" / "dmash_core.agents.conditioning.html")
-    assert "What conditions actor and critics" in api and 'class="pre">policy<' in api
+    assert "What actor and critics are conditioned on" in api and 'class="pre">policy<' in api
     toys = text(built / "notebooks" / "toy_benchmark.html")
     assert "<math" in toys and "<td><p>cell</p></td>" in toys and "gone" in toys and "Expressivity.v" in toys
     assert (built / "scores.csv").read_text().startswith("env,arm,seed,step,split,aer\n")
