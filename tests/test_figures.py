@@ -335,7 +335,7 @@ def test_build_all_names_bad_runs_and_leaves_them_out(some, tmp_path, capsys):
     capsys.readouterr()
     written = figures.build_all(some, tmp_path / "b")
     said = capsys.readouterr().out
-    assert f"left out: {broken}: not a whole Parquet file" in said
+    assert f"left out: {broken}: not a complete Parquet file" in said
     assert all(f"wrote {path}" in said for path in written) and "13 files from 6 runs" in said
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
