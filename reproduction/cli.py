@@ -472,7 +472,7 @@ def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path =
             f"{meta['wall_time_s'] / 3600:6.2f}  {commit}"
         )
     if bad:
-        print(f"{len(bad)} bad files are not listed, see dmash runs verify", file=sys.stderr)
+        print(f"bad files not listed: {len(bad)} (see dmash runs verify)", file=sys.stderr)
 
 
 def envs():
