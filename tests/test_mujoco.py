@@ -413,7 +413,7 @@ def test_without_a_renderer_one_sentence_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(opengl, "import_module", nothing)
     env = gymnasium.make("AIB/Cartpole-v0", render_mode="rgb_array")
     env.reset(seed=0)
-    with pytest.raises(UserError, match="without EGL .*apt-get install libegl1.* or OSMesa .*libosmesa6"):
+    with pytest.raises(UserError, match="rendering requires EGL .*apt-get install libegl1.* or OSMesa .*libosmesa6"):
         env.render()
     assert tried == ["mujoco.egl", "mujoco.osmesa"]
     env.step(env.action_space.sample())  # everything else works

@@ -513,7 +513,9 @@ def test_cuda_is_refused_where_there_is_none(tmp_path):
         Trainer(settings(), [0], 300, tmp_path, device="cuda")
 
 
-@pytest.mark.parametrize("options, said", [(dict(device="gpu"), "unknown device 'gpu'"), (dict(tf32=True), "CUDA dev")])
+@pytest.mark.parametrize(
+    "options, said", [(dict(device="gpu"), "unknown device 'gpu'"), (dict(tf32=True), "tf32 needs --device cuda")]
+)
 def test_impossible_devices(tmp_path, options, said):
     with pytest.raises(UserError, match=said):
         Trainer(settings(), [0], 300, tmp_path, **options)
