@@ -23,7 +23,7 @@ from dmash_core.agents.sac import Agent
 from dmash_core.benchmark.mujoco import MujocoEnv
 from dmash_core.benchmark.suite import context_sets, get_spec, make_batch
 from dmash_core.benchmark.vector import BatchedEnv
-from dmash_core.methods import Method
+from dmash_core.methods import Method, method_from
 from dmash_core.training.machine import available_cores, configure_cpu, no_denormals
 from dmash_core.training.raw_runs import provenance, read_run, run_path
 from dmash_core.training.settings import TrainSettings
@@ -206,12 +206,23 @@ def _next(results: Iterator, *_, **__):
 
 def _apart(function: Callable[..., dict], *arguments, **options) -> dict:
     """Run a function of this module in its own process and return its result."""
-    words = json.dumps([arguments, options], default=asdict)
+    words = _words(arguments, options)
     command = [sys.executable, "-m", "reproduction.bench", function.__name__, words]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{function.__name__} failed for {words}:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _words(arguments: Sequence, options: dict) -> str:
+    """Arguments and options of a function as JSON, methods as their options."""
+    return json.dumps([arguments, options], default=asdict)
+
+
+def _from_words(words: str) -> tuple[list, dict]:
+    """The inverse of `_words`."""
+    arguments, options = json.loads(words)
+    return [method_from(one) if isinstance(one, dict) else one for one in arguments], options
 
 
 def _origin(found: dict) -> dict:
@@ -402,6 +413,5 @@ def measure_environments(say: Callable[[str], None], rounds: int = 3, steps: int
 
 
 if __name__ == "__main__":
-    arguments_, options_ = json.loads(sys.argv[2])
-    arguments_ = [Method(**a) if isinstance(a, dict) else a for a in arguments_]
+    arguments_, options_ = _from_words(sys.argv[2])
     print(json.dumps(globals()[sys.argv[1]](*arguments_, **options_)))

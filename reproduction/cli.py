@@ -593,6 +593,7 @@ def claims(
     json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     calibrate: bool = False,
     record_: Annotated[str | None, tyro.conf.arg(name="record")] = None,
+    record_arms: tuple[str, ...] = (),
 ):
     """Check one claim of the paper, or all of them, against proofs, tests and the available raw runs.
 
@@ -615,6 +616,7 @@ def claims(
         calibrate: check nothing; simulate how often the rules are wrong and write docs/calibration.csv and .md (two
             minutes). Exits with status 1 if a row exceeds its bound.
         record_: check nothing; record changed wordings in reproduction/claims/wordings.csv with this reason.
+        record_arms: with --record, the only arms whose runs the change concerns; by default all.
     """
     if calibrate or record_ is not None:
         import reproduction.claims  # noqa: F401  it registers them
@@ -631,10 +633,15 @@ def claims(
             sys.exit(1)
         return
     if record_ is not None:
+        from dmash_core.methods import get_method
         from reproduction.evidence.wordings import record
 
-        print(f"recorded: {', '.join(record(record_)) or 'nothing'}")
+        for arm in record_arms:
+            get_method(arm)
+        print(f"recorded: {', '.join(record(record_, arms=record_arms)) or 'nothing'}")
         return
+    if record_arms:
+        raise UserError("--record-arms needs --record with the reason for the change")
     if id is None and train:
         raise UserError("--train needs a claim: set --id (dmash sweep trains the whole grid)")
     if id is not None:

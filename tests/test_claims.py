@@ -18,7 +18,7 @@ from test_cli import call
 from dmash_core.benchmark.contexts import distance_outside
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
-from dmash_core.methods import get_method, replace
+from dmash_core.methods import METHODS, get_method, replace
 from dmash_core.training import raw_runs
 from dmash_core.training.raw_runs import Run
 from dmash_core.training.settings import TrainSettings
@@ -63,7 +63,7 @@ from reproduction.evidence.comparisons import target, theorem_names
 from reproduction.evidence.cost import price, speeds
 from reproduction.evidence.forecast import cheapest, forecast, likely
 from reproduction.evidence.rules import Estimate, interquartile, one_sample
-from reproduction.evidence.runs import Measure, rolled_out
+from reproduction.evidence.runs import Measure, departure, rolled_out
 from reproduction.sweep.grid import load_profile
 from reproduction.theory import regret
 
@@ -946,9 +946,9 @@ def test_a_rule_is_marked_by_its_history(tmp_path, monkeypatch):
     x = fake_claim(BETTER)
     monkeypatch.setattr(wordings, "earlier", lambda: ())
 
-    def mark(mine, shared, *found, before=()):
-        rows = [f"X,0,{mine},first", f"rules,0,{shared},first"]
-        path.write_text("\n".join(["id,digest,date,why", *rows]) + "\n")
+    def mark(mine, shared, *found, before=(), arms=""):
+        rows = [f"X,0,{mine},first", f"rules,0,{shared},first,{arms}" if arms else f"rules,0,{shared},first"]
+        path.write_text("\n".join(["id,digest,date,why,arms", *rows]) + "\n")
         monkeypatch.setattr(wordings, "earlier", lambda: before)
         line = wordings.timeline(x, of(*found), path)
         return line.mark, line.said()
@@ -970,6 +970,8 @@ def test_a_rule_is_marked_by_its_history(tmp_path, monkeypatch):
         "Changed after the data, on 2026-12-02 12:00: 2 of the 2 runs that it uses had ended by then"
     )
     assert mark(early, late, run)[0] == wordings.AFTER  # the shared rules count too
+    assert mark(early, late, run, arms="amago da")[0] == wordings.FIXED  # but not where they concern other arms
+    assert mark(early, late, run, arms="amago dr")[0] == wordings.AFTER
     assert mark(early, early, make("da"))[0] == wordings.OPEN  # a run of another arm is not data of this claim
     seen = (
         {"what": "run", "id": "runs/DI/dr/seed-0.parquet", "date": "2026-11-01T00:00:00Z", "commit": "a", "why": ""},
@@ -1282,6 +1284,10 @@ def test_tables_for_reading():
     assert figures.aer_markdown(figures.aer_table(list(evidence.runs.values()))) in page
     assert page.count("| X |") == 1 and "| reproduced: the 97 % interval lies above zero |" in page
     assert "No comparison has enough raw runs" in show.comparisons_page([check(x, of())], {"X": x}, of())
+
+
+def test_a_run_of_every_arm_counts():
+    assert {arm: departure(make(arm)) for arm in METHODS} == dict.fromkeys(METHODS)
 
 
 def test_table_of_single_runs():

@@ -145,6 +145,12 @@ def test_bench_row(capsys):
     assert bench.measure_arm("DI", "da", METHODS["da"], rounds=1, updates=2)["ms_row_adapters"] > 0
 
 
+def test_every_arm_reaches_the_process_that_measures_it():
+    for arm, method in METHODS.items():
+        call = ["DI", arm, method], {"rounds": 1}
+        assert bench._from_words(bench._words(*call)) == call
+
+
 def test_an_adapter_for_each_row_is_the_same_update(tmp_path):
     """What `ms_row_adapters` measures computes what DA computes with one adapter for each context."""
     trainer = bench._past_random_phase(bench._trainer("DI", "da", METHODS["da"], str(tmp_path)))
@@ -198,7 +204,7 @@ import sys
 from reproduction.cli import main
 from reproduction.evidence import wordings
 from reproduction.evidence.claim import registered
-wordings.record = lambda why: [f"{len(registered())} claims"]
+wordings.record = lambda why, arms: [f"{len(registered())} claims"]
 sys.argv[1:] = ["claims", "--record", "x"]
 main()
 """

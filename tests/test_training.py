@@ -267,6 +267,15 @@ def test_a_folder_that_becomes_read_only_is_named(tmp_path, monkeypatch):
         checkpoint.write_tensors(tmp_path / "step-000000000.safetensors", {}, {})
 
 
+def test_networks_can_be_read_by_whom_the_umask_lets(tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = checkpoint.write_tensors(tmp_path / "seed-0.safetensors", {"x": torch.zeros(2)}, {})
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640 and len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_raw_run_says_what_it_is(tmp_path):
     (path,) = train(tmp_path, "dma-star")
     run = read_run(path)

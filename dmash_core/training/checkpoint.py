@@ -46,7 +46,10 @@ def write_tensors(
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         if digest:
             meta = meta | {"digest": _digest(tensors, meta)}
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the umask allows; save_file lets nobody but the owner read
         save_file(tensors, temporary, metadata={"dmash": json.dumps(meta)})
+        temporary.chmod(mode)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         if checksum:

@@ -21,7 +21,7 @@ from dmash_core.benchmark.suite import get_spec
 from dmash_core.diagnostics import embeddings
 from dmash_core.errors import UserError
 from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
-from dmash_core.methods import Method
+from dmash_core.methods import method_from
 from dmash_core.training.policies import block_contexts, load_policy
 from dmash_core.training.raw_runs import Run, first_difference, scan
 from dmash_core.training.settings import TrainSettings
@@ -101,7 +101,7 @@ def departure(run: Run) -> str | None:
         return f"version {run.meta['schema_version']} of the raw runs, which another agent made"
     env, arm, config = run.meta["env"], run.meta["arm"], run.meta["config"]
     try:
-        method = Method(**config["method"])
+        method = method_from(config["method"])
         if method.window == get_spec(env).window:
             method = replace(method, window=None)
         wanted = TrainSettings(env, arm.split("+")[0], method)

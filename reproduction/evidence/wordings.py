@@ -5,6 +5,9 @@ this digest since its date, and why it changed. The digest covers everything a v
 without a new row: a test fails until `dmash claims --record WHY` writes one. The commit that added a row is read from
 git, not stored. A row of claims/earlier.csv is a wording, or a raw run, of the previous agent; that file is history and
 does not change. All dates are stored, so a clone without history shows the same ones.
+
+A row of the shared rules may name the only arms whose runs the change concerns (column arms: slugs separated by
+spaces). Claims that judge no run of these arms then keep their earlier date.
 """
 
 import ast
@@ -14,6 +17,7 @@ import inspect
 import subprocess
 import textwrap
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -58,7 +62,7 @@ def digest(id_: str) -> str:
 def ledger(path: Path = LEDGER) -> dict[str, list[dict]]:
     """The rows by id, oldest first: digest, date, why and commit (8 hex digits; empty outside git and for uncommitted
     rows)."""
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    rows = list(csv.DictReader(path.read_text().splitlines(), restval="")) if path.exists() else []
     commits = _commits(path)
     found: dict[str, list[dict]] = {}
     for number, row in enumerate(rows, start=2):
@@ -81,7 +85,7 @@ def changed(path: Path = LEDGER) -> list[str]:
     return [id_ for id_ in (RULES, *registered()) if id_ not in known or known[id_][-1]["digest"] != digest(id_)]
 
 
-def record(why: str, path: Path = LEDGER) -> list[str]:
+def record(why: str, path: Path = LEDGER, arms: Sequence[str] = ()) -> list[str]:
     """Append a row for every id whose wording has changed and return these ids. UserError if the file cannot be
     written."""
     ids, new = changed(path), not path.exists()
@@ -89,7 +93,8 @@ def record(why: str, path: Path = LEDGER) -> list[str]:
     try:
         with open(path, "a", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([["id", "digest", "date", "why"]] * new + [[id_, digest(id_), date, why] for id_ in ids])
+            writer.writerows([["id", "digest", "date", "why", "arms"]] * new)
+            writer.writerows([id_, digest(id_), date, why, " ".join(arms)] for id_ in ids)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return ids
@@ -200,8 +205,12 @@ def timeline(claim: Claim, evidence: Evidence, path: Path | None = None) -> Time
     ]  # fmt: skip
     judged = [plan for plan in claim.comparisons if plan.judged]
     if judged:
-        found += [Event(_utc(r["date"]), "shared rules", r["why"], r["commit"]) for r in rows.get(RULES, [])]
         pairs = {(env, arm) for plan in judged for env in plan.envs for arm in plan.arms}
+        slugs = {arm.split("+")[0] for _, arm in pairs}
+        found += [
+            Event(_utc(r["date"]), "shared rules", r["why"], r["commit"])
+            for r in rows.get(RULES, []) if not r["arms"] or slugs & set(r["arms"].split())
+        ]  # fmt: skip
         for key, run in evidence.runs.items():
             if key[:2] in pairs:
                 found.append(Event(_utc(run.meta["finished"]), "run", f"{key[0]}/{key[1]}/seed-{key[2]}"))
