@@ -616,7 +616,7 @@ def claims(
         calibrate: check nothing; simulate how often the rules are wrong and write docs/calibration.csv and .md (two
             minutes). Exits with status 1 if a row exceeds its bound.
         record_: check nothing; record changed wordings in reproduction/claims/wordings.csv with this reason.
-        record_arms: with --record, the only arms whose runs the change concerns; by default all.
+        record_arms: with --record, the only arms whose runs the change affects; by default all.
     """
     if calibrate or record_ is not None:
         import reproduction.claims  # noqa: F401  it registers them
