@@ -29,10 +29,10 @@ ifneq "$(MOVED)" ""
 .PHONY: $(VENV)/.installed
 endif
 $(VENV)/.installed: requirements.lock pyproject.toml
-	@$(if $(MOVED),echo "make: $(VENV) was made for another folder and runs the code that lies there; it is made anew")
-	@command -v "$(PYTHON)" >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11 or say make PYTHON=/path/to/python3.11"; exit 2; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; say make PYTHON=/path/to/python3.11"; exit 2; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: requirements.lock pins what was tested with Python 3.11; $(PYTHON) gets the same versions (from 3.13 on without labmaze, which dm_control needs for mazes only), and was tested with the environments alone"; }
+	@$(if $(MOVED),echo "make: $(VENV) was created for another folder and runs the code there; recreating it")
+	@command -v "$(PYTHON)" >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or run make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; run make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: requirements.lock pins the versions tested with Python 3.11; $(PYTHON) installs the same versions (from 3.13 on without labmaze, which dm_control needs only for mazes) and was tested with the environments only"; }
 	"$(PYTHON)" -m venv $(if $(MOVED),--clear) $(VENV)
 	$(BIN)/python -m pip install -qq --no-deps -r requirements.lock
 	$(BIN)/python -m pip install -qq "$$(grep '^torch==' requirements.lock)" # plus the dependencies of its CUDA build
@@ -71,19 +71,19 @@ figures: setup ## draw every figure from the raw runs, byte-identical if nothing
 notebooks: setup ## execute every notebook that is not up to date into build/notebooks, in parallel (5 min of CPU, 1 GB per core)
 	$(DMASH) notebooks --profile $(if $(filter smoke,$(PROFILE)),smoke,recorded --runs "$(RUNS)")
 
-proofs: ## compile the Coq proofs, re-check them, list the axioms they rest on (1 min, 0.6 GB; needs coqc, explains how to get it)
+proofs: ## compile and re-check the Coq proofs and list the axioms they rest on (1 min, 0.6 GB; needs coqc, explains how to get it)
 	$(MAKE) -C proofs
 
-explore: setup ## page on the variance of a code, with knobs: build/play/variance.html, opens in any browser (10 s, 1 GB)
+explore: setup ## interactive page on the variance of a code: build/play/variance.html, opens in any browser (10 s, 1 GB)
 	$(DMASH) explore --runs "$(RUNS)" --out build/play
 
-play: setup ## page for playing with the trained agents: build/play/index.html, opens in any browser (10 s, 1 GB)
+play: setup ## interactive page with the trained agents: build/play/index.html, opens in any browser (10 s, 1 GB)
 	$(DMASH) play --runs "$(RUNS)" --out build/play
 
 bench: setup ## speed and memory of every arm, against the straightforward twin (5 min, 2 GB)
 	$(DMASH) bench
 
-runs: setup ## train the grid of runs: PROFILE=evidence|paper HOURS=2 JOBS=2 (1 GB per job; continues where it stopped)
+runs: setup ## train the grid of runs: PROFILE=evidence|paper HOURS=2 JOBS=2 (1 GB per job; resumes where it stopped)
 	$(DMASH) sweep --profile $(if $(filter recorded,$(PROFILE)),paper,$(PROFILE)) $(if $(HOURS),--hours $(HOURS)) $(if $(JOBS),--jobs $(JOBS)) --out "$(RUNS)"
 
 faults: setup ## inject every kind of fault into sweeps and write docs/reliability.md: TRIES=20 (30 to 60 min)
@@ -93,7 +93,7 @@ measure: setup ## measure the networks of DI for the figures: returns over the c
 	$(DMASH) measure --runs "$(RUNS)"
 
 claim: setup ## check one claim: ID=T9 or ID=headline-1 (10 s to 3 min the first time, 1 GB); TRAIN=1 JOBS=2 trains its missing runs first
-	$(DMASH) claims --id "$(or $(ID),$(error say which claim, for instance: make claim ID=T9))" --runs "$(RUNS)" $(if $(TRAIN),--train --jobs $(or $(JOBS),1))
+	$(DMASH) claims --id "$(or $(ID),$(error ID is missing, for instance: make claim ID=T9))" --runs "$(RUNS)" $(if $(TRAIN),--train --jobs $(or $(JOBS),1))
 
 claims: setup ## the verdict on every claim, into build/claims.json (10 min of CPU the first time, 1 GB; proofs need coqc)
 	$(DMASH) claims --runs "$(RUNS)" --out build/claims.json

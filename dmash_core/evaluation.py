@@ -48,7 +48,7 @@ class EvalSettings:
         for item in fields(self)[:-1]:
             value = getattr(self, item.name)
             if value is not None and not 0 <= value < math.inf:
-                raise UserError(f"{item.name} must be at least 0 and finite, not {value}")
+                raise UserError(f"{item.name} must be non-negative and finite, not {value}")
 
     def changes(self) -> str:
         """The differences from the published protocol, such as "delay 2, friction 0.5"; empty if there are none."""
@@ -89,9 +89,9 @@ class Rollout:
         window = agent.layout.window
         self.warm_up_steps = window if settings.warm_up is None else settings.warm_up
         if self.warm_up_steps > window:
-            raise UserError(f"warm_up is at most this agent's window of {window} transitions, not {settings.warm_up}")
+            raise UserError(f"warm_up must be at most the window of {window} transitions, not {settings.warm_up}")
         if settings.code_noise and agent.method.context == "none":
-            raise UserError("code_noise needs an arm with a code: this one knows nothing of its context")
+            raise UserError("code_noise needs an arm with a code: this one has no context information")
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
         """Convert (N * B, ...) from the environment to float32 (N, B, ...) on the agent's device."""

@@ -64,9 +64,9 @@ class Method:
 
     def __post_init__(self):
         if not 0.0 <= self.masking <= 1.0:
-            raise UserError(f"masking is a probability and must lie in [0, 1], not {self.masking}")
+            raise UserError(f"masking is a probability and must be in [0, 1], not {self.masking}")
         if not 0.0 <= self.beta < float("inf"):
-            raise UserError(f"beta must be finite and not negative, not {self.beta}")
+            raise UserError(f"beta must be non-negative and finite, not {self.beta}")
         _check_size("window", self.window, 1000)
         for name in ("embedding", "width", "bottleneck", "hypernetwork_width"):
             _check_size(name, getattr(self, name), 4096)
@@ -85,22 +85,22 @@ class Method:
         yield (
             (self.conditioning == "adapter") == (self.hypernetwork == "none")
             or (self.conditioning == "none") != (self.context == "none"),
-            "context, conditioning and hypernetwork do not fit: adapters need a hypernetwork, a context either of both",
+            "context, conditioning and hypernetwork do not match: an adapter needs a hypernetwork, a context needs "
+            "conditioning, and vice versa",
         )
         yield (
             self.hypernetwork == "none" and self.hypernetwork_form != "chunked",
-            "hypernetwork_form is about a hypernetwork and would change nothing here",
+            "hypernetwork_form has no effect without a hypernetwork",
         )
         yield (
             (self.hypernetwork != "none" and self.hypernetwork_form == "chunked")
             and (self.bottleneck % 2 or 2 * self.width % self.bottleneck or self.bottleneck > self.width),
-            "a chunk of a chunked hypernetwork is two rows of W_down and whole rows of W_up: the bottleneck must be "
-            f"even and divide 2 * width, and {self.bottleneck} with a width of {self.width} does not "
-            "(hypernetwork_form='whole' takes any)",
+            f"a chunked hypernetwork needs an even bottleneck that divides 2 * width and is at most the width, "
+            f"not {self.bottleneck} with width {self.width} (hypernetwork_form='whole' takes any)",
         )
         yield (
             self.adapters != "all" and self.conditioning != "adapter",
-            "adapters names the networks that have one and needs conditioning='adapter'",
+            "adapters names the networks that have an adapter and needs conditioning='adapter'",
         )
         yield (
             shared and not (inferred and self.adapts("dynamics")),
@@ -110,16 +110,16 @@ class Method:
         yield (
             not inferred
             and (self.posterior, self.objective, self.encoder_gradients_from) != ("point", "dynamics", "none"),
-            "posterior, objective and encoder_gradients_from are about an inferred context and need context='inferred'",
+            "posterior, objective and encoder_gradients_from need context='inferred'",
         )
         yield (
             self.objective == "none" and (self.encoder_gradients_from not in ("critic", "both") or shared),
-            "without an objective the encoder has to be trained by the critic's loss: encoder_gradients_from must be "
-            "critic or both, and the hypernetwork not shared",
+            "without an objective the critic's loss must train the encoder: encoder_gradients_from must be 'critic' or "
+            "'both', and the hypernetwork must not be shared",
         )
         yield (
             self.encoder_gradients_from != "none" and (self.adapters != "all" or self.hypernetwork == "private"),
-            "encoder_gradients_from losses are defined for concatenation and for a shared hypernetwork in all networks",
+            "encoder_gradients_from needs concatenation, or a shared hypernetwork with adapters in all networks",
         )
         yield (
             self.posterior == "sequence"
@@ -132,28 +132,28 @@ class Method:
                 self.output_norm,
             )
             != ("concat", "dynamics", "none", 0.0, "none", "none"),
-            "the posterior 'sequence' (arm varibad) is for concatenation, the dynamics objective and detached losses, "
-            "without masks and norms",
+            "posterior='sequence' (arm varibad) needs concatenation, the dynamics objective and detached losses, "
+            "without masking and norms",
         )
         yield (
             not inferred
             and (self.masking, self.input_norm, self.output_norm, self.window_before_target)
             != (0.0, "none", "none", False),
-            "masking, norms and window_before_target are about an inferred context and would change nothing here",
+            "masking, norms and window_before_target have no effect without an inferred context",
         )
         yield (
             self.kl != "multiply" and self.posterior != "gaussian",
-            "kl says how a Gaussian posterior's KL is charged and needs posterior='gaussian'",
+            "kl sets how the KL of a Gaussian posterior is charged and needs posterior='gaussian'",
         )
         yield (
             self.beta != Method.beta and self.posterior == "point",
-            "beta is the weight of a posterior's KL and would change nothing with posterior='point'",
+            "beta is the weight of a posterior's KL and has no effect with posterior='point'",
         )
         yield (
             self.input_norm == "windownorm" and self.window == 1,
-            "windownorm normalises over the steps of a window and needs a window of at least 2 transitions",
+            "windownorm normalises over the steps of a window and needs at least 2 transitions",
         )
-        yield self.scale_context and self.context != "true", "scale_context is about the true context (concat, da)"
+        yield self.scale_context and self.context != "true", "scale_context needs the true context (arms concat and da)"
 
     def adapts(self, network: str) -> bool:
         """Whether a network ("dynamics", "actor" or "critic") has an adapter."""

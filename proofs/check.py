@@ -222,7 +222,7 @@ def main():
     parser.add_argument("--coqc", default="coqc")
     parser.add_argument("--coqchk", default="coqchk")
     parser.add_argument("--selftest", action="store_true")
-    parser.add_argument("--update", action="store_true", help="write digests.txt anew; then read what changed")
+    parser.add_argument("--update", action="store_true", help="rewrite digests.txt; then review the changes")
     args = parser.parse_args()
     if args.selftest:
         return selftest(args.modules, args.coqc, args.coqchk)

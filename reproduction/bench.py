@@ -125,10 +125,12 @@ def measure_gpu(
                 f"{row['seed_updates_per_s']:8.1f} seed-updates/s, peak {row['peak_mib']} MiB"
             )
             if "profile" in row:
-                say(f"the target of {target:.0f} updates/s is missed:\n{row['profile']}")
+                say(f"below the target of {target:.0f} updates/s:\n{row['profile']}")
     for env, (arm, method) in itertools.product(("DI", "Cartpole"), methods.items()):
         rows["waits"].append(row := _apart(measure_wait, env, arm, method, device=device))
-        say(f"{env:9} {arm:18} {row['ms_per_step']:8.2f} ms a step, of which {row['waits']:.0%} wait for environments")
+        say(
+            f"{env:9} {arm:18} {row['ms_per_step']:8.2f} ms per step, {row['waits']:.0%} of it waiting for environments"
+        )
     return rows
 
 

@@ -28,9 +28,9 @@ def parse_seeds(words: tuple[str, ...]) -> list[int]:
         try:
             found = range(int(first), int(last) + 1) if dots else [int(word)]
         except ValueError:
-            raise UserError(f"seeds are numbers or ranges such as 0..9, not {word!r}") from None
+            raise UserError(f"seeds must be integers or ranges such as 0..9, not {word!r}") from None
         if not found:
-            raise UserError(f"the range of seeds {word!r} is empty: its first number is above its last")
+            raise UserError(f"the range of seeds {word!r} is empty: its start is above its end")
         seeds += found
     return seeds
 
@@ -48,7 +48,7 @@ def _train_command(words: list[str]) -> Callable:
     arm = next((a.partition("=")[2] for a in words if a.startswith("--arm=")), arm)
     preset = Method() if arm is None else get_method(arm)
     envs = f"Environment: {', '.join(SUITE)}, or ODE-1 to ODE-20."
-    arms = f"Arm: {', '.join(METHODS)}; any option of its method can be changed."
+    arms = f"Arm: {', '.join(METHODS)}; any option of its method can be overridden."
 
     @dataclass(frozen=True)
     class Train(TrainSettings):
@@ -61,16 +61,16 @@ def _train_command(words: list[str]) -> Callable:
         seeds: tuple[str, ...] = ("0",)
         """Seeds, trained in lock-step; 0..9 is a range."""
         steps: int | None = None
-        """Gradient steps, one per vector step after the random phase; by default the benchmark's number."""
+        """Gradient steps, one per vector step after the random phase; by default the benchmark's."""
         out: Path = Path("runs")
         """Folder of raw runs."""
         device: str = "cpu"
         """cpu or cuda."""
         tf32: bool = False
-        """Use TF32 for matrix products on the GPU: faster, but not full float32 precision."""
+        """Use TF32 for matrix products on the GPU: faster, but less precise than float32."""
         threads: int | None = None
-        """CPU threads; they may change a run's last bits. Default: 1 on the CPU, all cores (for environments) on a
-        GPU."""
+        """CPU threads; the number may change a run's last bits. Default: 1 on the CPU, all cores (for environments) on
+        a GPU."""
 
         def __post_init__(self):  # run() builds and checks the settings, outside of the parser
             pass
@@ -122,9 +122,9 @@ def _evaluate_command() -> Callable:
         if rollouts < 1:
             raise UserError(f"rollouts must be at least 1, not {rollouts}")
         if out is not None and grid is None:
-            raise UserError("--out is the file of a --grid's table: say how many points")
+            raise UserError("--out names the table of a --grid: set --grid to a number of points")
         if grid is not None and out is None and settings != PROTOCOL:
-            raise UserError("a map that is not of the published protocol needs a place of its own: name it with --out")
+            raise UserError("a map under a changed protocol needs its own file: set --out")
         configure_cpu(1)
         if grid is not None:
             write_table(evaluate_map(checkpoint, grid, rollouts, settings, seed), out or table_path(checkpoint))
@@ -135,11 +135,9 @@ def _evaluate_command() -> Callable:
         contexts = block_contexts(env, [run_seed])
         evaluator = Evaluator(agent, env, contexts, [run_seed if seed is None else seed], rollouts, settings)
         returns = evaluator(meta["steps"])[0]
-        print(
-            f"{env} {meta['arm']} seed {run_seed}, trained {meta['steps']} steps; {rollouts} rollouts in each context"
-        )
+        print(f"{env} {meta['arm']} seed {run_seed}, trained {meta['steps']} steps; {rollouts} rollouts per context")
         if settings != PROTOCOL:
-            print(f"not the published protocol: {settings.changes()}")
+            print(f"differs from the published protocol: {settings.changes()}")
         print("set       AER    95 % interval of the mean over contexts")
         for split, values in zip(SPLITS, returns.mean(axis=2), strict=True):
             mean, low, high = mean_interval(values)
@@ -151,7 +149,7 @@ def _evaluate_command() -> Callable:
 def measure(checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (), runs: Path = Path("runs")):
     """Measure networks and write the tables behind the figures next to them, unless they are up to date.
 
-    The tables hold returns over the context plane and, on DI, the cosines of Figure 4 and episodes in two worlds.
+    The tables contain returns over the context plane and, on DI, the cosines of Figure 4 and episodes in two worlds.
 
     Args:
         checkpoints: files that training wrote next to raw runs; by default seed 0 of every arm on DI in `runs`.
@@ -187,27 +185,27 @@ def notebooks(
     jobs: int | None = None,
     fresh: bool = False,
 ):
-    """Execute notebooks with papermill: the named ones, or all that are not up to date.
+    """Execute notebooks with papermill: the given ones, or all that are not up to date.
 
     Args:
         names: notebook files.
         profile: recorded (from the committed raw runs) or smoke (a few steps of everything).
-        set: parameters of the named notebooks, as name=value with a YAML value.
+        set: parameters of the given notebooks, as name=value with a YAML value.
         runs: folder of raw runs, by default the profile's; only without names (otherwise use --set runs_dir=...).
         out: folder for executed notebooks.
         jobs: notebooks executed in parallel, by default one per core; only without names.
-        fresh: execute notebooks that are up to date too; only without names.
+        fresh: also execute notebooks that are up to date; only without names.
     """
     from reproduction.notebooks import execute, execute_all
 
     if profile not in ("recorded", "smoke"):
         raise unknown("profile", profile, ("recorded", "smoke"))
     if bad := [word for word in set if "=" not in word]:
-        raise UserError(f"parameters are name=value, not {bad[0]!r}")
+        raise UserError(f"parameters must be name=value, not {bad[0]!r}")
     if set and not names:
-        raise UserError("parameters belong to a notebook: name the notebook that --set is for")
+        raise UserError("--set needs a notebook: give the name of the notebook to set parameters for")
     if runs is not None and names:
-        raise UserError("--runs is for all notebooks; of a named one say --set runs_dir=FOLDER")
+        raise UserError("--runs applies to all notebooks; for a given notebook use --set runs_dir=FOLDER")
     parameters = dict(word.split("=", 1) for word in set)
     if not names:
         execute_all(profile, out, runs_dir=runs and runs.absolute(), jobs=jobs, fresh=fresh)
@@ -220,7 +218,7 @@ def play(
     runs: Path = Path("runs"),
     out: Path = Path("build/play"),
 ):
-    """Write a page for playing with the trained agents; open its index.html in any browser. Also write the page of
+    """Write an interactive page with the trained agents; open its index.html in any browser. Also write the page of
     `dmash explore` next to it.
 
     Args:
@@ -246,7 +244,7 @@ def explore(
     """Write a page that shows where the variance of a code comes from; open its variance.html in any browser.
 
     Args:
-        checkpoints: networks of finished runs on DI whose codes to add; the page opens with the first.
+        checkpoints: networks of finished runs on DI whose codes are added; the page opens with the first.
         runs: folder of raw runs; the page has the codes of the lowest seed of each arm that infers a code.
         out: folder for the page.
     """
@@ -269,7 +267,7 @@ def report(
         out: folder for the site.
         claims: output of `dmash claims`.
         notebooks: folder of executed notebooks.
-        runs: folder of raw runs and of the networks for the interactive pages.
+        runs: folder of raw runs and networks for the interactive pages.
     """
     from reproduction.report import build
 
@@ -278,7 +276,7 @@ def report(
 
 def smoke(out: Path = Path("build/smoke/runs")):
     """Run two short episodes, the second with learning, of the main arms on every environment and of all arms on DI and
-    Cartpole. The raw runs are valid but are no results.
+    Cartpole. The raw runs are valid but are not results.
 
     Args:
         out: folder for raw runs; existing runs are kept.
@@ -394,7 +392,7 @@ def sweep(
     if status:
         result = Folder(out).status(cells)
         if len(result.waiting) == len(cells) and not result.speeds:
-            print(f"nothing of the profile {profile} has been started in {out}: {len(cells)} cells wait")
+            print(f"no cell of the profile {profile} has been started in {out}: {len(cells)} cells waiting")
             return
         for (env, arm), speed in result.speeds.items():
             print(f"speed    {env:12} {arm:16} {speed:6.1f} learning steps/s")
@@ -442,11 +440,11 @@ def verify_runs(runs: Path = Path("runs")):
 
 @runs_app.command(name="list")
 def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path = Path("runs")):
-    """List the raw runs: length, AER of the last evaluation in each context set, wall time, commit.
+    """List the raw runs: length, AER at the last evaluation in each context set, wall time, commit.
 
     Args:
-        env: only these environments.
-        arm: only these arms, by the names of their folders.
+        env: list only these environments.
+        arm: list only these arms, by folder name.
         runs: folder of raw runs.
     """
     from dmash_core.benchmark.contexts import SETS as SPLITS
@@ -474,7 +472,7 @@ def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path =
             f"{meta['wall_time_s'] / 3600:6.2f}  {commit}"
         )
     if bad:
-        print(f"and {len(bad)} bad, see dmash runs verify", file=sys.stderr)
+        print(f"bad files not listed: {len(bad)} (see dmash runs verify)", file=sys.stderr)
 
 
 def envs():
@@ -487,7 +485,7 @@ def envs():
         print(
             f"{name:15} {dimensions:32} {spec.horizon:7} {spec.window:4} {spec.gradient_steps:9,} {spec.score_high:6g}"
         )
-    print("ODE-k, k = 1 to 20, is ODE with k coefficients")
+    print("ODE-k (k = 1 to 20) is ODE with k coefficients")
 
 
 def arms():
@@ -580,7 +578,7 @@ def _next(runs: Path) -> None:
         print(f"{claim.id:6} {len(cost.cells):5} {cost.hours:9,.0f}{guess}  {claim.title}")
         for text in forecast(claim, evidence):
             print(f"{'':25}{text}")
-    print("runs: what the next look needs. *: some count at a speed that was measured in another environment.")
+    print("runs: those needed for the next look. *: the speed of some was measured in another environment.")
 
 
 def claims(
@@ -618,7 +616,7 @@ def claims(
         calibrate: check nothing; simulate how often the rules are wrong and write docs/calibration.csv and .md (two
             minutes). Exits with status 1 if a row exceeds its bound.
         record_: check nothing; record changed wordings in reproduction/claims/wordings.csv with this reason.
-        record_arms: with --record, the only arms whose runs the change concerns; by default all.
+        record_arms: with --record, the only arms whose runs the change affects; by default all.
     """
     if calibrate or record_ is not None:
         import reproduction.claims  # noqa: F401  it registers them
@@ -630,7 +628,7 @@ def claims(
         table = simulate()
         write_calibration(table)
         bounded = table[~table["limit"]]
-        print(f"{len(bounded)} rows, at most {bounded['false'].max():.1%} of studies wrong; docs/calibration.md")
+        print(f"{len(bounded)} rows, at most {bounded['false'].max():.1%} of studies wrong; see docs/calibration.md")
         if (bounded["false"] > BOUND).any():
             sys.exit(1)
         return
@@ -640,12 +638,12 @@ def claims(
 
         for arm in record_arms:
             get_method(arm)
-        print(f"worded anew: {', '.join(record(record_, arms=record_arms)) or 'nothing'}")
+        print(f"recorded: {', '.join(record(record_, arms=record_arms)) or 'nothing'}")
         return
     if record_arms:
         raise UserError("--record-arms needs --record with the reason for the change")
     if id is None and train:
-        raise UserError("--train belongs to a claim: name it with --id (dmash sweep trains the whole grid)")
+        raise UserError("--train needs a claim: set --id (dmash sweep trains the whole grid)")
     if id is not None:
         from reproduction.titles import claim_of
 
@@ -669,13 +667,13 @@ COMMANDS: dict[str, str] = {
     "runs": "list raw runs, or verify them",
     "evaluate": "evaluate the networks of a finished run on the three context sets or a grid",
     "claims": "check one claim of the paper, or all of them",
-    "measure": "measure committed networks, for the figures",
-    "figures": "draw every figure and table again from the raw runs",
+    "measure": "measure committed networks for the figures",
+    "figures": "redraw every figure and table from the raw runs",
     "notebooks": "execute notebooks",
-    "play": "write the page on which one plays with the trained agents",
-    "explore": "write the page on where the variance of a code comes from",
+    "play": "write an interactive page with the trained agents",
+    "explore": "write a page that shows where the variance of a code comes from",
     "report": "build the report site",
-    "smoke": "every arm on every environment for a few steps",
+    "smoke": "run a few steps of the main arms on every environment",
     "bench": "measure speed and memory",
     "arms": "list the arms",
     "envs": "list the environments",
@@ -703,8 +701,8 @@ def _elsewhere(started: list[Path], root: Path = ROOT) -> str | None:
         for place in (folder, *folder.parents):
             if (place / "reproduction" / "cli.py").is_file() and not place.samefile(root):
                 return (
-                    f"this runs the code in {root}, and not that in {place}, whose environment was copied or is not "
-                    "active; `make setup` there mends it"
+                    f"running the code in {root}, not in {place}, whose virtual environment was copied or is not "
+                    "active; run `make setup` there"
                 )
     return None
 
@@ -717,7 +715,7 @@ def main() -> None:
         if said := _elsewhere([Path.cwd(), Path(sys.argv[0]).absolute().parent]):
             print(f"dmash: {said}", file=sys.stderr)
         if not argv or argv[0] in ("-h", "--help"):
-            print("usage: dmash COMMAND [OPTIONS]; dmash COMMAND --help tells a command's options\n")
+            print("usage: dmash COMMAND [OPTIONS]; see dmash COMMAND --help for the options of a command\n")
             print("\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items()))
         elif argv[0] == "--version":
             print(f"dmash {importlib.metadata.version('dmash')}")

@@ -91,11 +91,11 @@ def finding_picture(findings: Sequence[dict]) -> str:
 
 
 _NAMES = {
-    "wording": "this claim was worded",
-    "shared rules": "the shared rules were worded",
-    "run": "a run that counts ended",
-    "earlier wording": "worded for an earlier agent",
-    "earlier run": "a run of the earlier agent was seen",
+    "wording": "wording of this claim",
+    "shared rules": "wording of the shared rules",
+    "run": "end of a run that counts",
+    "earlier wording": "wording for an earlier agent",
+    "earlier run": "run of an earlier agent seen",
 }
 _RUNS = ("run", "earlier run")
 
@@ -133,9 +133,9 @@ def timeline_picture(events: Sequence[dict]) -> str:
             texts.append(f'<text x="{x[date]:.1f}" y="128" text-anchor="{anchor}">{date[5:]}</text>')
     there = [kind for kind in _NAMES if any(event["kind"] == kind for event in events)]
     key = " ".join(f'<span class="key {_class(kind)}">{_NAMES[kind]}</span>' for kind in there)
-    label = "When the rule was worded, above, and when runs ended, below"
+    label = "Wordings of the rule (above) and ends of runs (below)"
     drawn = f'<path class="line" d="M20 62h590"/>{"".join(marks)}{"".join(texts)}'
     return (
         f'<figure class="timeline"><svg viewBox="0 0 620 134" role="img" aria-label="{label}">{drawn}</svg>'
-        f"<figcaption>In the order of time, not to scale: {key}</figcaption></figure>"
+        f"<figcaption>In chronological order, not to scale: {key}</figcaption></figure>"
     )

@@ -144,7 +144,7 @@ def _read(path: Path, kind: str) -> pd.DataFrame:
     if (path.parts[-3], path.parts[-2]) != (table["env"][0], table["arm"][0]):
         raise ValueError(f"it is of {table['env'][0]}/{table['arm'][0]}, which disagrees with its path")
     if checkpoint.exists() and crc32(checkpoint) != table["checkpoint"][0]:
-        raise ValueError(f"it is not of {checkpoint.name} as it is now: dmash measure {checkpoint}")
+        raise ValueError(f"it is outdated for {checkpoint.name}: run dmash measure {checkpoint}")
     return table
 
 

@@ -101,9 +101,9 @@ def words(name: str, value: object) -> list[str]:
         try:
             value = load(value)
         except ValueError as error:
-            raise UserError(f"{name} is a list such as [DI, ODE], not {value!r}") from error
+            raise UserError(f"{name} must be a list such as [DI, ODE], not {value!r}") from error
     if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
-        raise UserError(f"{name} is a list such as [DI, ODE], not {value!r}")
+        raise UserError(f"{name} must be a list such as [DI, ODE], not {value!r}")
     return list(value)
 
 
@@ -131,7 +131,7 @@ def start(
 
     runs, figures = folders(profile, runs_dir, figures_dir)
     if runs_dir is not None and not runs.is_dir():
-        raise UserError(f"there is no folder {runs_dir} of raw runs")
+        raise UserError(f"the folder of raw runs {runs_dir} does not exist")
     envs, arms = (None if value is None else words(name, value) for name, value in (("envs", envs), ("arms", arms)))
     for env in envs or ():
         get_spec(env)
@@ -151,13 +151,17 @@ def start(
         run for run in book.found
         if (envs is None or run.meta["env"] in envs) and (arms is None or run.meta["arm"] in arms)
     ]  # fmt: skip
-    print(f"{len(book.runs)} runs of these environments and arms; {len(bad)} bad files")
+    print(f"{_count(book.runs, 'run')} of these environments and arms; {_count(bad, 'bad file')}")
     for reason in dict.fromkeys(error.reason for error in bad):
         first, *more = (error.path for error in bad if error.reason == reason)
         print(f"left out: {first}{f' and {len(more)} more' if more else ''}: {reason}")
     if lost := _missing(book, envs, arms):
         print(f"missing: {lost}")
     return book
+
+
+def _count(found: list, noun: str) -> str:
+    return f"{len(found)} {noun}{'s' * (len(found) != 1)}"
 
 
 def _missing(book: Start, envs: Sequence[str] | None, arms: Sequence[str] | None) -> str:
@@ -201,7 +205,7 @@ def _checked(path: Path, parameters: dict) -> dict:
     return values
 
 
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list such as [DI]"}
+_KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", list: "a list such as [DI]"}
 
 
 def _read(text: str, name: str, default: str, path: Path):
@@ -214,14 +218,14 @@ def _read(text: str, name: str, default: str, path: Path):
     try:
         value = load(text)
     except ValueError as error:
-        raise UserError(f"the value {text!r} of {name} is not YAML") from error
+        raise UserError(f"the value {text!r} of {name} is not valid YAML") from error
     try:
         kind = type(ast.literal_eval(default))
     except (ValueError, SyntaxError):  # an expression
         kind = type(None)
     value = float(value) if kind is float and type(value) is int else value if kind is float else whole(value)
     if kind in _KINDS and type(value) is not kind:
-        raise UserError(f"the parameter {name} of {path.name} has to be {_KINDS[kind]}, not {value!r}")
+        raise UserError(f"the parameter {name} of {path.name} must be {_KINDS[kind]}, not {value!r}")
     return value
 
 

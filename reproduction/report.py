@@ -40,7 +40,7 @@ _SETTINGS = {
     "autodoc_typehints": "none",  # the source's signatures have them; shapes are in the text
     "autodoc_preserve_defaults": True,
     "project": "dmash",
-    "html_title": "dmash: claims, checked",
+    "html_title": "dmash: checked claims",
     "html_theme": "furo",
     "html_math_renderer": "mathml",
     "html_static_path": [str(SITE / "static")],
@@ -137,9 +137,9 @@ def _notebook(path: Path, executed: Path) -> tuple[nbformat.NotebookNode | None,
         return None, "not executed (make notebooks)"
     said = notebook.metadata.get("papermill", {})
     if said.get("exception"):
-        return None, "failed when executed (make notebooks)"
+        return None, "execution failed (make notebooks)"
     if (profile := said.get("parameters", {}).get("profile", "recorded")) != "recorded":
-        return None, f"executed under the profile {profile} (make notebooks)"
+        return None, f"executed with the profile {profile} (make notebooks)"
     return notebook, ""
 
 
@@ -198,15 +198,15 @@ def theorems() -> dict[str, dict]:
 def _proofs(source: Path, found: dict[str, dict]) -> list[str]:
     """Write a page with all theorems in words and their statements, and a page per source file with an anchor for every
     line. Returns the names of these pages."""
-    lines = ["# Theorems, in words and in Coq", ""]
-    lines += ["Each statement is checked by machine: `make proofs`. The twins in numbers: [proofs](README.md).", ""]
+    lines = ["# Theorems in words and in Coq", ""]
+    lines += ["`make proofs` checks every statement by machine. Numerical twins: [proofs](README.md).", ""]
     for name, one in found.items():
         at = f"source-{one['file'][:-2]}.html#L{one['line']}"
         lines += [
             f"({_anchor(name)})=", "", f"## {_md(name)}", "", f"{one['paper']}: {one['words']}", "",
             "```{raw} html", f'<pre class="statement">{html.escape(one["statement"])}</pre>',
             f'<p><a href="{at}">{one["file"]}, line {one["line"]}</a></p>', "```", "",
-            *([f"What it does not say: {one['limits']}", ""] if one["limits"] else []),
+            *([f"Limits: {one['limits']}", ""] if one["limits"] else []),
         ]  # fmt: skip
     (source / "proofs" / "theorems.md").write_text("\n".join(lines))
     files = sorted({one["file"] for one in found.values()})
@@ -292,7 +292,7 @@ def _sources(source: Path, claims: list[dict], executed: Path, playable: bool) -
             ],
             "Notebooks": [f"{name} <notebooks/{name}>" for name in shown],
             "Proofs and documents": [*sources[:1], *(path.with_suffix("") for path in documents)],
-            "Sources of the proofs": sources[1:],
+            "Proof sources": sources[1:],
             "dmash_core": _api(source),
         },
     )
@@ -323,11 +323,11 @@ def build(
     try:
         rows = json.loads(Path(claims).read_text())["claims"]
     except FileNotFoundError:
-        raise UserError(f"there is no {claims}: make claims (or dmash claims) writes it") from None
+        raise UserError(f"{claims} does not exist: run make claims (or dmash claims)") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{claims} is not what dmash claims writes ({error}): make claims writes it again") from error
+        raise UserError(f"{claims} was not written by dmash claims ({error}): run make claims again") from error
     if out.exists() and not (out.is_dir() and ((out / ".buildinfo").exists() or not any(out.iterdir()))):
-        raise UserError(f"{out} holds something else than a report and is not replaced: give another --out")
+        raise UserError(f"{out} contains something other than a report: choose another --out")
     shutil.rmtree(out, ignore_errors=True)
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
@@ -340,7 +340,7 @@ def build(
         shutil.copyfile(SCORES, out / "scores.csv")
         faults = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).replace(f"{folder}/", "").strip().splitlines()
     if faults:
-        raise UserError(f"the site in {out} has {len(faults)} faults, first: {faults[0]}")
+        raise UserError(f"the site in {out} has {len(faults)} problems, first: {faults[0]}")
     if playable:
         play.build(out / "play", runs, home="../index.html")
         variance.build(out / "play", runs, home="../index.html")

@@ -30,7 +30,7 @@ def normalise(returns: ArrayLike, low: float, high: float) -> np.ndarray:
     """
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-        raise ValueError(f"scores are scaled between a lower and a higher finite bound, not {low} and {high}")
+        raise ValueError(f"scaling needs finite bounds with low < high, not {low} and {high}")
     return (np.asarray(returns, dtype=float) - low) / (high - low)
 
 
@@ -87,7 +87,7 @@ def iqm_interval(scores: ArrayLike, reps: int = 10_000) -> tuple[float, float, f
 def _matrices(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"two (runs x tasks) matrices with the same tasks are needed, not {x.shape} and {y.shape}")
+        raise ValueError(f"x and y must be (runs x tasks) matrices with the same tasks, not {x.shape} and {y.shape}")
     return x, y
 
 

@@ -48,7 +48,7 @@ def claim_of(id_: str) -> tuple[str, str]:
     if name is None:
         nearest = str(unknown("claim", id_, claims)).partition("Valid: ")[0].strip()
         listed = "; ".join(f"{one} ({title})" for one, title in claims.items())
-        raise UserError(f"{nearest} Ids of published values (headline-1, T9-10) lead to their claims. Claims: {listed}")
+        raise UserError(f"{nearest} Ids of published values (headline-1, T9-10) select their claims. Claims: {listed}")
     if name in claims:
         return name, ""
     where = values[name]

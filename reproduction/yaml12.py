@@ -26,7 +26,7 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_SAID = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_SAID = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
 
 
 def as_kind(value: Any, kind: Any, where: str) -> Any:
@@ -45,7 +45,7 @@ def as_kind(value: Any, kind: Any, where: str) -> Any:
     elif kind is float and type(value) is int:
         value = float(value)
     if kind in _SAID and type(value) is not kind:
-        raise UserError(f"{where} has to be {_SAID[kind]}, not {value!r}")
+        raise UserError(f"{where} must be {_SAID[kind]}, not {value!r}")
     return value
 
 

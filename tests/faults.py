@@ -135,7 +135,7 @@ def start(folder: Path, out: Path, *options: str, **changes) -> subprocess.Popen
 
 def kill_worker(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """kill -9 a worker after a random time; the sweep restarts it."""
-    result = Result("kill -9 of a worker", "the same sweep starts it again from its checkpoint")
+    result = Result("kill -9 of a worker", "the same sweep restarts it from its checkpoint")
     for i in attempts(result, tries):
         out, wanted = folder / f"runs-{i}", cells(folder)[:1]
         delay = rng.uniform(0.0, 4.0)
@@ -163,7 +163,7 @@ def kill_worker(folder: Path, good: dict, tries: int, rng: random.Random) -> Res
 
 def kill_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """kill -9 the sweep after a random time; a new one resumes at once while old workers may still be ending."""
-    result = Result("kill -9 of the sweep", "its worker writes a checkpoint and ends; the same command goes on")
+    result = Result("kill -9 of the sweep", "its worker writes a checkpoint and exits; the same command resumes")
     for i in attempts(result, tries):
         out, wanted = folder / f"runs-{i}", cells(folder)[:1]
         with start(folder, out, "--jobs", "1", seeds=[0]) as process:
@@ -180,7 +180,7 @@ def kill_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
 def stop_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """SIGTERM or SIGINT to the sweep: measure the time until everything has ended with a checkpoint, then resume."""
     result, longest = (
-        Result("SIGTERM, SIGINT to the sweep", "a checkpoint at the very step; the same command goes on"),
+        Result("SIGTERM or SIGINT to the sweep", "a checkpoint at the current step; the same command resumes"),
         0.0,
     )
     for i in attempts(result, tries):
@@ -198,13 +198,13 @@ def stop_sweep(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
         Sweep(wanted, out, say=quiet, poll=0.1).run()
         result.lost += losses(out, wanted, good)
         shutil.rmtree(out)
-    result.note = f"longest time to the end {longest:.1f} s"
+    result.note = f"longest time to exit {longest:.1f} s"
     return result
 
 
 def two_sweeps(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """Two concurrent sweeps over one folder: each cell is claimed exactly once."""
-    result = Result("two sweeps over one folder", "each cell is trained by one of them")
+    result = Result("two sweeps of one folder", "each cell is trained by one of them")
     for i in range(tries):
         out, wanted = folder / f"runs-{i}", cells(folder)
         sweeps = [threading.Thread(target=Sweep(wanted, out, say=quiet, poll=0.05).run) for _ in range(2)]
@@ -221,7 +221,7 @@ def two_sweeps(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
 
 def bad_checkpoint(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """Corrupt or truncate the newest checkpoint; the sweep reports it and uses the previous one."""
-    result, named = Result("newest checkpoint damaged", "named, set aside, the one before is taken"), 0
+    result, named = Result("newest checkpoint damaged", "reported and set aside; the previous one is used"), 0
     for i in attempts(result, tries):
         out, wanted, said = folder / f"runs-{i}", cells(folder)[:1], []
         worker = LocalWorker(out, wanted[0])
@@ -232,17 +232,17 @@ def bad_checkpoint(folder: Path, good: dict, tries: int, rng: random.Random) -> 
             damage(found[0], rng)
             result.tries += 1
             Sweep(wanted, out, say=said.append, poll=0.1).run()
-            named += any("damaged checkpoint left aside" in line and found[0].name in line for line in said)
+            named += any("skipped a damaged checkpoint" in line and found[0].name in line for line in said)
             result.lost += losses(out, wanted, good)
         shutil.rmtree(out)
-    result.note = f"named in {named} of {result.tries}"
+    result.note = f"reported in {named} of {result.tries}"
     result.lost += result.tries - named
     return result
 
 
 def bad_run(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """Corrupt or truncate a finished raw run; the next sweep trains it again."""
-    result, out = Result("raw run damaged", "named, trained again"), folder / "runs"
+    result, out = Result("raw run damaged", "reported and trained again"), folder / "runs"
     wanted = cells(folder)[:1]
     shutil.copytree(good["runs"], out)
     harmless, key = 0, wanted[0].key
@@ -255,7 +255,7 @@ def bad_run(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
         result.lost += seen not in (None, good[key])  # undetected damage to the content
         Sweep(wanted, out, say=quiet, poll=0.1).run()
         result.lost += losses(out, wanted, good)
-    result.note = f"{harmless} of {tries} hit bytes that carry nothing: every row and the metadata were as before"
+    result.note = f"{harmless} of {tries} hit bytes without content: all rows and the metadata were unchanged"
     return result
 
 
@@ -272,7 +272,9 @@ def damage(path: Path, rng: random.Random) -> None:
 
 def full_disk(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """A file system too small for a checkpoint; then it grows and the same sweep resumes."""
-    result = Result("disk full", "one sentence, no half file; with room again the same command goes on")
+    result = Result(
+        "disk full", "a one-sentence error and no partial file; once there is space, the same command resumes"
+    )
     wanted = cells(folder)[:1]
     for _ in attempts(result, tries):
         # too small for the first checkpoint, up to too small for the second
@@ -300,7 +302,7 @@ def full_disk(folder: Path, good: dict, tries: int, rng: random.Random) -> Resul
 
 def divergence(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """A learning rate that leads to NaN: the cell is marked with the reason and retried only on request."""
-    result = Result("a run diverges to NaN", "marked as diverged with its reason, not tried again until asked")
+    result = Result("a run diverges to NaN", "marked as diverged with the reason; retried only on request")
     for i in range(tries):
         out = folder / f"runs-{i}"
         wanted = cells(folder, seeds=[0], settings=SETTINGS | {"sac": {"critic_lr": 1e30}})
@@ -317,7 +319,7 @@ def divergence(folder: Path, good: dict, tries: int, rng: random.Random) -> Resu
 
 def kill_node(folder: Path, good: dict, tries: int, rng: random.Random) -> Result:
     """Two Ray nodes on this machine, one killed while training; Ray reruns its task on the other."""
-    result = Result("a Ray node killed in mid-task", "Ray runs the task again on another node, from its checkpoint")
+    result = Result("a Ray node is killed during a task", "Ray reruns the task on another node, from its checkpoint")
     try:
         import ray
         from ray.cluster_utils import Cluster
@@ -351,7 +353,7 @@ def kill_node(folder: Path, good: dict, tries: int, rng: random.Random) -> Resul
             thread.join()
             result.tries += 1
             again = sum(Lease.newest(cell.place(out, "claims")) - 1 for cell in wanted)
-            result.note = f"{again} of its cells started again in the last try"
+            result.note = f"{again} of its cells restarted in the last try"
         finally:
             ray.shutdown()
             cluster.shutdown()
@@ -379,18 +381,18 @@ def main() -> None:
             results.append(fault(Path(temporary) / fault.__name__, good, tries, rng))
             print(results[-1], flush=True)
     rows = [f"| {r.fault} | {r.after} | {r.tries} | {r.lost} | {r.doubled} | {r.note} |" for r in results]
-    text = f"""# Faults, and what they cost
+    text = f"""# Fault injection
 
 Written by `make faults` (`tests/faults.py --tries {args.tries} --seed {args.seed}`); do not edit.
-Small real cells (DI, DR, 400 steps) are harmed, continued, and their raw runs compared by digest with those of an
-undisturbed sweep. *Lost* counts raw runs that are missing or differ by a bit, and faults that were not reported as
-promised; *doubled* counts cells that were trained twice at once.
+Each fault strikes small real cells (DI, DR, 400 steps). The sweep is then resumed, and its raw runs are compared by
+digest with those of an undisturbed sweep. *Lost* counts raw runs that are missing or differ in any bit, and faults that
+were not reported as documented; *doubled* counts cells that were trained twice at the same time.
 
 | fault | what happens | tries | lost | doubled | |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-A kill that came when the work was already over is not counted as a try.
+A kill after the work was finished does not count as a try.
 """
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text)

@@ -464,7 +464,7 @@ def test_snapshot_continues_bit_for_bit(name):
     fresh = make_batch(name, contexts, length)
     fresh.load_state_dict(state)
     assert run(fresh, cut) == expected
-    with pytest.raises(UserError, match="other contexts"):
+    with pytest.raises(UserError, match="different contexts"):
         make_batch(name, context_sets(name)["eval-in"]).load_state_dict(state)
 
 
@@ -492,7 +492,7 @@ def test_the_length_of_an_episode_can_be_chosen(name):
     assert [batch.step(action)[3].all() for _ in range(7)] == [False] * 6 + [True]
     with pytest.raises(ResetNeeded, match="7 steps"):
         batch.step(action)
-    with pytest.raises(UserError, match="at least 1 step, not 0"):
+    with pytest.raises(UserError, match="horizon must be at least 1, not 0"):
         make_batch(name, context_sets(name)["train"], horizon=0)
 
 
@@ -587,7 +587,7 @@ def test_unknown_environment(name, message):
         ("DI-Perm", [[1, -1]], "'swap' must be 0 or 1, not -1"),
         ("DI-Friction", [[1, -0.1]], "'friction' must be finite and non-negative, not -0.1"),
         ("ODE", [[1, np.nan]], "'c1' must be finite"),
-        ("DI", [[1, 1, 1]], r"shape \(B, 2\), the columns being \(mass, inversion\), not \(1, 3\)"),
+        ("DI", [[1, 1, 1]], r"shape \(B, 2\) with columns \(mass, inversion\), not \(1, 3\)"),
         ("DI", [1, 1], r"not \(2,\)"),
         ("DI", np.zeros((0, 2)), r"not \(0, 2\)"),
         ("DI", [["heavy", 1]], "must be numbers"),
@@ -608,7 +608,7 @@ def test_contexts_outside_the_outer_range_can_be_simulated():
 @pytest.mark.parametrize(
     "keywords, message",
     [
-        ({"mas": 1}, "unknown context of DI 'mas'; did you mean 'mass'"),
+        ({"mas": 1}, "unknown DI context 'mas'; did you mean 'mass'"),
         ({"friction": 1}, "Valid: mass, inversion"),
         ({"mass": -1}, "positive"),
         ({"mass": [1, 2, 3]}, "'mass' must be a number"),
@@ -649,7 +649,7 @@ def test_refused_actions(actions, message):
 @pytest.mark.parametrize("seed", [-1, 1.5, "seed", [1], [1, 2, 3], [1, None], [1, -2], [(1, 2), (1, 0.5)], [True, 1.0]])
 def test_refused_seeds(seed):
     batch = make_batch("DI", [[1, 1], [1, -1]])
-    with pytest.raises(UserError, match="a seed is a non-negative integer, or 2 of them"):
+    with pytest.raises(UserError, match="seed must be a non-negative integer, or 2 integers or tuples of them"):
         batch.reset(seed=seed)
 
 

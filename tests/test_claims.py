@@ -296,7 +296,7 @@ def test_networks_are_compared(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "rolled_out", fake)
     change = {"metric": "change", "change": (("delay", 2),)}
     one = find(seeds("DI", "dr", **change).same(), *found)
-    assert one.seeds == 9 and one.verdict == "undecided" and one.reason.startswith("20 seeds needed, 9 are there")
+    assert one.seeds == 9 and one.verdict == "undecided" and one.reason.startswith("20 seeds needed, 9 available")
     other = find(seeds("DI", "concat", **change).same(), *found)
     assert other.value == pytest.approx(-0.3) and other.verdict == "contradicted" and "with delay 2" in other.what
     found[-1].path.with_suffix(".safetensors").touch()
@@ -342,7 +342,7 @@ def test_bad_files_and_backups(tmp_path, monkeypatch):
     broken.write_bytes(broken.read_bytes()[:-20])
     evidence = Evidence(tmp_path)
     assert list(evidence.runs) == [("DI", "dr", 0)]
-    assert sorted(why[:9] for why in evidence.left_out.values()) == ["a copy of", "not a whol"[:9]]
+    assert sorted(why[:9] for why in evidence.left_out.values()) == ["a copy of", "not a comp"[:9]]
     assert path.exists()
 
 
@@ -360,13 +360,13 @@ def put(root, monkeypatch, **more):
 
 def test_below_ten_seeds_there_are_points_and_no_interval():
     found = find(BETTER, *many(9, "concat", 80, 2), *many(9, "dr", 20, 2))
-    assert (found.verdict, found.reason) == ("undecided", "10 seeds needed, 9 are there")
+    assert (found.verdict, found.reason) == ("undecided", "10 seeds needed, 9 available")
     assert found.value == pytest.approx(0.6, abs=1e-3) and found.low is None and found.high is None and found.seeds == 9
     assert found.points["DR"][0] == pytest.approx(0.18, abs=1e-3) and len(found.points["Concat"]) == 9
     assert found.single.startswith("Concat: 0.78, ") and "9 seeds at 100,000 steps" in found.measured
     none = find(BETTER, *many(9, "concat"))
     assert none.verdict == "not checked" and none.reason.startswith(
-        "10 seeds needed, 0 are there; no run of full length of DI"
+        "10 seeds needed, 0 available; no full-length run of DI"
     )
     assert none.value is None and not none.measured
 
@@ -388,7 +388,7 @@ def test_ten_seeds_decide_an_order():
     down = find(seeds("DI", "dr", "concat").better(), *many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
     assert down.verdict == "contradicted" and down.value == pytest.approx(-up.value)
     tie = find(BETTER, *many(10, "concat", 50, 5), *many(10, "dr", 49, 5))
-    assert tie.verdict == "undecided" and re.search(r"with this value and spread \d+ seeds would decide", tie.reason)
+    assert tie.verdict == "undecided" and re.search(r"at this value and spread, \d+ seeds would decide", tie.reason)
     shown = find(seeds("DI", "concat", "dr").shown(), *many(10, "concat", 60, 5), *many(10, "dr", 20, 5))
     assert (shown.verdict, shown.judged, shown.reason) == ("shown", False, "not judged") and shown.low == up.low
 
@@ -404,7 +404,7 @@ def test_only_the_seeds_of_a_look_count():
     beyond = [make("dr", seed, 100.0) for seed in range(20, 30)]
     assert find(BETTER, *ten, *beyond).value == find(BETTER, *ten).value
     nine = find(BETTER, *ten[:19], *beyond)  # other seeds cannot replace a missing one
-    assert nine.reason == "10 seeds needed, 9 are there"
+    assert nine.reason == "10 seeds needed, 9 available"
 
 
 def test_what_is_shown_has_all_seeds_from_0_on():
@@ -414,13 +414,13 @@ def test_what_is_shown_has_all_seeds_from_0_on():
     value = np.linspace(0.55, 0.65, 14)[:13].mean() - 0.2
     assert find(plan, *runs_).value == pytest.approx(value, abs=1e-3)
     few = find(plan, *many(4, "concat", 60, 5), *many(3, "dr", 20, 5))
-    assert few.low is None and few.verdict == "shown" and few.reason == "10 seeds needed, 3 are there"
+    assert few.low is None and few.verdict == "shown" and few.reason == "10 seeds needed, 3 available"
 
 
 def test_the_same_is_shown_with_twenty_seeds():
     same = seeds("DI", "concat", "dr").same()
     ten = [*many(10, "concat", 50, 1), *many(10, "dr", 50.5, 1)]
-    assert find(same, *ten).verdict == "undecided" and find(same, *ten).reason == "20 seeds needed, 10 are there"
+    assert find(same, *ten).verdict == "undecided" and find(same, *ten).reason == "20 seeds needed, 10 available"
     twenty = [*many(20, "concat", 50, 1), *many(20, "dr", 50.5, 1)]
     found = find(same, *twenty)
     assert found.verdict == "reproduced" and found.reason.startswith("the 90 % interval lies within -0.05 to 0.05")
@@ -452,7 +452,7 @@ def test_failed_runs_are_counted_and_shown():
 def test_shorter_runs_do_not_count_and_are_named():
     short = [make("dr", 0, 20.0, steps=50_000), *many(10, "dr", 20)[1:]]
     found = find(BETTER, *many(10, "concat", 80), *short)
-    assert found.reason == "10 seeds needed, 9 are there; 1 shorter run does not count (DR on DI)"
+    assert found.reason == "10 seeds needed, 9 available; 1 shorter run does not count (DR on DI)"
     cut = seeds("DI", "concat", "dr", steps=50_000).better()
     assert find(cut, *many(10, "concat", 80), *short).verdict == "reproduced"
 
@@ -540,7 +540,7 @@ def test_agreement_with_a_published_value():
     assert found.value == pytest.approx(72, abs=0.1) and found.unit == "AER" and found.paper == pytest.approx(71)
     assert find(plan, *many(20, "dma-star-sh", 75, 2, env="DI-Friction")).verdict == "undecided"
     assert find(plan, *many(20, "dma-star-sh", 85, 2, env="DI-Friction")).verdict == "contradicted"
-    assert find(plan, *many(10, "dma-star-sh", 72, 2, env="DI-Friction")).reason == "20 seeds needed, 10 are there"
+    assert find(plan, *many(10, "dma-star-sh", 72, 2, env="DI-Friction")).reason == "20 seeds needed, 10 available"
     shown = find(published("listing-10").shown(), *runs_)
     assert shown.verdict == "shown" and shown.paper == pytest.approx(62)
 
@@ -563,12 +563,12 @@ def test_values_of_a_group_are_judged_over_all_its_environments_or_not_at_all():
     alone = find(score, *study(["DI"], 3))
     assert alone.verdict == "not checked" and alone.value == pytest.approx(0.79, abs=0.01) and alone.low is None
     assert alone.reason.startswith(
-        "3 seeds needed in each environment, 12 of 13 have none; no run of full length of DI-Friction"
+        "3 seeds needed in each environment, 12 of 13 have none; no full-length run of DI-Friction"
     )
     assert "over DI alone" in alone.unit
     one, three = study(SUITE, 1), study(SUITE, 3)
     assert find(score, *three).verdict == "reproduced" and find(score, *three).low is not None
-    assert find(score, *one).reason == "3 seeds needed, 1 is there" and find(score, *one).value is not None
+    assert find(score, *one).reason == "3 seeds needed, 1 available" and find(score, *one).value is not None
     t9 = get_claim("T9")
     assert t9.parts == 2 and [plan.arms[1] for plan in t9.comparisons if plan.judged] == ["dr", "concat"]
     found = check(t9, of(*one))  # one seed decides the sign and shows the size
@@ -576,7 +576,7 @@ def test_values_of_a_group_are_judged_over_all_its_environments_or_not_at_all():
     sizes = {one.published_id: one for one in found.findings}
     assert sizes["T9-10"].value == pytest.approx(0.25, abs=0.01) and sizes["T9-10"].paper == pytest.approx(0.25)
     assert sizes["T9-10"].verdict == "shown" and sizes["T9-10"].low is None
-    assert sizes["T9-12"].value is None and "no run of full length" in sizes["T9-12"].reason  # no runs of DA
+    assert sizes["T9-12"].value is None and "no full-length run" in sizes["T9-12"].reason  # no runs of DA
 
 
 def test_cosines_lie_within_the_published_entries(tmp_path, monkeypatch):
@@ -657,21 +657,21 @@ def test_groups_are_those_of_the_paper():
         (lambda: seeds("DI", "dma-start").better(), "no arm dma-start"),
         (lambda: seeds("DJ", "dma-star").better(), "unknown environment 'DJ'"),
         (lambda: seeds("DI", "dma-star", "dr", splits="train").better(), "unexpected keyword argument 'splits'"),
-        (lambda: seeds("DI", "dma-star", "dr", split="trian").better(), "split is one of train"),
-        (lambda: seeds("DI", "dma-star", "dr", metric="variabilty").better(), "metric is one of return"),
+        (lambda: seeds("DI", "dma-star", "dr", split="trian").better(), "split must be one of train"),
+        (lambda: seeds("DI", "dma-star", "dr", metric="variabilty").better(), "metric must be one of return"),
         (lambda: seeds("DI", "dma-star", change=(("dealy", 2),)).better(), "dealy"),
-        (lambda: group("Al", "dma-star", "dr").better(), "a group is one of All"),
-        (lambda: seeds("DI", "dma-star", "dr"), "no comparison that asks something"),
-        (lambda: seeds("DI", "dma-star", "dr").better().same(), "asks better already"),
-        (lambda: seeds("DI", "dma-star", "dr").agrees(), "agrees is for published values"),
-        (lambda: published("N-32").better(), "agrees is for published values"),
+        (lambda: group("Al", "dma-star", "dr").better(), "a group must be one of All"),
+        (lambda: seeds("DI", "dma-star", "dr"), "not a comparison with a question"),
+        (lambda: seeds("DI", "dma-star", "dr").better().same(), "already asks better"),
+        (lambda: seeds("DI", "dma-star", "dr").agrees(), "agrees must be used for published values"),
+        (lambda: published("N-32").better(), "agrees must be used for published values"),
         (lambda: published("N-99").agrees(), "no published value N-99"),
         (lambda: published("A7-1").agrees(), "no comparison measures"),
         (lambda: seeds("DI", "dma", "dr", metric="variability").same(), "has no range"),
         (lambda: proof("p", "A1_concat_cant"), "no theorem A1_concat_cant"),
         (lambda: twin("t", "test_theory.py::test_a1"), "no test_theory.py::test_a1"),
-        (lambda: "better", "no comparison"),
-        (lambda: seeds("DI", "dma", "dr").shown(), "nothing that is judged"),
+        (lambda: "better", "not a comparison with a question"),
+        (lambda: seeds("DI", "dma", "dr").shown(), "no judged comparison"),
     ],
 )
 def test_misspellings_fail_when_a_claim_is_loaded(plan, said):
@@ -691,13 +691,13 @@ def test_what_else_a_claim_needs():
         """Only a rule."""
         yield BETTER
 
-    with pytest.raises(TypeError, match="lacks a docstring of its rule"):
+    with pytest.raises(TypeError, match="needs a docstring: its rule, an empty line, and the reason"):
         claim("X", "statement", where="here", kind="table")(bare)
     with pytest.raises(TypeError, match="headlin"):
         fake_claim(BETTER, headlin=True)
-    with pytest.raises(TypeError, match="its kind is one of"):
+    with pytest.raises(TypeError, match="its kind must be one of"):
         fake_claim(BETTER, kind="tabel")
-    with pytest.raises(TypeError, match="its id is free"):
+    with pytest.raises(TypeError, match="its id unused"):
         claim("T9", "statement", where="here", kind="table")(get_claim_body())
     with pytest.raises(TypeError, match="no published value A7-9"):
         fake_claim(BETTER, published=["A7-9"])
@@ -957,16 +957,18 @@ def test_a_rule_is_marked_by_its_history(tmp_path, monkeypatch):
     run, other = make(), make("concat")  # finished on 2026-12-02 at 00:00
     assert mark(early, early) == (
         "no data yet",
-        "Worded on 2026-12-01 12:00; no raw run has been compared under it yet.",
+        "Worded on 2026-12-01 12:00; no raw runs have been judged by it yet.",
     )
     fixed = mark(early, early, run)
     assert (
         fixed[0] == wordings.FIXED
-        and "worded on 2026-12-01 12:00, the first of its runs ended on 2026-12-02 00:00" in fixed[1]
+        and "worded on 2026-12-01 12:00; the first of its runs ended on 2026-12-02 00:00" in fixed[1]
     )
     after = mark(late, early, run, other)
     assert after[0] == wordings.AFTER
-    assert after[1].startswith("Changed after, on 2026-12-02 12:00: 2 of the 2 runs that it uses had ended by then")
+    assert after[1].startswith(
+        "Changed after the data, on 2026-12-02 12:00: 2 of the 2 runs that it uses had ended by then"
+    )
     assert mark(early, late, run)[0] == wordings.AFTER  # the shared rules count too
     assert mark(early, late, run, arms="amago da")[0] == wordings.FIXED  # but not where they concern other arms
     assert mark(early, late, run, arms="amago dr")[0] == wordings.AFTER
@@ -1058,13 +1060,11 @@ def test_a_forecast_needs_three_seeds_and_keeps_to_the_rule():
     assert "fewer than 3 seeds" in likely(BETTER, of(*two), 1)
     assert re.search(r"at 10 seeds is 0\.\d+ to 0\.\d+: reproduced", likely(BETTER, of(*three), 1))
     tie = [*many(4, "concat", 50, 9), *many(4, "dr", 49.9, 9)]
-    assert likely(BETTER, of(*tie), 1).endswith("20 seeds do not decide it")
+    assert likely(BETTER, of(*tie), 1).endswith("20 seeds will not decide it")
     assert "at 20 seeds" in likely(
         seeds("DI", "concat", "dr").same(), of(*many(4, "concat", 50, 1), *many(4, "dr", 50, 1)), 1
     )
-    assert forecast(fake_claim(OVER), of()) == [
-        "no forecast: too few environments are there, so the spread is not known"
-    ]
+    assert forecast(fake_claim(OVER), of()) == ["no forecast: too few environments, so the spread is unknown"]
     x, y = fake_claim(BETTER, id_="X"), fake_claim(seeds("ODE", "concat", "dr").better(), id_="Y")
     evidence = of(*many(9, "concat", 60, 5), *many(10, "dr", 20, 5))
     assert [(one.id, len(cost.cells)) for one, cost in cheapest([y, x], evidence)] == [("X", 1), ("Y", 20)]
@@ -1208,7 +1208,7 @@ def test_command(tmp_path, monkeypatch, capsys):
         put(tmp_path / "runs", monkeypatch, arm="concat", seed=seed, level=60.0)
     say = ("claims", "--runs", tmp_path / "runs")
     assert call(monkeypatch, *say, "--id", "X") == 3
-    assert "10 seeds needed, 0 are there" in capsys.readouterr().out
+    assert "10 seeds needed, 0 available" in capsys.readouterr().out
     for seed in range(10):
         put(tmp_path / "runs", monkeypatch, arm="dr", seed=seed, level=20.0)
     assert call(monkeypatch, *say, "--id", "X") == 0
@@ -1283,7 +1283,7 @@ def test_tables_for_reading():
     page = show.comparisons_page([check(x, evidence)], {"X": x}, evidence)
     assert figures.aer_markdown(figures.aer_table(list(evidence.runs.values()))) in page
     assert page.count("| X |") == 1 and "| reproduced: the 97 % interval lies above zero |" in page
-    assert "No comparison of raw runs" in show.comparisons_page([check(x, of())], {"X": x}, of())
+    assert "No comparison has enough raw runs" in show.comparisons_page([check(x, of())], {"X": x}, of())
 
 
 def test_a_run_of_every_arm_counts():

@@ -101,13 +101,13 @@ REFUSED = [
     ({"context": {"inversion": 0}}, "'inversion' must be -1 or 1, not 0"),
     ({"context": {"mass": "heavy"}}, "'mass' must be a number"),
     ({"context": {"mass": [1, 2, 3]}}, "'mass' must be a number"),
-    ({"context": [1, 1, 1]}, r"a context is .* \(mass, inversion\).*not of shape \(3,\)"),
-    ({"context": [[1, 1]] * 3}, r"not of shape \(3, 2\)"),
-    ({"context": "heavy"}, "a context is"),
-    ({"context": 0.5}, r"not of shape \(\)"),
-    ({"contexts": {"mass": 1}}, "unknown option of reset 'contexts'; did you mean 'context'"),
-    ({"mass": 1}, "unknown option of reset 'mass'"),
-    ([("context", {"mass": 1})], "options of reset are a dictionary"),
+    ({"context": [1, 1, 1]}, r"a context must be .* \(mass, inversion\).*not an array of shape \(3,\)"),
+    ({"context": [[1, 1]] * 3}, r"not an array of shape \(3, 2\)"),
+    ({"context": "heavy"}, "a context must be"),
+    ({"context": 0.5}, r"not an array of shape \(\)"),
+    ({"contexts": {"mass": 1}}, "unknown reset option 'contexts'; did you mean 'context'"),
+    ({"mass": 1}, "unknown reset option 'mass'"),
+    ([("context", {"mass": 1})], "reset options must be a dictionary"),
 ]
 
 
@@ -126,9 +126,9 @@ def test_a_refused_reset_changes_nothing(options, message):
 
 
 def test_a_list_of_contexts_is_one_for_each():
-    with pytest.raises(UserError, match="one context for each of 2 environments is needed, not 3"):
+    with pytest.raises(UserError, match="2 environments need 2 contexts, not 3"):
         make_batch("DI", [[1, 1], [1, 1]]).reset(options={"context": [{"mass": 1}] * 3})
-    with pytest.raises(UserError, match="unknown option of reset 'reset_mask'; .*Valid: context"):
+    with pytest.raises(UserError, match="unknown reset option 'reset_mask'; .*Valid: context"):
         gymnasium.make("AIB/DI-v0").reset(options={"reset_mask": [True]})
 
 
@@ -261,13 +261,13 @@ def test_the_context_in_the_observation():
     for options, message in [
         ({"features": ["friction"]}, "unknown context 'friction'"),
         ({"hidden": ["friction"]}, "unknown context 'friction'"),
-        ({"hidden": ["mass", "inversion"]}, "no feature of the context is left"),
+        ({"hidden": ["mass", "inversion"]}, "no context feature to observe"),
     ]:
         with pytest.raises(UserError, match=message):
             ContextObservation(gymnasium.make("AIB/DI-v0"), **options)
     with pytest.raises(UserError, match="has no contexts"):
         ContextObservation(gymnasium.make("CartPole-v1"))
-    with pytest.raises(UserError, match="VectorContextObservation wraps a batch: .* take ContextObservation"):
+    with pytest.raises(UserError, match="VectorContextObservation wraps a batch: use ContextObservation for"):
         VectorContextObservation(gymnasium.make("AIB/DI-v0"))
 
 
@@ -336,7 +336,7 @@ def test_contexts_are_sampled_at_reset():
     [
         ({"context_set": "test"}, "unknown context set 'test'"),
         ({"selector": "best"}, "unknown selector 'best'"),
-        ({"context_set": "eval-out", "selector": "uniform"}, "draws from the training range, and not from 'eval-out'"),
+        ({"context_set": "eval-out", "selector": "uniform"}, "draws from the training range, not from 'eval-out'"),
         ({"context_set": [[1, 1]], "selector": "uniform"}, "not from given contexts"),
         ({"context_set": [[1, 0]]}, "'inversion' must be -1 or 1"),
         ({"context_set": [1, 1]}, r"shape \(B, 2\)"),
@@ -379,7 +379,7 @@ def test_wrappers_of_a_batch_do_what_those_of_single_environments_do():
     contexts = VectorContextSampler(gymnasium.make_vec("AIB/DI-v0", num_envs=4))
     rounds = [contexts.reset()[1]["context"]["mass"] for _ in range(5)]
     assert np.array_equal(np.concatenate(rounds), context_sets("DI")["train"][:, 0])
-    with pytest.raises(UserError, match="one non-negative integer"):
+    with pytest.raises(UserError, match="single non-negative integer"):
         contexts.reset(seed=[1, 2, 3, 4])
 
 
@@ -428,11 +428,11 @@ def test_the_window_is_the_one_that_dma_reads():
 
 
 def test_refused_windows():
-    with pytest.raises(UserError, match="at least 1 transition, not 0"):
+    with pytest.raises(UserError, match="length must be at least 1, not 0"):
         TransitionWindow(gymnasium.make("AIB/DI-v0"), 0)
-    with pytest.raises(UserError, match="put it further in"):
+    with pytest.raises(UserError, match="apply it before any wrapper that returns a dict"):
         TransitionWindow(ContextObservation(gymnasium.make("AIB/DI-v0"), as_dict=True))
-    with pytest.raises(UserError, match="say length=K"):
+    with pytest.raises(UserError, match="pass length=K"):
         VectorTransitionWindow(make_batch("DI", [[1, 1]]))
     assert VectorTransitionWindow(make_batch("DI", [[1, 1]]), 3).reset(seed=0)[0]["window"].shape == (1, 3, 10)
 
@@ -498,21 +498,21 @@ def test_what_a_policy_is_told():
 @pytest.mark.parametrize(
     "policy, options, message",
     [
-        (lambda o, i: (np.zeros((60, 2)), None), {}, "of Stable-Baselines3's predict take the first element"),
-        ("policy.zip", {}, "a policy is a function"),
-        ({}, {}, "there is none"),
-        ({0: len, 10: len, 30: len}, {}, "equally spaced and ascending, not at 0, 10, 30"),
-        ({5: len, 15: len}, {}, "multiples of their spacing, 10, not at 15"),
-        ({-5: len}, {}, "a whole number from 0 on, not -5"),
-        ({1.5: len}, {}, "a whole number from 0 on, not 1.5"),
-        ({5: len}, {"steps": 7}, "steps belongs to one policy"),
+        (lambda o, i: (np.zeros((60, 2)), None), {}, "only actions: the first element of Stable-Baselines3's predict"),
+        ("policy.zip", {}, "a policy must be a function"),
+        ({}, {}, "non-empty mapping"),
+        ({0: len, 10: len, 30: len}, {}, "ascending and equally spaced, not at 0, 10, 30"),
+        ({5: len, 15: len}, {}, r"multiples of their spacing \(10\), not at 15"),
+        ({-5: len}, {}, "the steps of a policy must be a non-negative integer, not -5"),
+        ({1.5: len}, {}, "the steps of a policy must be a non-negative integer, not 1.5"),
+        ({5: len}, {"steps": 7}, "steps applies to a single policy"),
         (len, {"arm": "dma-star-sh"}, "is an arm of this repository"),
         (len, {"arm": "dr+masking=0.2"}, "is an arm of this repository"),
-        (len, {"arm": "../up"}, "the name of an arm is a folder's"),
+        (len, {"arm": "../up"}, "arm must consist of"),
         (len, {"rollouts": 0}, "rollouts must be at least 1"),
-        (len, {"seed": -1}, "seed is a whole number from 0 on"),
+        (len, {"seed": -1}, "seed must be a non-negative integer"),
         (len, {"env_id": "AIB/DJ-v0"}, "unknown environment 'DJ'"),
-        (len, {"wrappers": [ContextObservation]}, "for a batch take VectorContextObservation"),
+        (len, {"wrappers": [ContextObservation]}, "use VectorContextObservation for a batch"),
     ],
 )
 def test_refused_policies(policy, options, message):
@@ -595,7 +595,7 @@ def test_time_limits_are_those_of_gymnasium_s_own_environments():
     synced = gymnasium.make_vec("AIB/DI-v0", num_envs=2, max_episode_steps=5, vectorization_mode="sync")
     assert lengths(synced) == 5
     for wrong in (0, -2, 1.5, True, "long"):
-        with pytest.raises(UserError, match="max_episode_steps must be a whole number"):
+        with pytest.raises(UserError, match="max_episode_steps must be a positive integer"):
             gymnasium.make_vec("AIB/DI-v0", num_envs=2, max_episode_steps=wrong)
 
 

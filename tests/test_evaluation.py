@@ -115,7 +115,7 @@ def test_warm_up_limits_what_the_window_holds():
     assert torch.equal(still[0, :, 0, :4], torch.as_tensor(first_observations(contexts)))
     assert not np.array_equal(z[1][0], z[0][0]) and not np.array_equal(z[3][0], z[2][0])
     assert not np.array_equal(z[4][0], z[3][0])
-    with pytest.raises(UserError, match="at most this agent's window of 24 transitions, not 25"):
+    with pytest.raises(UserError, match="must be at most the window of 24 transitions, not 25"):
         Rollout(who, "DI", contexts[None], settings=EvalSettings(warm_up=25))
 
 
@@ -218,12 +218,12 @@ def test_unseen_dynamics_reach_the_physics():
         poles.append(env.step(push)[0])
     assert np.array_equal(poles[0], poles[1]) and not np.array_equal(poles[0], poles[2])
     for unseen, said in [
-        ({"frction": 1.0}, "unknown dynamics of DI 'frction'; did you mean 'friction'"),
+        ({"frction": 1.0}, "unknown DI dynamics parameter 'frction'; did you mean 'friction'"),
         ({"friction": -1.0}, "'friction' must be finite and non-negative, not -1"),
     ]:
         with pytest.raises(UserError, match=said):
             make_batch("DI", di, unseen=unseen)
-    with pytest.raises(UserError, match="unknown dynamics of ODE 'friction'"):
+    with pytest.raises(UserError, match="unknown ODE dynamics parameter 'friction'"):
         make_batch("ODE", di, unseen={"friction": 1.0})
 
 
@@ -233,7 +233,7 @@ def test_settings_say_what_they_change():
         "obs noise 0.05, delay 2, friction 0.5"
     )
     for bad in ({"delay": -1}, {"obs_noise": float("nan")}, {"code_noise": float("inf")}):
-        with pytest.raises(UserError, match="must be at least 0 and finite"):
+        with pytest.raises(UserError, match="must be non-negative and finite"):
             EvalSettings(**bad)
 
 
@@ -267,7 +267,7 @@ def test_grid_and_distance_by_hand():
     found = distance_outside(ode, [[10, -7.5], [5, 5], [-6, 0], [-10, 10]])
     assert found == pytest.approx([(0.25 + 0.0625) ** 0.5, 0, 0.1, 0.5**0.5])
     for points, env in ((1, "DI"), (3, "ODE-3"), (3, "ODE-1")):
-        with pytest.raises(UserError, match="at least 2 points a dimension and two dimensions"):
+        with pytest.raises(UserError, match="two dimensions and at least 2 points per dimension"):
             outer_grid(get_spec(env).dimensions, points)
 
 
@@ -308,7 +308,7 @@ def test_maps_that_cannot_be_used_are_named(checkpoint, tmp_path):
     (folder / "seed-0.safetensors").write_bytes(checkpoint.read_bytes())
     good, bad = measured.read_tables(tmp_path)
     assert len(good) == 4 and good["sd"].isna().all()
-    reasons = ("not a table", "lacks the column mean", "is of ODE/dr", "not of seed-4.safetensors as it is now")
+    reasons = ("not a table", "lacks the column mean", "is of ODE/dr", "outdated for seed-4.safetensors")
     for said, reason in zip(bad, reasons, strict=True):
         assert reason in said and str(folder) in said
     assert measured.read_tables(tmp_path / "nowhere")[0].empty

@@ -253,7 +253,7 @@ def test_context_table_by_hand(some):
     axes = figures.context_figure(table).axes
     assert len(axes) == 3 * table["arm"].nunique() and axes[0].get_ylim() == (0, 100)
     other = found[0].meta | {"contexts": {split: [[9.0, 9.0]] for split in raw_runs.SPLITS}}
-    with pytest.raises(UserError, match="drawn for each seed"):
+    with pytest.raises(UserError, match="differ between seeds"):
         figures.context_table([*found, raw_runs.Run(found[0].path, other, found[0].frame)], "DI")
 
 
@@ -335,7 +335,7 @@ def test_build_all_names_bad_runs_and_leaves_them_out(some, tmp_path, capsys):
     capsys.readouterr()
     written = figures.build_all(some, tmp_path / "b")
     said = capsys.readouterr().out
-    assert f"left out: {broken}: not a whole Parquet file" in said
+    assert f"left out: {broken}: not a complete Parquet file" in said
     assert all(f"wrote {path}" in said for path in written) and "13 files from 6 runs" in said
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 

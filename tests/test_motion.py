@@ -33,7 +33,7 @@ def test_a_moving_picture(tmp_path, monkeypatch):
 
 
 def test_a_network_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="there is no checkpoint"):
+    with pytest.raises(UserError, match="no checkpoint at"):
         motion.draw_motion(tmp_path, tmp_path)
 
 

@@ -413,7 +413,7 @@ def test_without_a_renderer_one_sentence_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(opengl, "import_module", nothing)
     env = gymnasium.make("AIB/Cartpole-v0", render_mode="rgb_array")
     env.reset(seed=0)
-    with pytest.raises(UserError, match="without EGL .*apt-get install libegl1.* or OSMesa .*libosmesa6"):
+    with pytest.raises(UserError, match="rendering requires EGL .*apt-get install libegl1.* or OSMesa .*libosmesa6"):
         env.render()
     assert tried == ["mujoco.egl", "mujoco.osmesa"]
     env.step(env.action_space.sample())  # everything else works
@@ -441,7 +441,7 @@ def test_mujoco_gl_is_read_as_mujoco_reads_it(value):
     )
     done = subprocess.run([sys.executable, "-c", PICTURES], capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and done.stderr == ""
-    if "there is no picture without" in done.stdout:
+    if "rendering requires" in done.stdout:
         pytest.skip(done.stdout.splitlines()[0])
     assert done.stdout == "picture\n" * 3
 
@@ -451,17 +451,17 @@ def test_mujoco_gl_is_read_as_mujoco_reads_it(value):
     [
         (
             "osmesa",
-            "there is no picture without OSMesa (.*apt-get install libosmesa6), which MUJOCO_GL=osmesa asks for",
+            "rendering requires OSMesa (.*apt-get install libosmesa6), selected by MUJOCO_GL=osmesa",
         ),
-        ("egl", "there is no picture without EGL (.*apt-get install libegl1 .*), which MUJOCO_GL=egl asks for"),
-        ("", "there is no picture without EGL (.*) or OSMesa (.*libosmesa6)"),
-        ("glfw", "there is no picture without GLFW and a display (.*DISPLAY), which MUJOCO_GL=glfw asks for"),
-        ("glx", "there is no picture without GLFW and a display .*, which MUJOCO_GL=glx asks for"),
-        ("off", "pictures are switched off by the environment variable MUJOCO_GL=off: unset it"),
-        ("0", "pictures are switched off by the environment variable MUJOCO_GL=0: unset it"),
+        ("egl", "rendering requires EGL (.*apt-get install libegl1 .*), selected by MUJOCO_GL=egl"),
+        ("", "rendering requires EGL (.*) or OSMesa (.*libosmesa6)"),
+        ("glfw", "rendering requires GLFW and a display (.*DISPLAY), selected by MUJOCO_GL=glfw"),
+        ("glx", "rendering requires GLFW and a display .*, selected by MUJOCO_GL=glx"),
+        ("off", "rendering is disabled by the environment variable MUJOCO_GL=off: unset it to render"),
+        ("0", "rendering is disabled by the environment variable MUJOCO_GL=0: unset it to render"),
         (
             "mesa",
-            "the environment variable MUJOCO_GL must be one of egl, osmesa, glfw, glx or off, or unset, not 'mesa'",
+            "MUJOCO_GL must be unset, off or one of egl, osmesa, glfw, glx, not 'mesa'",
         ),
     ],
 )

@@ -67,14 +67,14 @@ def test_numbers_are_those_of_yaml_1_2_and_of_the_parameter_s_kind(tmp_path):
     assert notebooks._checked(path, {"rate": "1", "steps": "0.5"}) == {"rate": 1.0, "steps": 0.5}
     assert notebooks._checked(path, {"runs_dir": "2024"}) == {"runs_dir": "2024"}
     for name, value, kind in [
-        ("count", "1.5", "a whole number, not 1.5"),
-        ("count", "many", "a whole number, not 'many'"),
+        ("count", "1.5", "an integer, not 1.5"),
+        ("count", "many", "an integer, not 'many'"),
         ("rate", "fast", "a number, not 'fast'"),
         ("name", "3", "text, not 3"),
         ("flag", "yes", "true or false, not 'yes'"),
         ("envs", "DI", r"a list such as \[DI\], not 'DI'"),
     ]:
-        with pytest.raises(UserError, match=f"the parameter {name} of n.ipynb has to be {kind}"):
+        with pytest.raises(UserError, match=f"the parameter {name} of n.ipynb must be {kind}"):
             notebooks._checked(path, {name: value})
 
 
@@ -83,7 +83,7 @@ def test_unknown_parameters_are_refused_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match="unknown parameter of n.ipynb 'numbr'; did you mean 'number'.*profile, number"):
         notebooks.execute(path, {"numbr": "2"}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(UserError, match="'a: b: c' of number is not YAML"):
+    with pytest.raises(UserError, match="'a: b: c' of number is not valid YAML"):
         notebooks.execute(path, {"number": "a: b: c"}, tmp_path / "out")
 
 
@@ -170,7 +170,7 @@ def test_toy_benchmark_shows_what_there_is_and_what_is_missing(tmp_path):
     (tmp_path / "runs" / "DI" / "dr" / "seed-1.parquet").write_text("half")
     places = {"runs_dir": str(tmp_path / "runs"), "figures_dir": str(tmp_path / "figures")}
     said = outputs(notebooks.execute("toy_benchmark", places | {"arms": "[dr, concat]"}, tmp_path / "out"))
-    assert "1 runs of these environments and arms; 1 bad files" in said and "seed-1.parquet: not a whole" in said
+    assert "1 run of these environments and arms; 1 bad file\n" in said and "seed-1.parquet: not a complete" in said
     assert "missing: all of DI-Friction, DI-Perm, ODE; DI: concat\n" in said
     assert "| DI | DR | 10 | 1 | 21.0 | 22.0 | 23.0 |  |" in said
     assert "| DI | Concat |  | 0 | missing | missing | missing | missing |" in said
@@ -183,19 +183,21 @@ def test_parameters_are_checked_inside_a_notebook(tmp_path):
     """Plain papermill passes a list as text."""
     assert notebooks.words("envs", '["DI", "ODE"]') == notebooks.words("envs", ["DI", "ODE"]) == ["DI", "ODE"]
     for wrong in ("DI", "{a: 1}", "[1, 2]", "[DI", 3):
-        with pytest.raises(UserError, match=r"envs is a list such as \[DI, ODE\], not"):
+        with pytest.raises(UserError, match=r"envs must be a list such as \[DI, ODE\], not"):
             notebooks.words("envs", wrong)
     for words, said in (
         ({"envs": "[DJ]"}, "unknown environment 'DJ'"),
         ({"arms": ["dq"]}, "unknown arm 'dq'"),
-        ({"runs_dir": str(tmp_path / "none")}, "there is no folder .*none of raw runs"),
+        ({"runs_dir": str(tmp_path / "none")}, "the folder of raw runs .*none does not exist"),
     ):
         with pytest.raises(UserError, match=said):
             notebooks.start("smoke", **words)
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_notebook(tmp_path):
-    with pytest.raises(UserError, match="toy_benchmark.ipynb failed in cell .*there is no folder"):
+    with pytest.raises(
+        UserError, match="toy_benchmark.ipynb failed in cell .*the folder of raw runs .* does not exist"
+    ):
         notebooks.execute("toy_benchmark", {"runs_dir": str(tmp_path / "none")}, tmp_path / "out")
 
 

@@ -532,9 +532,7 @@ def test_the_same_address_is_the_same_episode(browser, built):
         first = now(page)
         assert first["time"] == 60 and [arm[0] for arm in first["arms"]] == ["dma", "dma-star-sh"]
         said = page.text_content("#events")
-        assert (
-            "turned round at step 5" in said and "put elsewhere at step 40" in said and "starts from (0.9, 0.9)" in said
-        )
+        assert "inverted at step 5" in said and "moved at step 40" in said and "starts from (0.9, 0.9)" in said
         address = page.evaluate("location.hash")
     with opened(browser, built, address) as page:
         page.click("#end")
@@ -684,7 +682,7 @@ def test_own_networks_on_the_page(tmp_path):
     page = export.build(tmp_path / "page", ROOT / "runs", [*paths, __file__], say=said.append)
     data = json.loads((page.parent / "data.js").read_text().removeprefix("globalThis.dmashData = ").rstrip(";\n"))
     assert [arm["arm"] for arm in data["arms"]] == ["dr", "dma-star"] and "DMA*-SH" not in str(data["story"])
-    assert "seed 0 of dr is there already" in said[0] and "not a checkpoint" in said[1] and len(said) == 2
+    assert "seed 0 of dr is already included" in said[0] and "not a checkpoint" in said[1] and len(said) == 2
     assert data["arms"][0]["map"] and data["rollouts"] > 0
     lone = export.build(tmp_path / "lone", tmp_path, paths[:1], say=said.append)  # without its map
     data = json.loads((lone.parent / "data.js").read_text().removeprefix("globalThis.dmashData = ").rstrip(";\n"))
@@ -692,7 +690,7 @@ def test_own_networks_on_the_page(tmp_path):
 
 
 def test_mistakes_are_told_in_a_sentence(tmp_path):
-    with pytest.raises(UserError, match="no networks of DI in .* to play with"):
+    with pytest.raises(UserError, match="no networks for DI in .*: run make train"):
         export.build(tmp_path / "page", tmp_path)
     for arm, options, what in (("amago", {}, "a recurrent agent"), ("dma-star-sh-whole", {}, "a whole hypernetwork")):
         agent = make_agent("DI", replace(METHODS[arm], **options), [0])

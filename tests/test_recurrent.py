@@ -565,5 +565,5 @@ def test_impossible_options():
         replace(METHODS["amago"], width=0)
     with pytest.raises(UserError, match="multiple of 16"):
         replace(METHODS["amago-transformer"], width=40)
-    with pytest.raises(UserError, match="without masks and norms"):
+    with pytest.raises(UserError, match="without masking and norms"):
         replace(METHODS["varibad"], masking=0.2)

@@ -56,7 +56,7 @@ CLAIMS = [
         finding("parameters", "shown", judged=False),
         checked_by=["notebooks/toy_benchmark.ipynb"], used=["runs/DI/dr/seed-0.parquet"], cost="9 hours",
         published=["headline-1"],
-        left_out=[["runs/DI/da/seed-1.parquet", "not a whole Parquet file"], ["runs/DI/da/seed-2.parquet", "old"],
+        left_out=[["runs/DI/da/seed-1.parquet", "not a complete Parquet file"], ["runs/DI/da/seed-2.parquet", "old"],
                   ["runs/DI/da/seed-3.parquet", "old"]], missing=["ODE: dr 10 seeds"],
     ),
     claim("T10", "table", "not checked", finding("everything", "not checked")),
@@ -102,23 +102,23 @@ def test_pages_say_what_was_found(built):
     assert "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5." in index and "12.5 [10, 15] %" in index
     assert "Title of T9" in index and "reads no raw runs, 3; fixed before the data, 1." in index
     assert "No claim about training is decided" in index  # the list at the top of FINDINGS.md
-    assert "executed under the profile smoke (make notebooks): quickstart." in index
+    assert "executed with the profile smoke (make notebooks): quickstart." in index
     page = text(built / "claims" / "T9.html")
     for part in (
         "DR: 0.25, 0.5", "Only here.", "· shown", "without runs yet: 1.", "commit abc1234: wording 1",
         "not committed: wording 0", 'href="../docs/calibration.html"', "T9: Title of T9", "headline-1",
         "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5.", "58.1 (T9-10)", "12.5 [10, 15] %, 5 seeds at 100,000 steps",
         "make claim ID=T9", "runs/DI/dr/seed-0.parquet", "ODE: dr 10 seeds", "9 hours", "a &lt; b | c", "contradicted",
-        "runs/DI/da/seed-1.parquet: not a whole Parquet file", "Forecast: 3 seeds | more.", "Each strip is one",
+        "runs/DI/da/seed-1.parquet: not a complete Parquet file", "Forecast: 3 seeds | more.", "Each strip is one",
         "runs/DI/da/seed-2.parquet and 1 more: old", "T9-findings.csv", "✗", 'class="strips"', "reads no raw runs",
-        'href="../notebooks/toy_benchmark.html"', "the runs came after | the wording", "In the order of time",
+        'href="../notebooks/toy_benchmark.html"', "the runs came after | the wording", "In chronological order",
     ):  # fmt: skip
         assert part in page, part
     assert page.index("wording 1") < page.index("wording 0") and "gain elsewhere" not in page
     assert "parameters" in page and "What if?" not in page  # no comparison of T9 is judged by runs here
     assert page.index('class="strips"') < page.index("Comparisons")  # the picture comes first
     order = text(built / "claims" / "F2.html")
-    assert "F2-all.png" in order and "looked at with 10 and with 20 seeds of each arm" in order and "What if?" in order
+    assert "F2-all.png" in order and "evaluated with 10 and with 20 seeds of each arm" in order and "What if?" in order
     api = text(built / "api" / "dmash_core.agents.conditioning.html")
     assert "What actor and critics are conditioned on" in api and 'class="pre">policy<' in api
     toys = text(built / "notebooks" / "toy_benchmark.html")
@@ -150,13 +150,13 @@ def test_round_numbers_on_an_axis():
 
 
 def test_mistakes_are_told_in_a_sentence(tmp_path):
-    with pytest.raises(UserError, match="there is no .*claims.json: make claims"):
+    with pytest.raises(UserError, match="claims.json does not exist: run make claims"):
         report.build(tmp_path / "site", tmp_path / "claims.json")
     (tmp_path / "claims.json").write_text("[]")
-    with pytest.raises(UserError, match="claims.json is not what dmash claims writes"):
+    with pytest.raises(UserError, match="claims.json was not written by dmash claims"):
         report.build(tmp_path / "site", tmp_path / "claims.json")
     (tmp_path / "claims.json").write_text(json.dumps({"claims": []}))
-    with pytest.raises(UserError, match="holds something else than a report and is not replaced"):
+    with pytest.raises(UserError, match="contains something other than a report: choose another --out"):
         report.build(tmp_path, tmp_path / "claims.json")
     assert (tmp_path / "claims.json").exists()
 
@@ -243,14 +243,16 @@ def test_two_minutes_of_a_reviewer(page, url, tmp_path):
     theirs = stats.ttest_ind(CONCAT, DR, equal_var=False).confidence_interval(0.97)
     words = said.text_content().split("Interval ")[1].split(":")[0].split(" to ")
     assert [float(word) for word in words] == pytest.approx(list(theirs), rel=0.01)
-    assert "it would be undecided" in said.text_content()
+    assert "the verdict would be undecided" in said.text_content()
     page.locator(".what-if button", has_text="2.6").click()
-    assert "it would be reproduced" in said.text_content() and "looks at 10 seeds and not before" in said.text_content()
+    assert (
+        "the verdict would be reproduced" in said.text_content() and "needs 10 seeds for a look" in said.text_content()
+    )
     page.locator(".what-if select").select_option("bootstrap")
-    assert "it would be reproduced" in said.text_content()
+    assert "the verdict would be reproduced" in said.text_content()
     for k in range(3, 10):
         page.locator(".what-if .runs div").first.locator("button").nth(k).click()
-    assert "No interval below 5 seeds" in said.text_content()
+    assert "No interval with fewer than 5 seeds" in said.text_content()
 
     # a theorem: from the claim to its wording, statement and line
     page.goto(f"{url}claims/A.1.html")

@@ -163,9 +163,9 @@ def test_damaged_files_are_named(tmp_path):
 
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        assert "not a whole Parquet file" in reason()
+        assert "not a complete Parquet file" in reason()
     path.write_text("hello")
-    assert "not a whole Parquet file" in reason()
+    assert "not a complete Parquet file" in reason()
     pq.write_table(table.replace_schema_metadata(None), path)
     assert "no metadata" in reason()
     pq.write_table(table.replace_schema_metadata({"dmash": "{"}), path)

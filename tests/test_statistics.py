@@ -15,7 +15,7 @@ def test_normalise():
 
 @pytest.mark.parametrize("low, high", [(5, 5), (5, 4), (0, np.nan), (-np.inf, 5), (0, np.inf), ([0, 5], [1, 5])])
 def test_normalise_refuses_bounds_between_which_nothing_lies(low, high):
-    with pytest.raises(ValueError, match="scaled between a lower and a higher finite bound, not"):
+    with pytest.raises(ValueError, match="scaling needs finite bounds with low < high, not"):
         statistics.normalise([1, 2], low, high)
     with pytest.raises(ValueError, match="a mean needs at least one seed"):
         statistics.mean_interval([])

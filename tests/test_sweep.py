@@ -71,7 +71,7 @@ def test_undisturbed(good, capsys, monkeypatch):
     path = run_path(folder / "bad", *cells[0].key)
     path.write_bytes(path.read_bytes()[:-9])
     code, text = command("runs", "verify", "--runs", str(folder / "bad"))
-    assert code == 1 and str(path) in text and "not a whole Parquet file" in text
+    assert code == 1 and str(path) in text and "not a complete Parquet file" in text
     assert command("sweep", "--profile", "nope", "--out", runs)[0] == 2
 
 
@@ -112,7 +112,7 @@ def test_a_cell_named_twice_is_trained_once(tmp_path):
         ("{envs: [DI], arms: [dma], seeds: [0], method: {mask: 1}}", "did you mean 'masking'"),
         (
             "{envs: [DI], arms: [dma], seeds: [0], method: {masking: much}}",
-            "option of the method 'masking' of DI dma has to be a number, not 'much'",
+            "method option 'masking' of DI dma must be a number, not 'much'",
         ),
         ("{envs: [DI], arms: [dr], seeds: 3}", r"seeds of a block .* list such as \[0, 1\], not 3"),
         ("{envs: [DI], seeds: [0]}", "arms of a block .* not None"),
@@ -124,16 +124,16 @@ def test_a_cell_named_twice_is_trained_once(tmp_path):
         ("{envs: [DI], arms: [dr], seeds: [0], steps: 1.5}", "steps .* not 1.5"),
         (
             "{envs: [DI], arms: [dr], seeds: [0], settings: {eval_every: often}}",
-            "setting 'eval_every' of DI dr has to be a whole number, not 'often'",
+            "setting 'eval_every' of DI dr must be an integer, not 'often'",
         ),
-        ("{envs: [DI], arms: [dr], seeds: [0], settings: {eval_every: 10.5}}", "a whole number, not 10.5"),
-        ("{envs: [DI], arms: [dr], seeds: [0], settings: {eval_every: true}}", "a whole number, not True"),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {eval_every: 10.5}}", "an integer, not 10.5"),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {eval_every: true}}", "an integer, not True"),
         (
             "{envs: [DI], arms: [dr], seeds: [0], settings: {sac: {critic_lr: fast}}}",
-            "setting of sac 'critic_lr' of DI dr has to be a number, not 'fast'",
+            "SAC setting 'critic_lr' of DI dr must be a number, not 'fast'",
         ),
-        ("{envs: [DI], arms: [dr], seeds: [0], settings: {sac: 3}}", "sac of DI dr has to be a mapping"),
-        ("{envs: [DI], arms: [dma], seeds: [0], method: {scale_context: no}}", "has to be true or false, not 'no'"),
+        ("{envs: [DI], arms: [dr], seeds: [0], settings: {sac: 3}}", "sac of DI dr must be a mapping"),
+        ("{envs: [DI], arms: [dma], seeds: [0], method: {scale_context: no}}", "must be true or false, not 'no'"),
         ("{envs: [DI], arms: [dma], seeds: [0], method: {context: tru}}", "did you mean 'true'"),
         ("{envs: [DI], arms: [dr], seeds: [0], seeds: [1]}", "cannot read the grid .*duplicate key"),
     ],

@@ -227,12 +227,13 @@ def test_a_finished_run_goes_on_as_if_it_had_been_longer_at_once(arm, tmp_path, 
     longer = train(tmp_path / "cut", arm, steps=450, **options)
     assert digests(longer) == digests(whole)
     assert [p.name.split(".")[0] for p in (tmp_path / "cut" / ".progress").rglob("*.safetensors")] == ["step-000000550"]
-    assert "starts anew" not in capsys.readouterr().out
+    assert "from scratch" not in capsys.readouterr().out
     shutil.rmtree(tmp_path / "cut" / ".progress")
     assert digests(train(tmp_path / "cut", arm, steps=600, **options)) == digests(
         train(tmp_path / "whole", arm, steps=600, **options)
     )
-    assert "seed-0.parquet: shorter than asked for or not usable, and without a checkpoint" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "seed-0.parquet: shorter than requested or not usable, and no checkpoint to resume from" in said
 
 
 def test_mujoco_has_fewer_rollouts_between():
@@ -489,7 +490,7 @@ def test_denormals_are_zero_in_updates_and_nowhere_else(tmp_path):
 
 def test_other_settings_over_the_same_folder_are_refused(tmp_path):
     train(tmp_path, steps=150)
-    with pytest.raises(UserError, match="per_context = 2, but 3 is asked for"):
+    with pytest.raises(UserError, match="per_context = 2, but 3 is requested"):
         train(tmp_path, steps=150, per_context=3)
     assert train(tmp_path, steps=150)  # the same settings are already done
 
@@ -499,7 +500,7 @@ def test_other_settings_over_the_same_folder_are_refused(tmp_path):
     [
         (dict(random_steps=150), "multiple of the 100 steps"),
         (dict(eval_rollouts=0), "eval_rollouts must be at least 1"),
-        (dict(replay_capacity=50), "replay_capacity must hold an episode"),
+        (dict(replay_capacity=50), "replay_capacity must be at least one episode"),
     ],
 )
 def test_impossible_settings(options, said):
@@ -517,11 +518,13 @@ def test_impossible_runs(tmp_path, seeds, steps, said):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
 def test_cuda_is_refused_where_there_is_none(tmp_path):
-    with pytest.raises(UserError, match="needs a CUDA machine"):
+    with pytest.raises(UserError, match="needs a GPU and a PyTorch build with CUDA"):
         Trainer(settings(), [0], 300, tmp_path, device="cuda")
 
 
-@pytest.mark.parametrize("options, said", [(dict(device="gpu"), "unknown device 'gpu'"), (dict(tf32=True), "CUDA dev")])
+@pytest.mark.parametrize(
+    "options, said", [(dict(device="gpu"), "unknown device 'gpu'"), (dict(tf32=True), "tf32 needs --device cuda")]
+)
 def test_impossible_devices(tmp_path, options, said):
     with pytest.raises(UserError, match=said):
         Trainer(settings(), [0], 300, tmp_path, **options)

@@ -327,12 +327,12 @@ def test_the_live_line_and_why_a_bound_says_nothing(browser, built):  # noqa: F8
         digits = int(np.ceil(np.log10(seen["a15"])))
         ratio = seen["bound"] / seen["variance"]
         assert page.text_content("#line") == f"A.15 holds to 1e{digits}, A.17 holds, ratio {ratio:.3g}"
-        assert ratio < 10 and "says nothing" not in page.text_content("#why")
+        assert ratio < 10 and "vacuous" not in page.text_content("#why")
         assert page.text_content("#why").startswith(f"L = {seen['L']:.3g} is set by one pair of codes")
     vacuous = "#codes=synthetic&dim=1&noise=0.05"
     with opened(browser, built, vacuous) as page:
         numbers, why = page.evaluate("dmashVariance.numbers"), page.text_content("#why")
-        assert numbers["bound"] > 10 * numbers["variance"] and why.startswith("The bound says nothing here, at ")
+        assert numbers["bound"] > 10 * numbers["variance"] and why.startswith("The bound is vacuous here, at ")
         law = page.evaluate("({ weight: dmashVariance.law.weight, mode: dmashVariance.law.mode, "
                             "mass: dmashVariance.law.mass })")  # fmt: skip
         for code in numbers["pair"]["codes"]:

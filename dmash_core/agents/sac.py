@@ -53,9 +53,9 @@ class SACSettings:
 
     def __post_init__(self):
         if not 0.0 <= self.gamma <= 1.0:
-            raise UserError(f"gamma must lie in [0, 1], not {self.gamma}")
+            raise UserError(f"gamma must be in [0, 1], not {self.gamma}")
         if not 0.0 < self.tau <= 1.0:
-            raise UserError(f"tau must lie in (0, 1], not {self.tau}")
+            raise UserError(f"tau must be in (0, 1], not {self.tau}")
         for name in ("critic_lr", "actor_lr", "dynamics_lr", "alpha_lr"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must be positive and finite, not {getattr(self, name)}")

@@ -184,7 +184,7 @@ def outer_grid(dimensions: Sequence[ContextDimension], points: int) -> np.ndarra
     """
     if points < 2 or len(dimensions) != 2:
         raise UserError(
-            f"a grid has at least 2 points a dimension and two dimensions, not {points} and {len(dimensions)}"
+            f"a grid needs two dimensions and at least 2 points per dimension, not {len(dimensions)} and {points}"
         )
     axes = [np.linspace(*d.outer, points) if d.values is None else d.grid("train") for d in dimensions]
     return np.array(list(product(*axes)))
@@ -204,7 +204,7 @@ def check_disjoint(sets: dict[str, np.ndarray]) -> None:
     rows = {name: set(map(tuple, contexts.tolist())) for name, contexts in sets.items()}
     for first, second in combinations(rows, 2):
         if shared := rows[first] & rows[second]:
-            raise ValueError(f"context sets {first!r} and {second!r} are not disjoint: both hold {min(shared)}")
+            raise ValueError(f"context sets {first!r} and {second!r} are not disjoint: both contain {min(shared)}")
 
 
 def context_rows(dimensions: Sequence[ContextDimension], given, num_envs: int, whose: str = "") -> np.ndarray:
@@ -218,7 +218,7 @@ def context_rows(dimensions: Sequence[ContextDimension], given, num_envs: int, w
     if isinstance(given, Mapping):
         for name in given:
             if name not in names:
-                raise unknown(f"context{whose}", str(name), names)
+                raise unknown(f"{whose}context", str(name), names)
         columns = []
         for dimension in dimensions:
             try:
@@ -230,16 +230,16 @@ def context_rows(dimensions: Sequence[ContextDimension], given, num_envs: int, w
         return np.stack(columns, axis=1)
     if isinstance(given, Sequence) and len(given) and all(isinstance(item, Mapping) for item in given):
         if len(given) != num_envs:
-            raise UserError(f"one context for each of {num_envs} environments is needed, not {len(given)}")
+            raise UserError(f"{num_envs} environments need {num_envs} contexts, not {len(given)}")
         return np.concatenate([context_rows(dimensions, item, 1, whose) for item in given])
-    said = f"a context is {{name: number}} or an array ({', '.join(names)})"
-    said += f", or one such for each of {num_envs} environments" if num_envs > 1 else ""
+    said = f"a context must be {{name: number}} or an array ({', '.join(names)})"
+    said += f", or one of these for each of {num_envs} environments" if num_envs > 1 else ""
     try:
         rows = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise UserError(f"{said}, not {given!r}") from None
     if rows.shape not in ((len(names),), (num_envs, len(names))):
-        raise UserError(f"{said}, not of shape {rows.shape}")
+        raise UserError(f"{said}, not an array of shape {rows.shape}")
     return np.broadcast_to(rows, (num_envs, len(names)))
 
 
@@ -249,10 +249,10 @@ def check_contexts(dimensions: Sequence[ContextDimension], contexts) -> np.ndarr
     try:
         contexts = np.array(contexts, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"contexts must be numbers: one row of ({names}) for each environment") from None
+        raise UserError(f"contexts must be numbers, one row ({names}) per environment") from None
     if contexts.ndim != 2 or contexts.shape[1] != len(dimensions) or len(contexts) == 0:
         shape = f"(B, {len(dimensions)})"
-        raise UserError(f"contexts must have shape {shape}, the columns being ({names}), not {contexts.shape}")
+        raise UserError(f"contexts must have shape {shape} with columns ({names}), not {contexts.shape}")
     for dimension, column in zip(dimensions, contexts.T, strict=True):
         if fault := dimension.fault(column):
             raise UserError(fault)

@@ -37,9 +37,7 @@ def _wish() -> str:
     """The value of MUJOCO_GL, one of _OFF, _ANY and _LIBRARIES; UserError for any other value."""
     wish = os.environ.get("MUJOCO_GL", "").lower().strip()
     if wish not in (*_OFF, *_ANY, *_LIBRARIES):
-        raise UserError(
-            f"the environment variable MUJOCO_GL must be one of {', '.join(_LIBRARIES)} or off, or unset, not {wish!r}"
-        )
+        raise UserError(f"MUJOCO_GL must be unset, off or one of {', '.join(_LIBRARIES)}, not {wish!r}")
     return wish
 
 
@@ -96,7 +94,7 @@ def make_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Rend
     """
     wish = _wish()
     if wish in _OFF:
-        raise UserError(f"pictures are switched off by the environment variable MUJOCO_GL={wish}: unset it")
+        raise UserError(f"rendering is disabled by the environment variable MUJOCO_GL={wish}: unset it to render")
     libraries = _WITHOUT_DISPLAY if wish in _ANY else ({"glx": "glfw", "wgl": "glfw"}.get(wish, wish),)
     for library in libraries:
         if (renderer := _try(library, model, height, width)) is not None:
@@ -105,8 +103,8 @@ def make_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Rend
             _open.add(renderer)
             return renderer
     needed = " or ".join(_INSTALL.get(library, library) for library in libraries)
-    reason = f", which MUJOCO_GL={wish} asks for" if wish not in _ANY else ""
-    raise UserError(f"there is no picture without {needed}{reason}")
+    reason = f", selected by MUJOCO_GL={wish}" if wish not in _ANY else ""
+    raise UserError(f"rendering requires {needed}{reason}")
 
 
 def _try(library: str, model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer | None:

@@ -30,10 +30,10 @@ def make_vector(
         raise UserError(f"num_envs must be at least 1, not {num_envs}")
     horizon = spec.horizon if max_episode_steps is None else max_episode_steps
     if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or (horizon < 1 and horizon != -1):
-        raise UserError(f"max_episode_steps must be a whole number from 1 on, or -1 for no limit, not {horizon}")
+        raise UserError(f"max_episode_steps must be a positive integer, or -1 for no limit, not {horizon}")
     if render_mode not in (None, "rgb_array"):
         raise UserError(f"{environment} has no render_mode {render_mode!r}; valid: 'rgb_array'")
-    rows = context_rows(spec.dimensions, contexts, num_envs, f" of {environment}")
+    rows = context_rows(spec.dimensions, contexts, num_envs, f"{environment} ")
     limit: Any = math.inf if horizon == -1 else horizon
     batch = spec.build(spec.dimensions, check_contexts(spec.dimensions, rows), limit)
     batch.render_mode = render_mode
@@ -51,7 +51,7 @@ class SingleEnv(gymnasium.Env):
 
     def __init__(self, environment: str, render_mode: str | None = None, **contexts):
         if wrong := [name for name in ("num_envs", "max_episode_steps") if name in contexts]:
-            raise unknown(f"context of {environment}", wrong[0], [d.name for d in get_spec(environment).dimensions])
+            raise unknown(f"{environment} context", wrong[0], [d.name for d in get_spec(environment).dimensions])
         self.batch = make_vector(environment, 1, render_mode, -1, **contexts)
         self.metadata, self.render_mode = self.batch.metadata, render_mode
         self.observation_space = self.batch.single_observation_space
@@ -74,7 +74,7 @@ class SingleEnv(gymnasium.Env):
         get their defaults. Raises UserError, without side effects, for any other option and for invalid contexts.
         """
         if options is not None and "reset_mask" in options:  # an option of batches only
-            raise unknown("option of reset", "reset_mask", ["context"])
+            raise unknown("reset option", "reset_mask", ["context"])
         if seed is None:
             self.batch.streams = [self.np_random]
         observations, _ = self.batch.reset(seed=seed, options=options)

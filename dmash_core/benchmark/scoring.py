@@ -99,19 +99,19 @@ def _now() -> str:
 def _spacing(policies: Mapping[int, Policy], steps: int) -> int:
     """Steps between evaluations; UserError if they are not equally spaced or an entry is not a policy."""
     if not policies:
-        raise UserError("policies by their gradient steps are {steps: policy}, and there is none")
+        raise UserError("policies must be a non-empty mapping {steps: policy}")
     for step, one in policies.items():
         if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-            raise UserError(f"steps of a policy is a whole number from 0 on, not {step!r}")
+            raise UserError(f"the steps of a policy must be a non-negative integer, not {step!r}")
         if not callable(one):
-            raise UserError(f"a policy is a function (observations, infos) -> actions, not {one!r}")
+            raise UserError(f"a policy must be a function (observations, infos) -> actions, not {one!r}")
     if steps and steps not in policies:
-        raise UserError("steps belongs to one policy; several have theirs as {steps: policy}")
+        raise UserError("steps applies to a single policy; pass several policies as {steps: policy}")
     gaps = set(np.diff(list(policies)).tolist())
     if len(gaps) > 1 or any(gap < 1 for gap in gaps):
-        raise UserError(f"evaluations have to be equally spaced and ascending, not at {', '.join(map(str, policies))}")
+        raise UserError(f"evaluations must be ascending and equally spaced, not at {', '.join(map(str, policies))}")
     if gaps and max(policies) % min(gaps):
-        raise UserError(f"evaluations belong at multiples of their spacing, {min(gaps)}, not at {max(policies)}")
+        raise UserError(f"evaluations must be at multiples of their spacing ({min(gaps)}), not at {max(policies)}")
     return gaps.pop() if gaps else max(1, *policies)
 
 
@@ -119,11 +119,11 @@ def _check(arm: str, seed: int, rollouts: int) -> None:
     from dmash_core.methods import METHODS
 
     if arm.split("+")[0] in METHODS:
-        raise UserError(f"{arm!r} is an arm of this repository, whose runs are trained: give the method another name")
+        raise UserError(f"{arm!r} is an arm of this repository: choose another name for this method")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.=_+-]*", arm):
-        raise UserError(f"the name of an arm is a folder's, of small letters, digits and . = _ + -, not {arm!r}")
+        raise UserError(f"arm must consist of lower-case letters, digits and . = _ + -, not {arm!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise UserError(f"seed is a whole number from 0 on, not {seed!r}")
+        raise UserError(f"seed must be a non-negative integer, not {seed!r}")
     if rollouts < 1:
         raise UserError(f"rollouts must be at least 1, not {rollouts}")
 
@@ -136,9 +136,7 @@ def _episode(policy: Policy, env, spec: EnvSpec, rows: np.ndarray, seeds: Sequen
         told = infos | {"episode_start": yes if start else no, "warm_up": yes if warm_up else no}
         actions = policy(observations, told)
         if isinstance(actions, tuple):
-            raise UserError(
-                "a policy returns actions and nothing besides: of Stable-Baselines3's predict take the first element"
-            )
+            raise UserError("a policy must return only actions: the first element of Stable-Baselines3's predict")
         return env.step(np.clip(np.asarray(actions, dtype=np.float32), -1.0, 1.0))
 
     observations, infos = env.reset(seed=seeds, options={"context": rows})

@@ -174,12 +174,12 @@ def make_batch(
     spec = get_spec(name)
     horizon = spec.horizon if horizon is None else horizon
     if horizon < 1:
-        raise UserError(f"an episode has at least 1 step, not {horizon}")
+        raise UserError(f"horizon must be at least 1, not {horizon}")
     if not unseen:
         return spec.build(spec.dimensions, contexts, horizon)
     known = {dimension.name: dimension for dimension in spec.unseen}
     if lost := [key for key in unseen if key not in known]:
-        raise unknown(f"dynamics of {name}", lost[0], known or ["none"])
+        raise unknown(f"{name} dynamics parameter", lost[0], known or ["none"])
     contexts = check_contexts(spec.dimensions, contexts)
     columns = [contexts, *(np.full((len(contexts), 1), value) for value in unseen.values())]
     return spec.build((*spec.dimensions, *(known[key] for key in unseen)), np.hstack(columns), horizon)

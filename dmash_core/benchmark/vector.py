@@ -120,10 +120,10 @@ class BatchedEnv(VectorEnv):
         context = None
         if options is not None:
             if not isinstance(options, Mapping):
-                raise UserError(f"options of reset are a dictionary such as {{'context': ...}}, not {options!r}")
+                raise UserError(f"reset options must be a dictionary such as {{'context': ...}}, not {options!r}")
             for name in options:
                 if name not in RESET_OPTIONS:
-                    raise unknown("option of reset", str(name), RESET_OPTIONS)
+                    raise unknown("reset option", str(name), RESET_OPTIONS)
             if not np.all(options.get("reset_mask", True)):
                 raise UserError("all environments of a batch are reset together: a partial reset_mask is not supported")
             context = options.get("context")
@@ -146,7 +146,7 @@ class BatchedEnv(VectorEnv):
                 return [np.random.default_rng(element) for element in elements]
         except (TypeError, ValueError):
             pass
-        raise UserError(f"a seed is a non-negative integer, or {self.num_envs} of them or of tuples of them")
+        raise UserError(f"seed must be a non-negative integer, or {self.num_envs} integers or tuples of them")
 
     def step(self, actions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One step under `actions` (B, act_dim), nominally in [-1, 1].
@@ -192,7 +192,7 @@ class BatchedEnv(VectorEnv):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, a `state_dict()` of a batch with the same contexts; UserError for other contexts."""
         if not np.array_equal(state["contexts"], self.contexts):
-            raise UserError("this state belongs to environments with other contexts")
+            raise UserError("the state is from environments with different contexts")
         self.elapsed = state["elapsed"]
         self.streams = [np.random.default_rng() for _ in range(self.num_envs)]
         for stream, bits in zip(self.streams, state["streams"], strict=True):

@@ -29,11 +29,11 @@ def _context_space(wrapper, env) -> ContextSpace:
     """The context space of `env`; UserError if the wrapper does not support this environment."""
     kind = type(wrapper).__name__
     if isinstance(env, VectorEnv) and not isinstance(wrapper, VectorEnv):
-        raise UserError(f"{kind} wraps one environment: for a batch take Vector{kind}")
+        raise UserError(f"{kind} wraps a single environment: use Vector{kind} for a batch")
     if isinstance(wrapper, VectorEnv) and not isinstance(env, VectorEnv):
-        raise UserError(f"{kind} wraps a batch: for one environment take {kind.removeprefix('Vector')}")
+        raise UserError(f"{kind} wraps a batch: use {kind.removeprefix('Vector')} for a single environment")
     if not isinstance(space := getattr(env.unwrapped, "context_space", None), ContextSpace):
-        raise UserError(f"{env} has no contexts: these wrappers are for environments of the benchmark, AIB/...")
+        raise UserError(f"{env} has no contexts: {kind} needs an environment of the benchmark (AIB/...)")
     return space
 
 
@@ -78,7 +78,7 @@ class _ContextObserved(_Observed):
                 raise unknown("context", str(name), space.names)
         self._features = [name for name in features if name not in hidden]
         if not self._features:
-            raise UserError("no feature of the context is left to be seen: leave this wrapper away")
+            raise UserError("no context feature to observe: remove this wrapper or show at least one")
         known = {dimension.name: dimension.physical for dimension in space.dimensions}
         low, high = np.array([known[name] for name in self._features], dtype=np.float32).T
         self._dict = as_dict or isinstance(inner, Dict)
@@ -131,10 +131,10 @@ class _Sampled:
             if context_set not in SETS:
                 raise unknown("context set", context_set, SETS)
             if selector == "uniform" and context_set != "train":
-                raise UserError(f"the selector 'uniform' draws from the training range, and not from {context_set!r}")
+                raise UserError(f"the selector 'uniform' draws from the training range, not from {context_set!r}")
             context_set = build_context_sets(self._dimensions, set_seed)[context_set]
         elif selector == "uniform":
-            raise UserError("the selector 'uniform' draws from the training range, and not from given contexts")
+            raise UserError("the selector 'uniform' draws from the training range, not from given contexts")
         if isinstance(context_set, Sequence) and all(isinstance(item, Mapping) for item in context_set):
             context_set = context_rows(self._dimensions, context_set, len(context_set))
         self.contexts = check_contexts(self._dimensions, context_set)
@@ -163,7 +163,7 @@ class _Sampled:
             # a separate stream, so that this wrapper does not change the initial states
             self._draws, self._next = np.random.default_rng([int(seed), 1]), int(seed)
         elif seed is not None and not isinstance(seed, int | np.integer):
-            raise UserError(f"with a sampler of contexts a seed is one non-negative integer, not {seed!r}")
+            raise UserError(f"with a context sampler, seed must be a single non-negative integer, not {seed!r}")
         if not options or (isinstance(options, Mapping) and options.get("context") is None):
             count = self.num_envs if isinstance(self, VectorEnv) else 1
             options = {**(options or {}), "context": self._select(count)}
@@ -195,13 +195,15 @@ class _Windowed(_Observed):
         super().__init__(env)
         inner, spec = _single(self.env), self.env.unwrapped.spec
         if not isinstance(inner, Box):
-            raise UserError("TransitionWindow wraps an environment whose observation is one array: put it further in")
+            raise UserError(
+                "TransitionWindow needs array observations: apply it before any wrapper that returns a dict"
+            )
         if length is None:
             if spec is None:
-                raise UserError("how long the window is cannot be looked up of this environment: say length=K")
+                raise UserError("the window length of this environment is unknown: pass length=K")
             length = get_spec(spec.kwargs["environment"]).window
         if length < 1:
-            raise UserError(f"a window has at least 1 transition, not {length}")
+            raise UserError(f"length must be at least 1, not {length}")
         actions = self.env.single_action_space if isinstance(self.env, VectorEnv) else self.env.action_space
         assert inner.shape and actions.shape
         shape = (length, 2 * inner.shape[0] + actions.shape[0])

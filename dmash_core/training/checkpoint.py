@@ -73,11 +73,11 @@ def read_tensors(path: Path, digest: bool = False) -> tuple[dict[str, torch.Tens
             meta = json.loads(file.metadata()["dmash"])
             tensors = {k: file.get_tensor(k) for k in file.keys()}
     except FileNotFoundError:
-        raise UserError(f"there is no checkpoint {path}") from None
+        raise UserError(f"no checkpoint at {path}") from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a checkpoint of this project: {error}") from error
     if digest and "digest" not in meta:
-        raise UserError(f"{path} has no digest: it is of an earlier agent, which this code does not read")
+        raise UserError(f"{path} has no digest: it was written by an earlier agent and cannot be read")
     if digest and meta["digest"] != _digest(tensors, meta):
         raise UserError(f"{path} does not match its digest, so it was damaged or edited")
     if "config" in meta:
@@ -109,7 +109,7 @@ class CheckpointFolder:
                     raise UserError(f"{path} does not match its checksum")
                 return read_tensors(path)
             except UserError as error:
-                say(f"damaged checkpoint left aside: {error}")
+                say(f"skipped a damaged checkpoint: {error}")
                 path.rename(path.with_suffix(".damaged"))
         return None
 

@@ -70,9 +70,9 @@ def check_device(device: str, tf32: bool = False) -> None:
     if device not in ("cpu", "cuda"):
         raise unknown("device", device, ("cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device 'cuda' needs a CUDA machine and PyTorch with CUDA; use --device cpu")
+        raise UserError("device 'cuda' needs a GPU and a PyTorch build with CUDA; use --device cpu")
     if tf32 and device == "cpu":
-        raise UserError("tf32 is a format of CUDA devices and needs --device cuda")
+        raise UserError("tf32 needs --device cuda")
 
 
 def configure_cuda(tf32: bool) -> None:

@@ -52,5 +52,5 @@ def load_policy(path: str | Path) -> tuple[Agent | RecurrentAgent, dict]:
         agent = make_agent(config["env"], method, [meta["seed"]], sac, horizon=config.get("horizon"))
         agent.modules.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path} does not hold the networks of a finished run: {error}") from error
+        raise UserError(f"{path} does not contain the networks of a finished run: {error}") from error
     return agent, meta

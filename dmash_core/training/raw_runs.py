@@ -101,7 +101,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     if path.parts[-3:] != said.parts:
         return f"its metadata says {said}, which disagrees with its path"
     if set(meta["contexts"]) != set(SPLITS):
-        return f"its context sets are {sorted(meta['contexts'])} and not {sorted(SPLITS)}"
+        return f"its context sets are {sorted(meta['contexts'])}, not {sorted(SPLITS)}"
     returns: Any = frame[frame["metric"] == "return"]
     if returns[["split", "context", "rollout"]].isna().any(axis=None):
         return "a return lacks its split, context or rollout"
@@ -109,17 +109,17 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
         return f"the return at step {returns['step'][~np.isfinite(returns['value'])].iloc[0]} is not finite"
     every = meta["config"].get("eval_every")
     if not isinstance(every, int) or every < 1:
-        return "its config has no positive whole number eval_every"
+        return "eval_every in its config is not a positive integer"
     first = meta["config"].get("eval_from", 0)  # evaluations of an external policy may start late, even at the end
     if not isinstance(first, int) or not 0 <= first <= meta["steps"]:
-        return "its config says with eval_from no step of the run"
+        return "eval_from in its config is not a step of the run"
     steps, last = np.unique(returns["step"]), meta["steps"] // every * every
     wanted = np.arange(first, last + 1, every)
     if not np.array_equal(steps, wanted):
         missing, extra = np.setdiff1d(wanted, steps), np.setdiff1d(steps, wanted)
         parts = [f"no evaluation at step {missing[0]}"] if len(missing) else []
         parts += [f"an unexpected evaluation at step {extra[0]}"] if len(extra) else []
-        return f"{' and '.join(parts)} (evaluations belong at every {every} of {meta['steps']} steps)"
+        return f"{' and '.join(parts)} (expected every {every} steps up to {meta['steps']})"
     # Number the cells of step x (split, context) x rollout; a complete run has each number exactly once.
     sizes = np.array([len(meta["contexts"][split]) for split in SPLITS])
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -127,7 +127,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     context, rollout = returns["context"].to_numpy(int), returns["rollout"].to_numpy(int)
     at_last, between = (meta["config"].get(name) for name in ("eval_rollouts", "eval_rollouts_between"))
     if not all(isinstance(n, int) and n > 0 for n in (at_last, between)):
-        return "its config has no positive whole numbers eval_rollouts and eval_rollouts_between"
+        return "eval_rollouts or eval_rollouts_between in its config is not a positive integer"
     # A diverged run lacks the final evaluation.
     final = (returns["step"] == meta["steps"]).to_numpy() & ("diverged" not in meta)
     own, rollouts = np.where(final, at_last, between), max(at_last, between)
@@ -145,7 +145,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
         return (
             f"evaluation at step {steps[step]} has {count[wrong[0]]} instead of {expected.flat[wrong[0]]} returns for "
             f"split {SPLITS[which]}, "
-            f"context {rest // rollouts - starts[which]}, rollout {rest % rollouts} ({wrong.size} such in all)"
+            f"context {rest // rollouts - starts[which]}, rollout {rest % rollouts} ({wrong.size} such errors)"
         )
     return None
 
@@ -204,9 +204,9 @@ def read_run(path: str | Path) -> Run:
         with pq.ParquetFile(path) as file:
             table = file.read()
     except FileNotFoundError:
-        raise BadRun(path, "there is no such file") from None
+        raise BadRun(path, "no such file") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadRun(path, f"not a whole Parquet file ({str(error).splitlines()[0]})") from error
+        raise BadRun(path, f"not a complete Parquet file ({str(error).splitlines()[0]})") from error
     try:
         meta = json.loads((table.schema.metadata or {})[b"dmash"])
     except KeyError:
@@ -214,7 +214,7 @@ def read_run(path: str | Path) -> Run:
     except ValueError as error:
         raise BadRun(path, f"its metadata is not JSON ({error})") from error
     if meta.get("schema_version") == 1:
-        raise BadRun(path, "a run of an earlier agent (schema version 1; docs/deviations.md), which is in no statistic")
+        raise BadRun(path, "a run of an earlier agent (schema version 1; docs/deviations.md), used in no statistic")
     if meta.get("schema_version") != SCHEMA_VERSION:
         raise BadRun(path, f"schema version {meta.get('schema_version')}, but this code reads version {SCHEMA_VERSION}")
     if not table.schema.equals(SCHEMA):
@@ -268,8 +268,8 @@ def scan(root: str | Path) -> tuple[list[Run], list[BadRun]]:
     for first, *others in cells.values():
         if other := next((run for run in others if run.meta["digest"] != first.meta["digest"]), None):
             differs = first_difference(first.meta["config"], other.meta["config"])
-            how = "{} is {} in the one and {} in the other".format(*differs) if differs else "their rows differ"
-            bad += [BadRun(run.path, f"{(other if run is first else first).path} claims the same cell, and {how}")
+            how = "{} is {} in one and {} in the other".format(*differs) if differs else "their rows differ"
+            bad += [BadRun(run.path, f"{(other if run is first else first).path} is a run of the same cell, but {how}")
                     for run in (first, *others)]  # fmt: skip
         else:
             runs.append(first)

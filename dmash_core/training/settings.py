@@ -42,14 +42,16 @@ class TrainSettings:
             raise UserError(f"horizon must be at least 1, not {horizon}")
         if self.random_steps < horizon or self.random_steps % horizon:
             raise UserError(
-                f"random_steps must be a positive multiple of the {horizon} steps of an episode of {self.env}, "
+                f"random_steps must be a positive multiple of the {horizon} steps of an episode on {self.env}, "
                 f"not {self.random_steps}"
             )
         for name in ("per_context", "eval_every", "eval_rollouts", "eval_rollouts_between"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.replay_capacity < horizon:
-            raise UserError(f"replay_capacity must hold an episode of {horizon} steps, not {self.replay_capacity}")
+            raise UserError(
+                f"replay_capacity must be at least one episode of {horizon} steps, not {self.replay_capacity}"
+            )
 
     @property
     def label(self) -> str:
@@ -87,5 +89,5 @@ def same_config(found: dict, wanted: dict, where: Path) -> None:
     if differs := first_difference(found, wanted, defaults):
         name, had, value = differs
         raise UserError(
-            f"{where} was made with {name} = {had}, but {value} is asked for: choose another --out, or delete it"
+            f"{where} was made with {name} = {had}, but {value} is requested: choose another --out, or delete it"
         )

@@ -104,7 +104,7 @@ class Trainer:
             if self.log.returns:
                 self._write(error)
             if rest := [i for i, seed in enumerate(self.seeds) if error.seeds and seed not in error.seeds]:
-                tqdm.write(f"{error}; seed {', '.join(str(self.seeds[i]) for i in rest)} goes on")
+                tqdm.write(f"{error}; training continues with seed {', '.join(str(self.seeds[i]) for i in rest)}")
                 self._go_on_with(rest, error)
             raise
         self._write()
@@ -132,8 +132,8 @@ class Trainer:
         if loaded:
             self._restore(*loaded)
         elif shorter := [str(path) for path in self.paths if path.exists()]:
-            tqdm.write(f"{', '.join(shorter)}: shorter than asked for or not usable, and without a checkpoint to go on "
-                       "from; training starts anew")  # fmt: skip
+            tqdm.write(f"{', '.join(shorter)}: shorter than requested or not usable, and no checkpoint to resume from; "
+                       "training starts from scratch")  # fmt: skip
         with signals(self._on_signal), self._bar() as bar:
             self.began = time.perf_counter()
             if not loaded:
@@ -148,7 +148,7 @@ class Trainer:
                 self._checkpoint()
                 raise Interrupted(
                     f"stopped at step {self.step} of {self.steps} with everything saved in {self.checkpoints.folder}; "
-                    "the same command goes on from there",
+                    "rerun the same command to resume",
                     self.stop_signal or signal.SIGINT,
                 ) from None
         self._check_finite()
@@ -255,8 +255,8 @@ class Trainer:
                 seeds = [s for s, ok in zip(self.seeds, finite.tolist(), strict=True) if not ok]
                 raise Diverged(
                     f"{self.settings.env} {self.settings.label}: {name} is not finite at step {self.step} for seed "
-                    f"{', '.join(map(str, seeds))}; its raw run has the evaluations before, if any, the last good "
-                    f"checkpoint is kept in {self.checkpoints.folder}",
+                    f"{', '.join(map(str, seeds))}; its raw run keeps the earlier evaluations, if any, and the "
+                    f"last good checkpoint is in {self.checkpoints.folder}",
                     seeds,
                 )
 
@@ -281,7 +281,7 @@ class Trainer:
         try:
             run = read_run(path)
         except BadRun as error:
-            tqdm.write(f"trained again, since it cannot be used: {error}")
+            tqdm.write(f"training again, since the raw run cannot be used: {error}")
             return False
         return fulfils(run.meta, self.settings, self.steps, path)
 
@@ -305,8 +305,8 @@ class Trainer:
         same_config(meta["config"], self.settings.config(), self.checkpoints.folder)
         if meta["step"] > self.steps:
             raise UserError(
-                f"the checkpoint in {self.checkpoints.folder} is at step {meta['step']}, past the {self.steps} wanted: "
-                f"ask for at least as many, or delete it"
+                f"the checkpoint in {self.checkpoints.folder} is at step {meta['step']}, beyond the requested "
+                f"{self.steps}: request at least {meta['step']} steps, or delete it"
             )
         self.agent.load_state(below(tensors, "agent."))
         for i, generator in enumerate(self.generators):

@@ -41,7 +41,7 @@ def proved() -> dict[str, str] | tuple[int, str]:
     lacking = [tool for tool in ("make", "coqc", "coqchk") if shutil.which(tool) is None]
     if lacking or not (ROOT / "proofs").is_dir():
         return NOT_CHECKED, f"this machine lacks {', '.join(lacking) or 'the folder proofs/'}; {PROOF_COST}"
-    say("proofs: Coq compiles and re-checks them, about a minute")
+    say("proofs: Coq compiles and re-checks them (about a minute)")
     done = subprocess.run(["make", "-C", ROOT / "proofs"], capture_output=True, text=True)
     if done.returncode:
         return UNDECIDED, f"make -C proofs failed: {' '.join(done.stderr.split())[-300:]}"
@@ -54,7 +54,7 @@ def check_proof(plan: Proof) -> Finding:
     if isinstance(found, tuple):
         return _finding(what, *found)
     if absent := [name for name in plan.theorems if name not in found]:
-        return _finding(what, UNDECIDED, f"there is no theorem {', '.join(absent)} among those that Coq accepted")
+        return _finding(what, UNDECIDED, f"Coq accepted no theorem {', '.join(absent)}")
     axioms = "; ".join(dict.fromkeys(found[name] for name in plan.theorems))
     if plan.refutes:
         return _finding(what, CONTRADICTED, f"a counterexample is proved; rests on {axioms}")
@@ -80,7 +80,7 @@ def run_tests(plans: Iterable[object]) -> None:
             count += 1
             if time.monotonic() - last > EVERY:
                 last = time.monotonic()
-                say(f"tests: {count} done, {line.split()[0].split('::')[-1]} was the last")
+                say(f"tests: {count} done, last {line.split()[0].split('::')[-1]}")
     running.wait()
     seen, said = defaultdict(set), "".join(lines)
     for word, name in re.findall(r"^(PASSED|FAILED|ERROR) (tests/\S+?)(?:\[.*\])?(?: - .*)?$", said, re.M):
@@ -88,7 +88,7 @@ def run_tests(plans: Iterable[object]) -> None:
     lost = " ".join(said.strip().splitlines()[-1:])
     for node in nodes:
         words = seen[node]
-        _outcomes[node] = next((w for w in ("failed", "error", "passed") if w in words), f"it was not run: {lost}")
+        _outcomes[node] = next((w for w in ("failed", "error", "passed") if w in words), f"not run: {lost}")
 
 
 def check_twin(plan: Twin) -> Finding:

@@ -123,18 +123,18 @@ def claim(
     def register(body: Callable[[], Iterator]) -> Claim:
         rule, _, reason = inspect.cleandoc(body.__doc__ or "").partition("\n\n")
         if not reason:
-            raise TypeError(f"claim {id} lacks a docstring of its rule, an empty line, and the reason")
+            raise TypeError(f"claim {id} needs a docstring: its rule, an empty line, and the reason")
         try:
             plans = tuple(body())
         except Exception as error:
             raise TypeError(f"claim {id}: {error}") from error
         kinds = (Comparison, Proof, Twin, Computed, Unjudged)
         if wrong := [plan for plan in plans if not isinstance(plan, kinds) or getattr(plan, "question", "x") == ""]:
-            raise TypeError(f"claim {id} yields {wrong[0]}, which is no comparison that asks something")
+            raise TypeError(f"claim {id} yields {wrong[0]}, which is not a comparison with a question")
         if not any(plan.judged for plan in plans):
-            raise TypeError(f"claim {id} has nothing that is judged")
+            raise TypeError(f"claim {id} has no judged comparison")
         if kind not in KINDS or id in CLAIMS:
-            raise TypeError(f"claim {id}: its kind is one of {', '.join(KINDS)}, and its id is free")
+            raise TypeError(f"claim {id}: its kind must be one of {', '.join(KINDS)}, and its id unused")
         ids = dict.fromkeys([*published, *(p.published for p in plans if isinstance(p, Comparison) and p.published)])
         if lost := [one for one in ids if one not in published_values()]:
             raise TypeError(f"claim {id}: there is no published value {lost[0]}")
@@ -261,7 +261,7 @@ def conclude(findings: Sequence[Finding]) -> tuple[str, str]:
     count = Counter(one.verdict for one in judged)
     first = next((one for one in judged if one.verdict == verdict), judged[0])
     numbers = ", ".join(f"{count[word]} {word}" for word in VERDICTS if count[word])
-    return verdict, f"of {len(judged)} judged comparisons {numbers}. {first.what}: {first.reason}"
+    return verdict, f"of {len(judged)} judged comparisons, {numbers}. {first.what}: {first.reason}"
 
 
 def check(claim: Claim, evidence: Evidence) -> Verdict:

@@ -183,15 +183,15 @@ class Comparison:
             if arm.split("+")[0] not in ARMS:
                 raise TypeError(f"there is no arm {arm}")
         if not self.envs or not 1 <= len(self.arms) <= 2:
-            raise TypeError("a comparison has environments, and one arm or two")
+            raise TypeError("a comparison needs at least one environment, and one or two arms")
 
     def _asks(self, question: str) -> "Comparison":
         if self.question:
-            raise TypeError(f"this comparison asks {self.question} already")
+            raise TypeError(f"this comparison already asks {self.question}")
         if (question == "agrees") != bool(self.published) and question != "shown":
-            raise TypeError("agrees is for published values, and they are compared by nothing else")
+            raise TypeError("agrees must be used for published values, and only for them")
         if question in ("same", "not worse", "agrees") and MEASURES[self.measure.metric][2] is None:
-            raise TypeError(f"{self.measure.metric} has no range, so that {question} means nothing")
+            raise TypeError(f"{self.measure.metric} has no range, so {question} is undefined")
         return replace(self, question=question)
 
     def better(self) -> "Comparison":
@@ -241,11 +241,11 @@ class Comparison:
     def scope(self) -> str:
         """What its verdict generalises to, in a sentence."""
         if self.unit == "seeds":
-            return f"Further seeds of these arms on {self.name}, and no other environment."
+            return f"Further seeds of these arms on {self.name}, but no other environment."
         if self.published:
-            return f"Further seeds on these {len(self.envs)} environments, which are those of the paper."
+            return f"Further seeds on these {len(self.envs)} environments of the paper."
         return (f"Environments of which these {len(self.envs)} are a sample: the differences between environments are "
-                "the error, so that one seed in each is enough.")  # fmt: skip
+                "the error, so one seed in each is enough.")  # fmt: skip
 
     def criterion(self, parts: int) -> str:
         """A sentence that states its question in numbers, as one of `parts` comparisons of a claim."""
@@ -262,15 +262,15 @@ class Comparison:
             f"if the {wide} interval lies beyond",
         }[self.question]
         if self.question != "better":
-            where += f"; reproduced with {last} seeds only"
+            where += f"; reproduced only with {last} seeds"
         if self.published and target(self.published).estimated:
-            how = "interquartile mean, with the error of the published one"
+            how = "interquartile mean, including the error of the published value"
         elif self.unit == "environments":
             how = f"paired over {len(self.envs)} environments, Student's t"
         else:
             how = "Welch's t over seeds" if len(self.arms) == 2 else "Student's t over seeds"
         cells = "in each environment" if self.unit == "environments" else "of each arm"
-        return f"{self.question} ({how}; looked at with {first} and with {last} seeds {cells}): {where}."
+        return f"{self.question} ({how}; evaluated with {first} and with {last} seeds {cells}): {where}."
 
     def in_paper(self) -> str:
         """The id of the published value for the same arms, environments and set, even if the question is not whether
@@ -374,7 +374,7 @@ class Comparison:
         look = max((look for look in looks if have[look] == look), default=None)
         needs = self._needs(cells, wanted, have[wanted])
         if not envs:
-            said = "; ".join([needs, f"no run of full length of {lacking}", *aside])
+            said = "; ".join([needs, f"no full-length run of {lacking}", *aside])
             return Finding(verdict=VERDICTS[NOT_CHECKED] if self.judged else "shown", reason=said, **common)
         chosen = range(look) if look else sorted(set(range(looks[-1])) & set.union(*map(set, cells.values())))
         if self.unit == "environments" and not look:  # the same seeds in every available environment
@@ -416,7 +416,7 @@ class Comparison:
         without = sum(not any(seed in cells[a, env] for a in self.arms for seed in range(wanted)) for env in self.envs)
         if without and len(self.envs) > 1:
             return f"{seeds} in each environment, {without} of {len(self.envs)} have none"
-        return f"{seeds}, {have} {'is' if have == 1 else 'are'} there"
+        return f"{seeds}, {have} available"
 
     def _scale(self) -> tuple[float, str]:
         """The factor by which our numbers are multiplied for display, and their unit."""
@@ -446,7 +446,7 @@ class Comparison:
 
     def _reason(self, found: Estimate, code: int, parts: int, look: int | None, needs: str, lacking: str) -> str:
         if lacking:
-            return f"{needs}; no run of full length of {lacking}"
+            return f"{needs}; no full-length run of {lacking}"
         if look is None:
             return needs
         if not self.judged:
@@ -459,19 +459,19 @@ class Comparison:
         zone = {"better": "zero", "not worse": f"{region[0]:.3g}"}.get(
             self.question, f"{region[0]:.3g} to {region[1]:.3g}"
         )
+        around = self.question in ("same", "agrees")
         where = {
-            REPRODUCED: "within" if self.question in ("same", "agrees") else "above",
-            CONTRADICTED: "beyond" if self.question in ("same", "agrees") else "below", UNDECIDED: "across an edge of",
-        }[code]  # fmt: skip
-        reason = f"the {100 * level:.4g} % interval lies {where} {zone}"
+            REPRODUCED: "lies within" if around else "lies above",
+            CONTRADICTED: "lies beyond" if around else "lies below",
+            UNDECIDED: "crosses an edge of" if around else "crosses",
+        }[code]
+        reason = f"the {100 * level:.4g} % interval {where} {zone}"
         if code == UNDECIDED and self.unit == "seeds":
             n = seeds_needed(found, self.question, parts, look, region)
-            reason += f"; with this value and spread {f'{n} seeds' if n else 'no number of seeds'} would decide"
+            reason += f"; at this value and spread, {f'{n} seeds' if n else 'no number of seeds'} would decide"
         elif code == UNDECIDED:
-            reason += f"; over {len(self.envs)} environments it is {float(high - found.value):.2g} wide to either side"
-        return reason + f" (at most {LOOKS[self.unit][-1]} are looked at)" * (
-            code == UNDECIDED and self.unit == "seeds"
-        )
+            reason += f"; over {len(self.envs)} environments its half-width is {float(high - found.value):.2g}"
+        return reason + f" (at most {LOOKS[self.unit][-1]} are used)" * (code == UNDECIDED and self.unit == "seeds")
 
     def _points(self, numbers: dict, envs: list[str], top: float) -> dict[str, list[float]]:
         def rounded(values):
@@ -504,7 +504,7 @@ def group(
     """A comparison over a group of the paper (All, Overlap, Non-overlap), or over a list of environments with a
     `name`."""
     if isinstance(envs, str) and envs not in GROUPS:
-        raise TypeError(f"a group is one of {', '.join(GROUPS)}, not {envs!r}")
+        raise TypeError(f"a group must be one of {', '.join(GROUPS)}, not {envs!r}")
     found, name = (GROUPS[envs], envs) if isinstance(envs, str) else (tuple(envs), name)
     return Comparison("environments", found, (arm, other), Measure(**measure), name, leave_one_out=leave_one_out)
 

@@ -18,10 +18,10 @@ class Cost:
 
     def __str__(self):
         if not self.cells:
-            return "no run is missing"
+            return "no missing runs"
         runs = f"{len(self.cells)} run{'s' * (len(self.cells) > 1)}"
-        guess = f", {self.guessed} of them at a speed measured in other environments" if self.guessed else ""
-        return f"{runs}, about {self.hours:,.{int(self.hours < 10)}f} h of one core{guess}"
+        guess = f" ({self.guessed} at a speed measured in other environments)" if self.guessed else ""
+        return f"{runs}, about {self.hours:,.{int(self.hours < 10)}f} h on one core{guess}"
 
 
 def speeds(evidence: Evidence) -> dict[tuple[str, str], float]:

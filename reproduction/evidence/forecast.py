@@ -34,7 +34,7 @@ def likely(plan: Comparison, evidence: Evidence, parts: int) -> str:
     now = _spread(plan, evidence)
     if now is None:
         few = f"fewer than {LEAST_T} seeds" if plan.unit == "seeds" else "too few environments"
-        return f"no forecast: {few} are there, so the spread is not known"
+        return f"no forecast: {few}, so the spread is unknown"
     found, count = now
     for look in LOOKS[plan.unit]:
         freedom = found.freedom * (look - 1) / max(count - 1, 1)
@@ -42,9 +42,9 @@ def likely(plan: Comparison, evidence: Evidence, parts: int) -> str:
         code = int(decide(then, plan.question, parts, look == LOOKS[plan.unit][-1], plan.region()))
         low, high = then.interval(plan.in_numbers(parts)["no"])
         if code != UNDECIDED:
-            return (f"if value and spread of {count} seeds stay, the interval at {look} seeds is "
+            return (f"if the value and spread of {count} seeds persist, the interval at {look} seeds is "
                     f"{float(low):.3g} to {float(high):.3g}: {VERDICTS[code]}")  # fmt: skip
-    return f"if value and spread of {count} seeds stay, {LOOKS[plan.unit][-1]} seeds do not decide it"
+    return f"if the value and spread of {count} seeds persist, {LOOKS[plan.unit][-1]} seeds will not decide it"
 
 
 def forecast(claim: Claim, evidence: Evidence) -> list[str]:

@@ -67,7 +67,7 @@ class Measure:
         }  # fmt: skip
         for name, words in known.items():
             if getattr(self, name) not in words:
-                raise TypeError(f"{name} is one of {', '.join(words)}, not {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be one of {', '.join(words)}, not {getattr(self, name)!r}")
         try:
             self.settings("DI")
         except UserError as error:

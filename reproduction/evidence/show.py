@@ -54,7 +54,7 @@ def _table(title: str, rows: Sequence[Finding]) -> list[str]:
 
 def why_without_places(reason: str) -> str:
     """The reason of a finding without the missing environments, which are listed once per claim."""
-    return "; ".join(part for part in reason.split("; ") if not part.startswith("no run of full length"))
+    return "; ".join(part for part in reason.split("; ") if not part.startswith("no full-length run"))
 
 
 def _why(one: Finding) -> str:
@@ -69,7 +69,7 @@ def first_sentence(result: dict) -> str:
     count = Counter(one["verdict"] for one in judged)
     numbers = ", ".join(f"{count[word]} {word}" for word in VERDICTS if count[word])
     first = next((one for one in judged if one["verdict"] == result["verdict"]), judged[0])
-    said = f"of {len(judged)} judged comparisons {numbers}"
+    said = f"of {len(judged)} judged comparisons, {numbers}"
     return f"{said}; {first['what']}: {why_without_places(first['reason'])}"
 
 
@@ -89,21 +89,21 @@ def describe(claim: Claim, verdict: Verdict, evidence: Evidence) -> str:
         *_table("undecided", groups["undecided"]),
         *_table("not checked", groups["not checked"]),
         *_table("shown, not judged", shown),
-        f"  and {len(empty)} more without runs, such as {empty[0].what}" if empty else "",
+        f"  plus {len(empty)} without runs, such as {empty[0].what}" if empty else "",
         " ",
         *(_line("missing" if not i else "", text) for i, text in enumerate(verdict.missing)),
         _line("cost", verdict.cost or "this command"),
         *(_line("forecast" if not i else "", text) for i, text in enumerate(forecast(claim, evidence))),
-        _line("speaks for", verdict.headline.scope),
+        _line("scope", verdict.headline.scope),
         _line("rule", claim.rule),
         *(_line("in numbers" if not i else "", text) for i, text in enumerate(claim.criteria)),
-        _line("because", claim.reason),
+        _line("reason", claim.reason),
         _line("note", claim.note),
         _line("order", order(claim, evidence)),
         *(_line("worded" if not i else "", text) for i, text in enumerate(said(mine))),
         _line("runs", f"{len(verdict.used)} raw runs used" if claim.comparisons else ""),
         *(_line("left out", text) for text in _left_out(verdict)),
-        _line("repeat", f"make claim ID={claim.id}"),
+        _line("rerun", f"make claim ID={claim.id}"),
     ]
     return "\n".join(line.rstrip() for line in lines if line)
 
@@ -161,11 +161,11 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
     anything."""
     runs = list(evidence.runs.values())
     lines = [
-        "# Every comparison that the raw runs speak to", "",
-        "Written by `dmash claims --readme`. Comparisons of environments without runs are not in it.", "",
-        "AER of the last evaluation that all seeds have: mean over seeds, with its 95 % interval (Student's t) from "
-        f"{LEAST_T} seeds on. Compare only equal steps.", "",
-        aer_markdown(aer_table(runs)) if runs else "No raw run counts yet.\n",
+        "# All comparisons that have raw runs", "",
+        "Written by `dmash claims --readme`. Comparisons on environments without runs are omitted.", "",
+        "AER at the last evaluation shared by all seeds: mean over seeds, with its 95 % interval (Student's t) for "
+        f"{LEAST_T} or more seeds. Compare only rows with equal steps.", "",
+        aer_markdown(aer_table(runs)) if runs else "There are no valid raw runs yet.\n",
         "| claim | comparison | published | measured here | verdict |", "|---|---|---|---|---|",
     ]  # fmt: skip
     count = len(lines)
@@ -175,7 +175,7 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
                 words = [verdict.id, one.what, one.published, one.measured, f"{one.verdict}: {_why(one)}"]
                 lines.append(f"| {escaped(words)} |")
     if len(lines) == count:
-        lines[-2:] = ["No comparison of raw runs has measured anything yet."]
+        lines[-2:] = ["No comparison has enough raw runs yet."]
     return "\n".join(lines) + "\n"
 
 
@@ -212,7 +212,7 @@ def with_table(text: str, table: str, name: str = "claims") -> str:
     before, begin, rest = text.partition(first)
     _, end, after = rest.partition(last)
     if not begin or not end:
-        raise UserError(f"there is no place for the table of {name}: the text lacks {first} and {last}")
+        raise UserError(f"cannot insert the table {name}: the text lacks {first} or {last}")
     return f"{before}{first}\n{table}\n{last}{after}"
 
 
@@ -233,8 +233,8 @@ def calibration_page(table: pd.DataFrame) -> str:
         return _percent(found["right_1"].iloc[0])
 
     lines = [
-        "| rule or claim | what is true | sample | comparisons | wrong is | wrong at either look "
-        "| right at the first look | right at the second |",
+        "| rule or claim | truth | sample | comparisons | wrong verdicts | wrong at either look "
+        "| right at the first look | right at the second look |",
         "|---|---|---|---:|---|---:|---:|---:|",
     ]
     for one in (*bounded.itertuples(), *limits.itertuples()):
@@ -244,28 +244,28 @@ def calibration_page(table: pd.DataFrame) -> str:
     text = [
         "# How often the rules are wrong",
         f"""Written by `dmash claims --calibrate` (two minutes of one core); the numbers are in
-        [calibration.csv](calibration.csv). For each row {REPLICATES:,} studies were simulated from a known truth, and
-        went through the code that judges the real one
+        [calibration.csv](calibration.csv). For each row, {REPLICATES:,} studies were simulated from a known truth and
+        judged by the code that judges the real runs
         ([reproduction/evidence/calibration.py](../reproduction/evidence/calibration.py)). A study is wrong if
         **either** of its two looks, at 10 or 20 seeds or at 1 or 3 seeds in each environment, gives a verdict that
-        the truth forbids. The last two columns are the power: how often the right verdict is found. If nothing else
-        is said, "as claimed" means differences of 0.15 of the range, runs have a standard deviation of 0.05, and a
-        difference varies by 0.05 between environments.""",
-        f"""No row may be wrong in more than {BOUND:.0%} of its studies. The worst is "{worst["rule"]}"
-        ({worst["truth"]}, {worst["sample"]}) with {_percent(worst["false"])}. A claim of several comparisons divides
-        its errors by their number, so most claims are below.""",
-        f"""What the power says about planning: of studies with ten seeds of two arms
-        {power("better", "better by 0.1")} see a difference of 0.1 of the range, {power("better", "better by 0.05")}
-        one of 0.05, and {power("better", "better by 0.03")} one of 0.03, as the aware arms have in Table 2. With one
-        seed in each of 13 environments {power(over, "better by 0.1", all_)} see 0.1, in each of six
-        {power(over, "better by 0.1", six)}.""",
-        "## What no rule can promise",
-        f"""The last {len(limits)} rows are limits and not bounded. Ten or twenty runs cannot tell an arm that fails
-        one time in ten from one that never fails: in one study of eight no failure is among twenty runs. Nor can ten
-        runs tell that two arms have equal means if one of them fails at times and is better else, nor thirteen
-        environments what happens in one of ten that is not among them. So "same" means the same up to failures that
-        are rarer than about one in six, "better" is about the runs and the environments that were seen, and failed
-        runs are counted on every page.""",
+        the truth rules out. The last two columns give the power: how often each look finds the right verdict. Unless
+        stated otherwise, "as claimed" means differences of 0.15 of the range, runs have a standard deviation of 0.05,
+        and a difference varies by 0.05 between environments.""",
+        f"""No row may be wrong in more than {100 * BOUND:.0f} % of its studies. The worst is "{worst["rule"]}"
+        ({worst["truth"]}, {worst["sample"]}) with {_percent(worst["false"])}. A claim with several comparisons divides
+        its error rates by their number, so most claims are below this.""",
+        f"""The power helps to plan runs: of the studies with ten seeds of two arms,
+        {power("better", "better by 0.1")} detect a difference of 0.1 of the range, {power("better", "better by 0.05")}
+        one of 0.05, and {power("better", "better by 0.03")} one of 0.03, the size found between the aware arms in
+        Table 2. With one seed in each of 13 environments, {power(over, "better by 0.1", all_)} detect 0.1; with one
+        in each of six, {power(over, "better by 0.1", six)}.""",
+        "## Limits of any rule",
+        f"""The last {len(limits)} rows show limits and are not bounded. Ten or twenty runs cannot distinguish an arm
+        that fails one time in ten from one that never fails: in one study in eight, twenty runs contain no failure.
+        Ten runs cannot show that two arms have equal means if one of them sometimes fails and is otherwise better,
+        and thirteen environments cannot show what happens in one in ten that is not among them. So "same" means the
+        same up to failures rarer than about one in six, "better" concerns the runs and environments that were seen,
+        and every page counts failed runs.""",
     ]
     filled = [textwrap.fill(" ".join(part.split()), 118, break_on_hyphens=False) for part in text]
     return "\n\n".join([*filled, "\n".join(lines)]) + "\n"

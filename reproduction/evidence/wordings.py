@@ -169,18 +169,18 @@ class Timeline:
         runs, earlier, changed = self.of("run"), self.of("earlier run"), self.changed
         seen = [event for event in runs if event.date < changed]
         before = [event for event in earlier if event.date < changed]
-        also = f" {_runs(before)} of an earlier agent had been seen by then; they count for nothing." if before else ""
+        also = f" {_runs(before)} of an earlier agent had been seen by then; they do not count." if before else ""
         if self.mark == AFTER:
             ended = f"{len(seen)} of the {len(runs)} runs that it uses had ended"
-            return f"Changed after, on {changed}: {ended} by then (the first on {runs[0].date}).{also}"
+            return f"Changed after the data, on {changed}: {ended} by then (the first on {runs[0].date}).{also}"
         if self.mark == AGAIN:
             after = (
                 f"before the first run that counts had ended ({runs[0].date})" if runs else "before any run that counts"
             )
             return f"Changed on {changed}, {after}.{also}"
         if self.mark == FIXED:
-            return f"Fixed before the data: worded on {changed}, the first of its runs ended on {runs[0].date}."
-        return f"Worded on {changed}; no raw run has been compared under it yet."
+            return f"Fixed before the data: worded on {changed}; the first of its runs ended on {runs[0].date}."
+        return f"Worded on {changed}; no raw runs have been judged by it yet."
 
 
 def _runs(events: list[Event]) -> str:
@@ -228,5 +228,5 @@ def order(claim: Claim, evidence: Evidence) -> str:
     if line.compares:
         return line.said()
     count = len(line.of("wording", "earlier wording"))
-    again = f"; this is wording {count}, and what it reads had been seen before" if count > 1 else ""
-    return f"It reads no raw runs. Worded on {line.changed or 'no date'}{again}."
+    again = f"; this is wording {count}, written after its data had been seen" if count > 1 else ""
+    return f"It uses no raw runs. Worded on {line.changed or 'no date'}{again}."

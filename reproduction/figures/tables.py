@@ -296,7 +296,7 @@ def context_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
     """
     runs = [run for run in runs if run.meta["env"] == env]
     if len({str(run.meta["contexts"]) for run in runs}) > 1:
-        raise UserError(f"the context instances of {env} are drawn for each seed, so they have no means over seeds")
+        raise UserError(f"the context instances of {env} differ between seeds, so there are no means over seeds")
     returns = load_returns(runs)
     keys = ["env", "arm", "split", "seed", "step", "context"]
     returns = returns.groupby(keys, observed=True)["value"].mean().rename("aer").reset_index()

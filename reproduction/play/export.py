@@ -32,9 +32,9 @@ CONTROLS = {  # name: title, low, high, step, default; the range of the mass is 
     "mass": ("mass", None, None, 0.05, 1.0),
     "inversion": ("inversion", -1, 1, 2, 1),
     "friction": ("friction", 0, 1, 0.05, 0),
-    "delay": ("delay, steps", 0, 5, 1, 0),
-    "obs_noise": ("noise on observations", 0, 0.1, 0.005, 0),
-    "action_noise": ("noise on actions", 0, 1, 0.05, 0),
+    "delay": ("delay in steps", 0, 5, 1, 0),
+    "obs_noise": ("observation noise", 0, 0.1, 0.005, 0),
+    "action_noise": ("action noise", 0, 1, 0.05, 0),
 }
 TURN, AFTER, STARTS = 15, 100, 20  # the story's turn: its step, the steps that follow, the number of starts
 _SQUARE = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])  # a tetrahedron's corners, seen along an axis
@@ -200,7 +200,7 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
     maps = maps[(maps["env"] == ENV) & maps["arm"].isin(names)]
     recorded = "No map is recorded"
     if len(maps):
-        recorded = f"Recorded mean returns over {maps['rollouts'].min()} starts, of {get_spec(ENV).horizon}"
+        recorded = f"Recorded mean returns out of {get_spec(ENV).horizon} over {maps['rollouts'].min()} starts"
 
     def returns(mass: float, inversion: int) -> dict[str, float]:
         at = maps[np.isclose(maps["mass"], mass) & (maps["inversion"] == inversion)].set_index("arm")["mean"]
@@ -213,8 +213,8 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
     mass = next(d for d in get_spec(ENV).dimensions if d.name == "mass")
     far = mass.outer[1]
     k = ", ".join(map(str, sorted({arm.agent.layout.window for arm in arms})))
-    text = f"Each agent is to rest inside the ring. It first acts for K = {k} steps of warm-up, which are not scored "
-    text += "and fill its window; then it starts anew. "
+    text = f"Each agent should come to rest inside the ring. It first acts for K = {k} warm-up steps, which fill its "
+    text += "window and are not scored; then the scored episode starts. "
     steps = [("An upright world", text + said(mass.default, 1), {})]
     text = "The same mass, but a push to the left moves it to the right. Only arms with the true context are told. "
     steps.append(("Now inverted", text + said(mass.default, -1), {"inversion": -1}))
@@ -228,28 +228,28 @@ def story(arms: list[Arm], codes: dict[str, np.ndarray], maps: pd.DataFrame) -> 
             noticed[arm.name] = f"{arm.name} {found:.0f}" if np.isfinite(found) else f"{arm.name} not in most starts"
     own = maps[maps["arm"] == "dr"].groupby("inversion")["mean"].mean()
     lines = [
-        f"After {TURN} steps, on the way to the ring, the actuators turn round, which no training episode had.",
-        "Watch whether z goes from the circles to the triangles as the window fills with the new world. Steps inside",
-        f"the ring of the {AFTER} after the turn, means over {STARTS} starts: {_listed(back)}.",
+        f"After {TURN} steps, on the way to the ring, the actuators invert, which never happens in training.",
+        "Watch whether z moves from the circles to the triangles as the window fills with the new world. Steps inside",
+        f"the ring among the {AFTER} after the inversion, means over {STARTS} starts: {_listed(back)}.",
     ]
     if len(own) == 2 and own[-1] > own[1]:
-        lines.append("(DR cannot find out; its one answer suits the inverted world.)")
+        lines.append("(DR cannot notice it, but its single policy suits the inverted world.)")
     text = " ".join(lines)
     if noticed:
-        text += " Median steps until z is, for good, nearest to an inverted training context: "
-        text += f"{', '.join(noticed.values())}; the window has {k}."
-    steps.append(("Turn it round while it moves", text, {"turn": [TURN], "steps": TURN + AFTER}))
-    text = f"Training had masses from {mass.train[0]:g} to {mass.train[1]:g}; this one is {far:g}. {said(far, 1)}"
-    steps.append(("A mass it never saw", text, {"mass": far}))
-    text = "DR sees the state alone. In one state the two worlds need opposite pushes, and it has one push for both. "
+        text += " Median steps until z stays nearest to an inverted training context: "
+        text += f"{', '.join(noticed.values())}; the window has {k} steps."
+    steps.append(("Inverted in motion", text, {"turn": [TURN], "steps": TURN + AFTER}))
+    text = f"Training masses range from {mass.train[0]:g} to {mass.train[1]:g}; this one is {far:g}. {said(far, 1)}"
+    steps.append(("An unseen mass", text, {"mass": far}))
+    text = "DR observes only the state. The two worlds need opposite pushes in the same state, but DR has only one. "
     worse = 1
     if len(own) == 2:
         worse = int(own.idxmin())
-        text += f"Its recorded return over all masses is {own[1]:.1f} upright and {own[-1]:.1f} inverted."
+        text += f"Its recorded mean return over all masses is {own[1]:.1f} upright and {own[-1]:.1f} inverted."
     else:
-        text += "No map of it is recorded."
-    text += f" Here it begins in the one and after {TURN + AFTER // 2} steps the actuators turn."
-    steps.append(("Why DR cannot", text, {"inversion": worse, "turn": [TURN + AFTER // 2], "steps": TURN + AFTER}))
+        text += "No map of DR is recorded."
+    text += f" Here it starts in one world, and the actuators invert after {TURN + AFTER // 2} steps."
+    steps.append(("Why DR fails", text, {"inversion": worse, "turn": [TURN + AFTER // 2], "steps": TURN + AFTER}))
     return [{"title": title, "text": text, "state": state} for title, text, state in steps]
 
 
@@ -293,10 +293,10 @@ def load_arms(paths: Sequence[str | Path]) -> tuple[list[Arm], list[str]]:
         try:
             agent, meta = load_policy(path)
             if meta["env"] != ENV:
-                raise UserError(f"it is of {meta['env']}, and the page is of {ENV}")
+                raise UserError(f"it is for {meta['env']}, but the page is for {ENV}")
             weights(agent, "float32")
             if meta["arm"] in arms:
-                raise UserError(f"seed {arms[meta['arm']].meta['seed']} of {meta['arm']} is there already")
+                raise UserError(f"seed {arms[meta['arm']].meta['seed']} of {meta['arm']} is already included")
             arms[meta["arm"]] = Arm(agent, meta, crc32(path))
         except UserError as error:
             bad.append(f"{path}: {error}")
@@ -332,6 +332,6 @@ def build(
         say(f"left out: {reason}")
     if not arms:
         where = " and ".join(map(str, paths)) or runs
-        raise UserError(f"there are no networks of {ENV} in {where} to play with: make train ENV={ENV} makes some")
+        raise UserError(f"no networks for {ENV} in {where}: run make train ENV={ENV} first")
     write_page(out, "data.js", "dmashData", export(arms, runs, home=home))
     return Path(out) / "index.html"

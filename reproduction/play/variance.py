@@ -18,7 +18,7 @@ def learned(path: str | Path, rollouts: int = 4) -> dict:
     each. UserError for a file without codes of DI."""
     agent, meta = load_policy(path)
     if meta["env"] != ENV:
-        raise UserError(f"it is of {meta['env']}, and the page is of {ENV}")
+        raise UserError(f"it is for {meta['env']}, but the page is for {ENV}")
     if agent.method.context != "inferred":
         raise UserError(f"{arm_style(meta['arm']).name} infers no code")
     samples = learned_samples(path, rollouts)

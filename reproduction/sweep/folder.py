@@ -33,7 +33,7 @@ class Status:
         counts = [f"{len(getattr(self, s))} {s}" for s in states]
         left = f"about {self.core_seconds / 3600 / max(jobs, 1):.1f} h left with {jobs} jobs"
         if self.unmeasured:
-            left += f" and {self.unmeasured} cells of unmeasured speed"
+            left += f", without {self.unmeasured} cells of unmeasured speed"
         return f"{', '.join(counts)}; {left}"
 
 

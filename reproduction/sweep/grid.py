@@ -52,36 +52,38 @@ class Cell:
 
         whose = f"{self.env} {self.arm}"
         preset = get_method(self.arm)
-        method = typed(self.method, type(preset), "option of the method", whose)
+        method = typed(self.method, type(preset), "method option", whose)
         settings, sac = dict(self.settings), self.settings.get("sac", {})
         settings.pop("sac", None)
         settings = typed(settings, TrainSettings, "setting", whose, but=("env", "arm", "method"))
         if not isinstance(sac, dict):
-            raise UserError(f"sac of {whose} has to be a mapping such as {{gamma: 0.9}}, not {sac!r}")
-        sac = SACSettings(**typed(sac, SACSettings, "setting of sac", whose))
+            raise UserError(f"sac of {whose} must be a mapping such as {{gamma: 0.9}}, not {sac!r}")
+        sac = SACSettings(**typed(sac, SACSettings, "SAC setting", whose))
         return TrainSettings(self.env, self.arm, dataclasses.replace(preset, **method), sac, **settings)
 
 
 def _check_block(block, where: str) -> None:
     """UserError for an invalid block of a profile. Converts whole numbers written as 1e4 to int, in place."""
     if not isinstance(block, dict):
-        raise UserError(f"a block of {where} is a mapping such as {{envs: [DI], arms: [dr], seeds: [0]}}, not {block}")
+        raise UserError(
+            f"a block of {where} must be a mapping such as {{envs: [DI], arms: [dr], seeds: [0]}}, not {block}"
+        )
     if wrong := [word for word in block if word not in BLOCK]:
-        raise unknown(f"word in {where}", str(wrong[0]), BLOCK)
+        raise unknown(f"key in {where}", str(wrong[0]), BLOCK)
     for word, kind in (("envs", str), ("arms", str), ("seeds", int)):
         values = block.get(word)
         if word == "seeds" and isinstance(values, list):
             block[word] = values = [whole(value) for value in values]
         if not (isinstance(values, list) and values and all(type(value) is kind for value in values)):
-            raise UserError(f"{word} of a block of {where} has to be a list such as {BLOCK[word]}, not {values}")
+            raise UserError(f"{word} of a block of {where} must be a list such as {BLOCK[word]}, not {values}")
     steps = whole(block.get("steps", 1))
     if type(steps) is not int or steps < 1:
-        raise UserError(f"steps of a block of {where} has to be a whole number from 1 on, not {steps}")
+        raise UserError(f"steps of a block of {where} must be a positive integer, not {steps}")
     if "steps" in block:
         block["steps"] = steps
     for word in ("settings", "method"):
         if not isinstance(value := block.get(word, {}), dict):
-            raise UserError(f"{word} of a block of {where} has to be a mapping such as {BLOCK[word]}, not {value}")
+            raise UserError(f"{word} of a block of {where} must be a mapping such as {BLOCK[word]}, not {value}")
 
 
 def load_profile(name: str, path: Path = GRID, claims: Callable[[], list[Cell]] | None = None) -> list[Cell]:
@@ -102,7 +104,7 @@ def load_profile(name: str, path: Path = GRID, claims: Callable[[], list[Cell]] 
         raise unknown("profile", name, profiles)
     if profiles[name] == "claims":
         if claims is None:
-            raise UserError(f"the profile {name} of {path} holds what the claims need, which is not known here")
+            raise UserError(f"the profile {name} of {path} needs the claims, which are not available here")
         return claims()
     cells: dict[tuple, Cell] = {}
     for block in profiles[name] or ():

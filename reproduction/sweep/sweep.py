@@ -61,7 +61,7 @@ class Sweep:
                         left = self._left()
                     now = time.monotonic()
                     if self.hours is not None and now - started > 3600 * self.hours:
-                        self.say(f"the {self.hours:g} hours are over")
+                        self.say(f"the time limit of {self.hours:g} hours is reached")
                         break
                     if self.stop_signal is not None:
                         break
@@ -80,7 +80,7 @@ class Sweep:
         status.waiting = [c for c in status.waiting if c.key not in self.refused]
         self.say(status.line(self.jobs))
         if self.stop_signal is not None:
-            raise Interrupted("stopped with everything saved; the same command goes on from there", self.stop_signal)
+            raise Interrupted("stopped with everything saved; rerun the same command to resume", self.stop_signal)
         return status
 
     def _on_signal(self, number: int, frame) -> None:
@@ -128,14 +128,14 @@ class Sweep:
                 self.say(f"{cell}: {self.refused[cell.key]}")
                 self.errors_in_a_row += 1
                 if self.errors_in_a_row >= TRIES:
-                    raise UserError(f"{TRIES} cells in a row ended in an error; the last: {self.refused[cell.key]}")
+                    raise UserError(f"{TRIES} cells in a row failed; last error: {self.refused[cell.key]}")
             elif code not in (BUSY, 130, 143):  # taken or stopped by another process
                 self.crashes[cell.key] += 1
                 last = output.splitlines()[-1] if output else "no message"
-                reason = f"its worker ended with status {code} ({last})"
+                reason = f"worker exited with status {code} ({last})"
                 self.say(f"{cell}: {reason}, try {self.crashes[cell.key]} of {TRIES}")
                 if self.crashes[cell.key] >= TRIES:
-                    write_failed(self.folder.out, cell, "crashed", f"{TRIES} times; the last time {reason}")
+                    write_failed(self.folder.out, cell, "crashed", f"{TRIES} times, most recently: {reason}")
         return bool(ended)
 
     def _stop(self) -> None:

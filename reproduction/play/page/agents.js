@@ -23,7 +23,7 @@ dmash.load = (arm) => {
     weights[name] = flat.slice(at, at += size);
     for (let i = 0; i < size; i++) weights[name][i] *= unit;
   }
-  if (at !== flat.length) throw new Error(`${arm.arm}: ${flat.length} weights, and its shapes say ${at}`);
+  if (at !== flat.length) throw new Error(`${arm.arm}: ${flat.length} weights, but its shapes need ${at}`);
   return { ...arm, weights };
 };
 

@@ -3,7 +3,7 @@
 (() => {
   const data = globalThis.dmashCodes, $ = (id) => document.getElementById(id);
   if (!data) { // opened where it is kept, not where `make explore` puts it
-    document.querySelector("main").textContent = "There are no knobs here: make explore writes this page with them, as build/play/variance.html.";
+    document.querySelector("main").textContent = "This copy of the page has no data: run make explore and open build/play/variance.html.";
     return;
   }
   const make = (tag, attributes = {}, ...children) => {
@@ -189,18 +189,18 @@
     return `A.15 ${a15 < 1e-9 ? `holds ${exact}` : `fails by ${said(a15)}`}, A.17 ${holds}, ratio ${said(bound / variance)}`;
   };
   const reason = ({ law, numbers: { pair, L, variability, variance, bound } }) => {
-    if (!pair) return "All codes are one point, or have one mean gradient: L is 0, and the bound is the noise that no code explains.";
+    if (!pair) return "All codes coincide or share one mean gradient: L is 0, and the bound is the variance that no code explains.";
     const who = pair.codes.map((i) => {
       const w = law.weight[i], c = w.indexOf(Math.max(...w));
       return `${law.mode[c] > 0 ? "an upright" : "an inverted"} world of mass ${said(law.mass[c])}`;
     });
-    const where = `one pair of codes ${said(pair.distance)} apart (the codes' rms distance from their mean is ${said(Math.sqrt(variability))}), ${who[0] === who[1] ? `both most likely of ${who[0]}` : `most likely of ${who[0]} and of ${who[1]}`}, whose mean gradients differ by ${said(L * pair.distance)}`;
+    const where = `one pair of codes ${said(pair.distance)} apart (the codes' rms distance from their mean is ${said(Math.sqrt(variability))}), ${who[0] === who[1] ? `both most likely from ${who[0]}` : `most likely from ${who[0]} and from ${who[1]}`}, whose mean gradients differ by ${said(L * pair.distance)}`;
     if (bound <= VACUOUS * variance) return `L = ${said(L)} is set by ${where}.`;
-    return `The bound says nothing here, at ${said(bound / variance)} times the exact variance: it multiplies tr Cov(Z) by L\u00b2, and L = ${said(L)} is the slope between ${where}.`;
+    return `The bound is vacuous here, at ${said(bound / variance)} times the exact variance: it multiplies tr Cov(Z) by L\u00b2, and L = ${said(L)} is the slope between ${where}.`;
   };
   const TABLE = [
     ...Object.entries(PARTS).map(([key, [title]]) => [key, title]), ["variability", "tr Cov(Z)"], ["measured", "tr Cov(g), 4,000 sampled gradients"],
-    ["error", "standard error of that"], ["variance", "tr Cov(g), exact"], ["unexplained", "of it not explained by the code"], ["explained", "of it explained"],
+    ["error", "its standard error"], ["variance", "tr Cov(g), exact"], ["unexplained", "not explained by the code"], ["explained", "explained by the code"],
     ["bound", "bound of A.17"], ["L", "Lipschitz constant L"], ["information", "I(Z; C), nats"], ["a15", "A.15, relative error"],
   ];
   const shown = (key, v) => (key === "a15" || v > 1e-12 ? v : 0); // less is rounding
@@ -250,7 +250,7 @@
   $("codes").addEventListener("change", () => { state = { codes: $("codes").value, seed: state.seed, ...presets[$("codes").value].knobs }; show(); changed(); });
   $("seed").addEventListener("change", () => { state.seed = Math.min(Math.max(Math.round(+$("seed").value) || 0, 0), 999999); show(); changed(); });
   $("reset").addEventListener("click", () => { history.replaceState(null, "", "#"); read(); show(); redraw(); });
-  $("note").textContent = data.codes.length ? "" : "No trained networks were there: no learned codes. make train ENV=DI, then make explore.";
+  $("note").textContent = data.codes.length ? "" : "No learned codes, since there are no trained networks: run make train ENV=DI, then make explore.";
 
   // ---- downloads
   const save = (name, type, text) => {

@@ -3,7 +3,7 @@
 (() => {
   const data = globalThis.dmashData, $ = (id) => document.getElementById(id);
   if (!data) { // opened where it is kept, not where `make play` puts it
-    document.querySelector("main").textContent = "There are no networks here: make play writes this page with them, as build/play/index.html.";
+    document.querySelector("main").textContent = "This copy of the page has no networks: run make play and open build/play/index.html.";
     return;
   }
   const arms = data.arms.map((arm) => dmash.load(arm));
@@ -313,7 +313,7 @@
       g.clearRect(0, 0, 2 * size + gap, top + size + 1);
       g.fillStyle = colours.soft;
       g.font = "12px system-ui, sans-serif";
-      ["no z: it infers", "no context"].forEach((line, i) => g.fillText(line, 2, top + 16 + 17 * i));
+      ["no z: infers", "no context"].forEach((line, i) => g.fillText(line, 2, top + 16 + 17 * i));
     }
     const left = 2 * (size + gap);
     square(g, left, top, size, "push");
@@ -367,14 +367,14 @@
   };
   const thought = ({ agent, episode, z }) => { // in words what the small pictures show
     const { codes, method } = agent, latest = z[z.length - 1], parts = [];
-    if (method.context === "none") parts.push("told nothing");
-    if (method.context === "true") parts.push(`told: mass ${world.mass}, ${world.inversion < 0 ? "inverted" : "upright"}`);
+    if (method.context === "none") parts.push("context not observed");
+    if (method.context === "true") parts.push(`observed context: mass ${world.mass}, ${world.inversion < 0 ? "inverted" : "upright"}`);
     if (codes && latest) {
       const far = codes.means.map((mean) => mean.reduce((sum, m, k) => sum + (m - latest[k]) ** 2, 0));
       const [mass, inversion] = codes.contexts[far.indexOf(Math.min(...far))];
       parts.push(`z nearest to mass ${mass.toFixed(2)}, ${inversion < 0 ? "inverted" : "upright"}`);
     }
-    if (episode.without) parts.push(`adapter moves the push by ${Math.hypot(...episode.without.map((a, i) => episode.action[i] - a)).toFixed(2)}`);
+    if (episode.without) parts.push(`adapter changes the push by ${Math.hypot(...episode.without.map((a, i) => episode.action[i] - a)).toFixed(2)}`);
     return parts.join("; ");
   };
   const phase = () => (time < 0 ? `warm-up ${time + K} of ${K}, not scored` : `step ${time} of ${state.steps}`);
@@ -393,9 +393,9 @@
       panel.mind.setAttribute("aria-label", `${run.agent.name}, embedding, push and window: ${thought(run) || "nothing yet"}`);
     });
     if (!moved) return;
-    $("play").textContent = playing ? "Pause" : still.matches ? "Play (at once)" : over() ? "Play again" : "Play";
+    $("play").textContent = playing ? "Pause" : still.matches ? "Play (all at once)" : over() ? "Play again" : "Play";
     for (const id of ["step", "end", "turn"]) $(id).disabled = over();
-    const happened = [...state.turn.map((t) => `turned round at step ${t}`), ...state.place.map(([t]) => `put elsewhere at step ${t}`)];
+    const happened = [...state.turn.map((t) => `inverted at step ${t}`), ...state.place.map(([t]) => `moved at step ${t}`)];
     if (state.start) happened.unshift(`starts from (${state.start.join(", ")})`);
     $("events").hidden = !happened.length;
     $("events").firstChild.textContent = `In this episode: ${happened.join("; ")}.`;
@@ -435,7 +435,7 @@
         const move = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] }[event.key];
         if (move) {
           panel.cursor = (panel.cursor || [0, 0]).map((x, i) => edge(x + move[i]));
-          canvas.setAttribute("aria-label", `cursor at (${panel.cursor.join(", ")}), Enter puts the mass there`);
+          canvas.setAttribute("aria-label", `cursor at (${panel.cursor.join(", ")}), press Enter to put the mass there`);
         } else if (event.key === "Enter" && panel.cursor) { put(...panel.cursor); panel.cursor = null; } else return;
         event.preventDefault();
         paint(false);
@@ -556,7 +556,7 @@
   };
   const story = (i) => {
     [...$("story").querySelectorAll("button")].forEach((button, j) => button.setAttribute("aria-pressed", i === j));
-    $("told").textContent = i < 0 ? "Choose a step, or set a world below." : data.story[i].text;
+    $("told").textContent = i < 0 ? "Choose a step, or set up a world below." : data.story[i].text;
   };
 
   // ---- return over the context plane
@@ -570,14 +570,14 @@
   const buildMaps = () => {
     const mapped = arms.filter((arm) => arm.map.length);
     $("map-section").hidden = !mapped.length;
-    $("map-lead").textContent = `The recorded mean return of ${data.rollouts} starts, dark 0 to bright ${data.horizon}, ` +
-      "over the mass (across) and the inversion (rows); the curve says it again. The numbers are means in and out of the training range (bracket). A click starts that world above; with the keyboard, arrow keys and Enter.";
+    $("map-lead").textContent = `The recorded mean return over ${data.rollouts} starts, from dark (0) to bright (${data.horizon}), ` +
+      "by mass (horizontal) and inversion (rows); the curve shows the same values. The numbers are means inside and outside the training range (bracket). Click to start that world above, or use the arrow keys and Enter.";
     for (const arm of mapped) {
       const canvas = make("canvas", { tabIndex: 0 }), masses = [...new Set(arm.map.map((row) => row[0]))].sort((a, b) => a - b);
       const inside = data.controls.find((c) => c.name === "mass").train;
       const mean = (keep) => { const rows = arm.map.filter(keep); return (rows.reduce((a, row) => a + row[2], 0) / rows.length).toFixed(0); };
       const isIn = ([mass]) => mass >= inside[0] && mass <= inside[1];
-      const said = `${mean(isIn)} in, ${mean((row) => !isIn(row))} out`;
+      const said = `${mean(isIn)} inside, ${mean((row) => !isIn(row))} outside`;
       canvas.setAttribute("role", "img");
       const map = { arm, canvas, masses, at: null, told: said };
       const cell = (mass, inversion) => arm.map.find((row) => row[0] === mass && row[1] === inversion);

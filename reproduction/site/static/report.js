@@ -148,12 +148,12 @@ for (const place of document.querySelectorAll(".what-if")) {
       const count = Math.min(...samples.map((x) => x.length));
       const what = environments ? "environments" : "seeds";
       const value = count ? mean(samples[0]) - (samples[1] ? mean(samples[1]) : 0) : NaN;
-      let text = count ? `Value ${value.toPrecision(3)} ${one.unit}, ${count} ${count === 1 ? what.slice(0, -1) : what}${samples[1] ? " of each arm at least" : ""}. ` : `No ${what} are left. `;
-      if (!found) text += `No interval below ${LEAST[kind]} ${what}.`;
-      else text += `Interval ${found[1].map((v) => v.toPrecision(3)).join(" to ")}: it would be ${found[0]}.`;
+      let text = count ? `Value ${value.toPrecision(3)} ${one.unit}, ${count} ${count === 1 ? what.slice(0, -1) : what}${samples[1] ? " or more of each arm" : ""}. ` : `No ${what} are left. `;
+      if (!found) text += `No interval with fewer than ${LEAST[kind]} ${what}.`;
+      else text += `Interval ${found[1].map((v) => v.toPrecision(3)).join(" to ")}: the verdict would be ${found[0]}.`;
       const first = environments ? null : rule.looks[rule.question === "better" ? 0 : 1];
-      if (first && count < first) text += ` The rule looks at ${first} seeds and not before, so its verdict is: ${one.verdict}.`;
-      else text += ` The verdict on all runs is: ${one.verdict}.`;
+      if (first && count < first) text += ` The rule needs ${first} seeds for a look, so its verdict is: ${one.verdict}.`;
+      else text += ` The verdict with all runs is: ${one.verdict}.`;
       box.querySelector(".said").textContent = text;
     };
     for (const button of buttons.flat()) button.addEventListener("click", () => {
