@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import jinja2
@@ -58,6 +59,9 @@ _SETTINGS = {
     "nb_ipywidgets_js": {},
 }
 
+_documented: list = []
+"""Functions to which autodoc gave a signature of strings (autodoc_preserve_defaults) that others must not see."""
+
 
 def setup(app) -> dict:
     """Sphinx extension entry point: convert TeX to MathML at build time, so that pages need no script and no font."""
@@ -70,6 +74,7 @@ def setup(app) -> dict:
         return visit
 
     app.connect("autodoc-process-docstring", _as_rst)
+    app.connect("autodoc-before-process-signature", lambda app, function, bound: _documented.append(function))
     app.add_html_math_renderer("mathml", (renderer(False), None), (renderer(True), None))
     return {"parallel_read_safe": True}
 
@@ -337,6 +342,11 @@ def build(
             Sphinx(folder, None, out, f"{folder}/.doctrees", "html", _SETTINGS, None, said).build()
         except (SphinxError, OSError) as error:
             raise UserError(f"cannot build the site in {out}: {error}") from error
+        finally:
+            while _documented:
+                with suppress(AttributeError, TypeError):  # most have none, and built-in ones cannot have one
+                    one = _documented.pop()
+                    del getattr(one, "__func__", one).__signature__
         shutil.copyfile(SCORES, out / "scores.csv")
         faults = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).replace(f"{folder}/", "").strip().splitlines()
     if faults:

@@ -1298,7 +1298,7 @@ def test_table_of_single_runs():
         "| DI | Concat | 3 | 100,000 | 90.0 | 90.0 | 90.0 | 80.0, 100.0 |",  # 80, 85, ..., 100
         "| DI | DMA\\*-H | 0 | 100,000 | 50.0 | 50.0 | 50.0 | 50.0, 50.0 |",
     ]
-    assert listings.runs_table(of()) == "No raw run counts yet."
+    assert listings.runs_table(of()) == "There are no valid raw runs yet."
 
 
 def test_table_of_gains():

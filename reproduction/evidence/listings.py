@@ -63,7 +63,7 @@ def results_table(evidence: Evidence) -> str:
             interval = f"{mean:.1f} [{low:.1f}, {high:.1f}]"
             cells.append(interval if np.isfinite(low) else ", ".join(f"{value:.1f}" for value in values))
         lines.append(_row(env, arm_style(arm).name, len(values), f"{steps:,}", *cells))
-    return "\n".join(lines) if pairs else "No raw run counts yet."
+    return "\n".join(lines) if pairs else "There are no valid raw runs yet."
 
 
 def runs_table(evidence: Evidence) -> str:
@@ -82,7 +82,7 @@ def runs_table(evidence: Evidence) -> str:
             diverged = ", diverged" if "diverged" in run.meta else ""
             words = (f"{steps:,}{diverged}", *cells, f"{last.min():.1f}, {last.max():.1f}")
             lines.append(_row(env, arm_style(arm).name, seed, *words))
-    return "\n".join(lines) if pairs else "No raw run counts yet."
+    return "\n".join(lines) if pairs else "There are no valid raw runs yet."
 
 
 def gains_table(evidence: Evidence) -> str:
