@@ -1,4 +1,4 @@
-"""Tables of the raw runs in README.md and FINDINGS.md: by environment, by run, and against the published rows.
+"""Tables of the raw runs in README.md, FINDINGS.md and docs/comparisons.md.
 
 None of them decides a claim. `published_table` was written on 2026-11-28, when only DI had runs: before there was any
 run of an environment that it lists.
@@ -49,21 +49,26 @@ def _scores(evidence: Evidence, env: str, arm: str, split: str, steps: int) -> d
 
 
 def results_table(evidence: Evidence) -> str:
-    """A Markdown table with a row per environment and main arm that has runs that count: seeds, steps and, for each
-    context set, the score used by claims (AER, mean of the last LAST evaluations) with its 95 % interval over seeds
-    (Student's t), or the single seeds if there are fewer than LEAST_T."""
-    lines = ["| environment | arm | seeds | steps | train | eval-in | eval-out |", "|---|---|---:|---:|---:|---:|---:|"]
+    """A Markdown table with a row per environment that has runs that count and a column per main arm: the score used by
+    claims (AER, mean of the last LAST evaluations and of the three context sets), mean over seeds, from LEAST_T seeds
+    on with the half-width of its 95 % interval (Student's t). All arms of a row are compared at the same step."""
     pairs = _pairs(evidence, MAIN_ARMS)
-    for env, arm in pairs:
-        steps = max(run.meta["steps"] for run in evidence.of(env, arm).values())
+    if not pairs:
+        return "There are no valid raw runs yet."
+    arms = sorted({arm for _, arm in pairs}, key=arm_order)
+    lines = [_row("environment", "steps", "seeds", *(arm_style(arm).name for arm in arms))]
+    lines.append("|---|---:|---:|" + "---:|" * len(arms))
+    for env in dict.fromkeys(env for env, _ in pairs):
+        longest = [max(run.meta["steps"] for run in runs.values()) for arm in arms if (runs := evidence.of(env, arm))]
+        found = {arm: list(_scores(evidence, env, arm, "aggregated", min(longest)).values()) for arm in arms}
+        seeds = [len(values) for values in found.values() if values]
         cells = []
-        for split in SETS:
-            values = list(_scores(evidence, env, arm, split, steps).values())
-            mean, low, high = mean_interval(values)
-            interval = f"{mean:.1f} [{low:.1f}, {high:.1f}]"
-            cells.append(interval if np.isfinite(low) else ", ".join(f"{value:.1f}" for value in values))
-        lines.append(_row(env, arm_style(arm).name, len(values), f"{steps:,}", *cells))
-    return "\n".join(lines) if pairs else "There are no valid raw runs yet."
+        for values in found.values():
+            mean, low, _ = mean_interval(values) if values else (np.nan,) * 3
+            cells.append(f"{mean:.1f} ±{mean - low:.1f}" if np.isfinite(low) else f"{mean:.1f}" if values else "")
+        count = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)}-{max(seeds)}"
+        lines.append(_row(env, f"{min(longest):,}", count, *cells))
+    return "\n".join(lines)
 
 
 def runs_table(evidence: Evidence) -> str:

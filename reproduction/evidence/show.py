@@ -161,8 +161,10 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
     anything."""
     runs = list(evidence.runs.values())
     lines = [
-        "# All comparisons that have raw runs", "",
+        "# All runs, and all comparisons that have raw runs", "",
         "Written by `dmash claims --readme`. Comparisons on environments without runs are omitted.", "",
+        "Every run: AER, mean of its last five evaluations over the 20 contexts of each set, and the worst and best of "
+        "these five.", "", runs_table(evidence), "",
         "AER at the last evaluation shared by all seeds: mean over seeds, with its 95 % interval (Student's t) for "
         f"{LEAST_T} or more seeds. Compare only rows with equal steps.", "",
         aer_markdown(aer_table(runs)) if runs else "There are no valid raw runs yet.\n",
@@ -186,7 +188,6 @@ def written(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evi
     parts = {
         "claims": "\n".join(f"- {line}" for line in state_lines(verdicts, claims)),
         "gains": gains_table(evidence),
-        "runs": runs_table(evidence),
         "published": published_table(evidence),
     }
     for name, part in parts.items():
