@@ -152,14 +152,19 @@ def measure(checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
     The tables contain returns over the context plane and, on DI, the cosines of Figure 4 and episodes in two worlds.
 
     Args:
-        checkpoints: files that training wrote next to raw runs; by default seed 0 of every arm on DI in `runs`.
+        checkpoints: files that training wrote next to raw runs; by default those in `runs` of every arm on DI, seed 0,
+            trained for the full number of steps.
         runs: folder of raw runs.
     """
+    from dmash_core.benchmark.suite import get_spec
     from dmash_core.training.machine import configure_cpu
+    from dmash_core.training.policies import load_policy
     from reproduction import measured
 
     configure_cpu(1)
-    for checkpoint in checkpoints or sorted(runs.glob("DI/*/seed-0.safetensors")):
+    full = get_spec("DI").gradient_steps
+    found = (path for path in sorted(runs.glob("DI/*/seed-0.safetensors")) if load_policy(path)[1]["steps"] >= full)
+    for checkpoint in checkpoints or found:
         for path in measured.measure(checkpoint):
             print(f"wrote {path}")
 
@@ -517,14 +522,14 @@ def _check_one(name: str, value: str, runs: Path, train: bool, jobs: int, fresh:
     from reproduction.evidence.show import data, describe
     from reproduction.sweep.sweep import Sweep
 
-    claim, evidence = get_claim(name), Evidence(runs)
-    if train and (cells := missing_cells(claim, evidence)):
+    claim = get_claim(name)
+    if train and (cells := missing_cells(claim, Evidence(runs))):
         Sweep(cells, runs, jobs).run()
-        evidence = Evidence(runs)
-    verdict = None if fresh else cache.load(claim, runs)
+    key, evidence = cache.digest(claim, runs), Evidence(runs)
+    verdict = None if fresh else cache.load(claim, key)
     if verdict is None:
         verdict = check(claim, evidence)
-        cache.store(claim, verdict, runs)
+        cache.store(claim, verdict, key)
     if json_:
         print(json.dumps(data(claim, verdict, evidence), indent=1))
     else:
@@ -542,14 +547,15 @@ def _check_all(runs: Path, out: Path, readme: bool, fresh: bool, json_: bool) ->
     from reproduction.evidence.claim import write_json
     from reproduction.evidence.show import MARKS, data, state_lines, write_readme
 
+    keys = {claim.id: cache.digest(claim, runs) for claim in CLAIMS.values()}
     evidence = Evidence(runs)
-    verdicts = {} if fresh else cache.known(CLAIMS.values(), runs)
+    verdicts = {} if fresh else cache.known(CLAIMS.values(), keys)
     run_tests(plan for claim in CLAIMS.values() if claim.id not in verdicts for plan in claim.plans)
     for claim in CLAIMS.values():
         if claim.id not in verdicts:
             print(f"checking {claim.id}", file=sys.stderr, flush=True)
             verdicts[claim.id] = check(claim, evidence)
-            cache.store(claim, verdicts[claim.id], runs)
+            cache.store(claim, verdicts[claim.id], keys[claim.id])
     ordered = [verdicts[id_] for id_ in CLAIMS]
     rows = [data(CLAIMS[verdict.id], verdict, evidence) for verdict in ordered]
     write_json(rows, out)

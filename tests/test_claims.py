@@ -1,5 +1,6 @@
 """Claims: the decision rules, what is excluded and reported, and whether generated files are up to date."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -23,7 +24,7 @@ from dmash_core.training import raw_runs
 from dmash_core.training.raw_runs import Run
 from dmash_core.training.settings import TrainSettings
 from dmash_core.training.trainer import Trainer
-from reproduction import figures, titles
+from reproduction import cli, figures, titles
 from reproduction.claims import CLAIMS, get_claim, theory, training_cells
 from reproduction.evidence import (
     CONTRADICTED,
@@ -1074,22 +1075,46 @@ def test_verdicts_are_kept_until_something_changes(tmp_path, monkeypatch):
     runs_ = tmp_path / "runs"
     put(runs_, monkeypatch, arm="dr", seed=0)
     x = fake_claim(BETTER)
-    verdict = check(x, Evidence(runs_))
-    assert cache.load(x, runs_) is None
-    cache.store(x, verdict, runs_)
-    assert cache.load(x, runs_) == verdict
-    assert cache.load(dataclasses.replace(x, rule="Another."), runs_) is None
+
+    def load(claim=x):
+        return cache.load(claim, cache.digest(claim, runs_))
+
+    verdict, key = check(x, Evidence(runs_)), cache.digest(x, runs_)
+    assert load() is None
+    cache.store(x, verdict, key)
+    assert load() == verdict
+    assert load(dataclasses.replace(x, rule="Another.")) is None
     path = put(runs_, monkeypatch, arm="concat", seed=0)
-    assert cache.load(x, runs_) is None
+    assert load() is None
     path.unlink()
-    assert cache.load(x, runs_) == verdict
+    assert load() == verdict
     monkeypatch.setattr(cache, "TOOLS", ("sh",))  # a different set of tools on this machine
-    assert cache.load(x, runs_) is None
+    assert load() is None
     kinds = {
         id_: {path.parts[-2] for path in cache.reads(get_claim(id_), ROOT / "runs")} for id_ in ("A.1", "A.7", "T9")
     }
     assert "proofs" in kinds["A.1"] and "tests" in kinds["A.1"] and "benchmarks" in kinds["A.7"]
     assert "dma-star-sh" in kinds["T9"] and "proofs" not in kinds["T9"]
+
+
+def test_a_run_that_ends_during_a_check_does_not_count_as_checked(tmp_path, monkeypatch):
+    """Its verdict is of the runs before, so the next call checks again."""
+    runs_, x, checked = tmp_path / "runs", fake_claim(BETTER), []
+    put(runs_, monkeypatch, arm="dr", seed=0)
+    monkeypatch.setattr(cache, "FOLDER", tmp_path / "verdicts")
+    monkeypatch.setitem(CLAIMS, "X", x)
+
+    def check_while_training(claim, evidence):
+        if not checked:
+            put(runs_, monkeypatch, arm="concat", seed=0)
+        checked.append(sorted(evidence.runs))
+        return check(claim, evidence)
+
+    monkeypatch.setattr("reproduction.evidence.check", check_while_training)
+    for _ in range(3):
+        with contextlib.suppress(SystemExit):  # 3: not checked
+            cli._check_one("X", "", runs_, False, 1, False, False)
+    assert [len(keys) for keys in checked] == [1, 2]
 
 
 def test_a_claim_in_a_terminal_says_once_what_is_missing():
@@ -1338,9 +1363,9 @@ def test_published_values_beside_our_runs():
     assert "No environment" in listings.published_table(of(short))
 
 
-def test_numbers_that_lead_the_findings_stand_in_its_tables():
-    text = (ROOT / "FINDINGS.md").read_text()
-    lead, rest = text.partition("<!-- claims:")[::2]
+def test_numbers_that_lead_the_findings_stand_in_generated_tables():
+    lead, rest = (ROOT / "FINDINGS.md").read_text().partition("<!-- claims:")[::2]
+    rest += (ROOT / "README.md").read_text()
     stated, there = (
         set(re.findall(r"(?<![\w.])[+-]?\d+\.\d+(?!\w)", re.sub(r"\bA\.\d+|\d+(\.\d+)? %", "", part)))
         for part in (lead, rest)

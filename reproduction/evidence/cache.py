@@ -58,7 +58,10 @@ def reads(claim: Claim, runs: str | Path) -> list[Path]:
 
 
 def digest(claim: Claim, runs: str | Path) -> str:
-    """16 hex digits over the claim's wording, the files it reads, and the machine's packages and tools."""
+    """16 hex digits over the claim's wording, the files it reads, and the machine's packages and tools.
+
+    Take it before the files are read: a run that finishes during a check must not count as part of its verdict.
+    """
     sha = hashlib.sha256(claim.wording().encode())
     for path in reads(claim, runs):
         sha.update(f"{path} {file_hash(path)}\n".encode())
@@ -67,12 +70,12 @@ def digest(claim: Claim, runs: str | Path) -> str:
     return sha.hexdigest()[:16]
 
 
-def load(claim: Claim, runs: str | Path, folder: Path | None = None) -> Verdict | None:
-    """The cached verdict if its digest still matches, else None."""
+def load(claim: Claim, key: str, folder: Path | None = None) -> Verdict | None:
+    """The cached verdict if it was stored with the `digest` ``key``, else None."""
     path = (folder or FOLDER) / f"{claim.id}.json"
     try:
         row = json.loads(path.read_text())
-        if row["digest"] != digest(claim, runs):
+        if row["digest"] != key:
             return None
         found = row["verdict"]
         found["findings"] = tuple(Finding(**one) for one in found["findings"])
@@ -84,10 +87,11 @@ def load(claim: Claim, runs: str | Path, folder: Path | None = None) -> Verdict 
         return None
 
 
-def store(claim: Claim, verdict: Verdict, runs: str | Path, folder: Path | None = None) -> None:
-    """Cache a verdict. Write errors are ignored: they only cost time later."""
+def store(claim: Claim, verdict: Verdict, key: str, folder: Path | None = None) -> None:
+    """Cache a verdict under the `digest` ``key`` of what it was derived from. Write errors are ignored: they only cost
+    time later."""
     path = (folder or FOLDER) / f"{claim.id}.json"
-    row = {"digest": digest(claim, runs), "verdict": asdict(verdict)}
+    row = {"digest": key, "verdict": asdict(verdict)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
@@ -97,7 +101,7 @@ def store(claim: Claim, verdict: Verdict, runs: str | Path, folder: Path | None 
         return
 
 
-def known(claims: Iterable[Claim], runs: str | Path) -> dict[str, Verdict]:
-    """{id: verdict} of the claims with an up-to-date cached verdict."""
-    found = {claim.id: load(claim, runs) for claim in claims}
+def known(claims: Iterable[Claim], keys: dict[str, str]) -> dict[str, Verdict]:
+    """{id: verdict} of the claims with a cached verdict of the `digest` in ``keys``."""
+    found = {claim.id: load(claim, keys[claim.id]) for claim in claims}
     return {id_: verdict for id_, verdict in found.items() if verdict}

@@ -5,6 +5,8 @@ They are drawn from the tables next to committed networks (`reproduction.measure
 machine.
 """
 
+import textwrap
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -69,7 +71,8 @@ def cosine_matrices(cosines: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             ax.axhline(len(ticks) / 2, color="black", linewidth=0.8)
             ax.axvline(len(ticks) / 2, color="black", linewidth=0.8)
             if row == 0:
-                ax.set_title(f"{arm_style(arm).name} (seed 0, {_kilo(own['steps'].iloc[0])})")
+                title = f"{arm_style(arm).name} (seed 0, {_kilo(own['steps'].iloc[0])})"
+                ax.set_title(textwrap.fill(title, 28))
             if row == len(encoders) - 1:
                 ax.set_xlabel("mass: upright | inverted")
         line[0].set_ylabel(f"{encoder} mode\nmass: inverted | upright")
