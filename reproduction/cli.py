@@ -157,13 +157,13 @@ def measure(checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
         runs: folder of raw runs.
     """
     from dmash_core.benchmark.suite import get_spec
+    from dmash_core.training.checkpoint import read_tensors
     from dmash_core.training.machine import configure_cpu
-    from dmash_core.training.policies import load_policy
     from reproduction import measured
 
     configure_cpu(1)
     full = get_spec("DI").gradient_steps
-    found = (path for path in sorted(runs.glob("DI/*/seed-0.safetensors")) if load_policy(path)[1]["steps"] >= full)
+    found = (path for path in sorted(runs.glob("DI/*/seed-0.safetensors")) if read_tensors(path)[1]["steps"] >= full)
     for checkpoint in checkpoints or found:
         for path in measured.measure(checkpoint):
             print(f"wrote {path}")

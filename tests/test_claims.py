@@ -1331,6 +1331,14 @@ def test_table_of_single_runs():
     assert listings.runs_table(of()) == "There are no valid raw runs yet."
 
 
+def test_a_diverged_run_does_not_shorten_its_row():
+    """Its last return counts until the end, so the others are still compared at full length."""
+    early = make("dr", 0, 30.0, noise=0.0, steps=50_000, diverged=True)
+    found = of(make("dma-star-sh", 0, lambda step: step / 1000, noise=0.0), early)
+    assert listings.results_table(found).splitlines()[2] == "| DI | 100,000 | 1 | 30.0 | 90.0 |"
+    assert listings.gains_table(found).splitlines()[2].startswith("| DI | 100,000 | 1, 0, 1 | 90.0 |  | 30.0 |")
+
+
 def test_table_of_gains():
     runs = [*many(2, "dma-star-sh", 80, 5), *many(1, "dr", 30), make("concat", 0, lambda step: step / 1000, noise=0.0)]
     half = [make("dma-star-sh", env="ODE", level=150, noise=0.0), make("dr", env="ODE", level=lambda s: s / 1000,

@@ -29,13 +29,13 @@ from reproduction.evidence import (
     unjudged,
     welch,
 )
+from reproduction.evidence.runs import TOYS
 from reproduction.figures.style import SLUGS
 from reproduction.theory import expressivity
 from reproduction.theory.regret import worst_case_regret
 
 THEORY = {"kind": "theorem", "cost": "Coq and one minute"}
 PAGES = ("tests/test_theory.py", "notebooks/expressivity.ipynb")
-TOYS = ("DI", "DI-Perm", "DI-Friction", "ODE")
 
 
 @claim(

@@ -4,7 +4,7 @@ None of them decides a claim. `published_table` was written on 2026-11-28, when 
 run of an environment that it lists.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
@@ -14,24 +14,19 @@ from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.methods import MAIN_ARMS
 from reproduction.evidence.comparisons import published_values, target
 from reproduction.evidence.rules import PUBLISHED_SEEDS
-from reproduction.evidence.runs import LAST, Evidence, Measure
+from reproduction.evidence.runs import LAST, TOYS, Evidence, Measure
 from reproduction.figures.style import SLUGS, arm_order, arm_style
 from reproduction.statistics import mean_interval
 
-TOYS = tuple(name for name, spec in SUITE.items() if spec.source == "own")
 GAINS = ("dma-star-sh", "concat", "dr")
 """DMA*-SH, and the arms over which the paper claims a gain on all environments and which run on all of them here."""
 LEAST_FREEDOM = 2
 """Minimum degrees of freedom for using a spread between seeds: three runs on one environment, or two on each of two."""
 
 
-def escaped(cells: Iterable[object]) -> str:
-    """Cells joined as the inner part of a Markdown table row."""
-    return " | ".join(" ".join(str(cell).split()) for cell in cells).replace("*", r"\*")
-
-
-def _row(*cells: object) -> str:
-    return f"| {escaped(cells)} |"
+def table_row(*cells: object) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(' '.join(str(cell).split()) for cell in cells)} |".replace("*", r"\*")
 
 
 def _pairs(evidence: Evidence, arms: Sequence[str] | None = None) -> list[tuple[str, str]]:
@@ -48,6 +43,14 @@ def _scores(evidence: Evidence, env: str, arm: str, split: str, steps: int) -> d
     return {seed: spec.score_low + (spec.score_high - spec.score_low) * value for seed, (value, _) in found.items()}
 
 
+def _common_steps(evidence: Evidence, env: str, arms: Sequence[str]) -> int:
+    """The most steps that every arm with runs on an environment has reached. Diverged runs stop early and do not set
+    it, since their last return counts until the end."""
+    runs = [[run for run in evidence.of(env, arm).values() if "diverged" not in run.meta] for arm in arms]
+    longest = [max(run.meta["steps"] for run in own) for own in runs if own]
+    return min(longest, default=get_spec(env).gradient_steps)
+
+
 def results_table(evidence: Evidence) -> str:
     """A Markdown table with a row per environment that has runs that count and a column per main arm: the score used by
     claims (AER, mean of the last LAST evaluations and of the three context sets), mean over seeds, from LEAST_T seeds
@@ -56,18 +59,18 @@ def results_table(evidence: Evidence) -> str:
     if not pairs:
         return "There are no valid raw runs yet."
     arms = sorted({arm for _, arm in pairs}, key=arm_order)
-    lines = [_row("environment", "steps", "seeds", *(arm_style(arm).name for arm in arms))]
+    lines = [table_row("environment", "steps", "seeds", *(arm_style(arm).name for arm in arms))]
     lines.append("|---|---:|---:|" + "---:|" * len(arms))
     for env in dict.fromkeys(env for env, _ in pairs):
-        longest = [max(run.meta["steps"] for run in runs.values()) for arm in arms if (runs := evidence.of(env, arm))]
-        found = {arm: list(_scores(evidence, env, arm, "aggregated", min(longest)).values()) for arm in arms}
+        steps = _common_steps(evidence, env, arms)
+        found = {arm: list(_scores(evidence, env, arm, "aggregated", steps).values()) for arm in arms}
         seeds = [len(values) for values in found.values() if values]
         cells = []
         for values in found.values():
             mean, low, _ = mean_interval(values) if values else (np.nan,) * 3
             cells.append(f"{mean:.1f} ±{mean - low:.1f}" if np.isfinite(low) else f"{mean:.1f}" if values else "")
         count = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)}-{max(seeds)}"
-        lines.append(_row(env, f"{min(longest):,}", count, *cells))
+        lines.append(table_row(env, f"{steps:,}", count, *cells))
     return "\n".join(lines)
 
 
@@ -86,7 +89,7 @@ def runs_table(evidence: Evidence) -> str:
             last = evidence.series(run, Measure(split="eval-out")).iloc[-LAST:]
             diverged = ", diverged" if "diverged" in run.meta else ""
             words = (f"{steps:,}{diverged}", *cells, f"{last.min():.1f}, {last.max():.1f}")
-            lines.append(_row(env, arm_style(arm).name, seed, *words))
+            lines.append(table_row(env, arm_style(arm).name, seed, *words))
     return "\n".join(lines) if pairs else "There are no valid raw runs yet."
 
 
@@ -95,13 +98,13 @@ def gains_table(evidence: Evidence) -> str:
     AER of each, averaged over seeds and the three sets, and the lead of DMA*-SH as a share of the range of scores, on
     all sets and on eval-out alone. Steps are the most that all arms of the row have."""
     ours, *others = (arm_style(arm).name for arm in GAINS)
-    ahead = [f"ahead of {name} (eval-out)" for name in others]
-    lines = [_row("environment", "steps", "seeds", ours, *others, *ahead), "|---|---:|---|" + "---:|" * 5]
+    leads = [f"ahead of {name} (eval-out)" for name in others]
+    lines = [table_row("environment", "steps", "seeds", ours, *others, *leads), "|---|---:|---|" + "---:|" * 5]
     for env in SUITE:
-        lengths = [max((run.meta["steps"] for run in evidence.of(env, arm).values()), default=0) for arm in GAINS]
-        if not (lengths[0] and any(lengths[1:])):
+        there = [bool(evidence.of(env, arm)) for arm in GAINS]
+        if not (there[0] and any(there[1:])):
             continue
-        steps = min(length for length in lengths if length)
+        steps = _common_steps(evidence, env, GAINS)
         scale = get_spec(env).score_high - get_spec(env).score_low
         means = {}
         for split in ("aggregated", "eval-out"):
@@ -112,7 +115,7 @@ def gains_table(evidence: Evidence) -> str:
         for i in range(1, len(GAINS)):
             ahead, out = ((values[0] - values[i]) / scale for values in means.values())
             cells.append(f"{ahead:+.3f} ({out:+.3f})" if np.isfinite(ahead) else "")
-        lines.append(_row(env, f"{steps:,}", seeds, *cells))
+        lines.append(table_row(env, f"{steps:,}", seeds, *cells))
     return "\n".join(lines) if len(lines) > 2 else "No environment has runs of DMA\\*-SH and another arm yet."
 
 
@@ -155,5 +158,5 @@ def published_table(evidence: Evidence) -> str:
             width = share * (spec.score_high - spec.score_low)
             band, word = f"{width:.0f}", "inside" if abs(mean - published) <= width else "outside"
         cells = (env, arm_style(arm).name, split, f"{published:g}", f"{mean:.0f}", len(scores))
-        lines.append(_row(*cells, f"{mean - published:+.0f}", band, word))
+        lines.append(table_row(*cells, f"{mean - published:+.0f}", band, word))
     return "\n".join(lines) if len(lines) > 2 else "No environment with a published row has a run of full length yet."

@@ -32,6 +32,8 @@ SCHEMA = 2
 """Raw runs of earlier versions come from another agent and enter no statistic."""
 LAST = 5
 """Number of final evaluations averaged into the score of a run."""
+TOYS = ("DI", "DI-Perm", "DI-Friction", "ODE")
+"""The environments that are not simulated by MuJoCo."""
 MEASURES = {
     "return": ("return", "of the range of scores", 1.0),
     "fall": ("fall of the return with the distance", "of the range of scores per width of the training range", None),

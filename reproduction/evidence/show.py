@@ -14,7 +14,7 @@ from reproduction.evidence.calibration import BOUND, COLUMNS, REPLICATES
 from reproduction.evidence.claim import Claim, Verdict, as_data, tally
 from reproduction.evidence.comparisons import ROOT, Finding
 from reproduction.evidence.forecast import forecast
-from reproduction.evidence.listings import escaped, gains_table, published_table, results_table, runs_table
+from reproduction.evidence.listings import gains_table, published_table, results_table, runs_table, table_row
 from reproduction.evidence.rules import CONTRADICTED, NOT_CHECKED, VERDICTS
 from reproduction.evidence.runs import Evidence
 from reproduction.evidence.wordings import RULES, ledger, order, said, timeline
@@ -175,7 +175,7 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
         for one in verdict.findings:
             if claims[verdict.id].comparisons and one.measured and one.verdict != VERDICTS[NOT_CHECKED]:
                 words = [verdict.id, one.what, one.published, one.measured, f"{one.verdict}: {_why(one)}"]
-                lines.append(f"| {escaped(words)} |")
+                lines.append(table_row(*words))
     if len(lines) == count:
         lines[-2:] = ["No comparison has enough raw runs yet."]
     return "\n".join(lines) + "\n"
@@ -240,7 +240,7 @@ def calibration_page(table: pd.DataFrame) -> str:
     ]
     for one in (*bounded.itertuples(), *limits.itertuples()):
         words = [one.rule, one.truth, one.sample, one.comparisons, one.wrong, *map(_percent, (one.false, one.right_1))]
-        lines.append(f"| {escaped([*words, _percent(one.right_2)])} |")
+        lines.append(table_row(*words, _percent(one.right_2)))
     over, all_, six = "better over environments", "13 environments", "6 environments"
     text = [
         "# How often the rules are wrong",
