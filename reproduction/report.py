@@ -34,7 +34,7 @@ from reproduction.play import variance
 SITE = Path(__file__).with_name("site")  # templates, style and script
 SCORES = ROOT / manifest.SCORES
 SHOWN = "·"  # next to a comparison that is not judged
-DOCUMENTS = ("proofs/README.md", "runs/README.md", "docs/*.md", "CHANGELOG.md")
+DOCUMENTS = ("proofs/README.md", "runs/README.md", "benchmarks/README.md", "docs/*.md", "CHANGELOG.md")
 _SETTINGS = {
     "extensions": ["myst_nb", "sphinx.ext.autodoc", "reproduction.report"],
     "autodoc_default_options": {"members": True, "member-order": "bysource", "show-inheritance": True},
