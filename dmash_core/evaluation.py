@@ -15,7 +15,7 @@ import torch
 from dmash_core.agents.amago import RecurrentAgent
 from dmash_core.agents.conditioning import Conditioning
 from dmash_core.agents.sac import Agent
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.scoring import EVALUATION_STREAM
 from dmash_core.benchmark.suite import make_batch
 from dmash_core.errors import Diverged, Interrupted, UserError
@@ -260,14 +260,14 @@ class Evaluator:
     ):
         """``contexts[split]`` is (N, C, d); every split has the same number C of contexts."""
         self.seeds, self.rollouts = list(seeds), rollouts
-        rows = np.concatenate([contexts[s] for s in SPLITS], axis=1)
+        rows = np.concatenate([contexts[s] for s in SETS], axis=1)
         self.rollout = Rollout(agent, env_name, rows, rollouts, settings)
 
     def __call__(self, step: int, should_stop: Callable[[], bool] = lambda: False) -> np.ndarray:
-        """Undiscounted returns, float64 (N, 3, C, rollouts), in the order of SPLITS.
+        """Undiscounted returns, float64 (N, 3, C, rollouts), in the order of SETS.
 
         Initial states and all noise depend only on the run's seed and ``step``, so evaluation does not affect training.
         Raises Interrupted as soon as ``should_stop`` returns True.
         """
         seeds = [(s, EVALUATION_STREAM, step, i) for s in self.seeds for i in range(self.rollout.batch)]
-        return self.rollout.episode(seeds, should_stop).reshape(self.rollout.n, len(SPLITS), -1, self.rollouts)
+        return self.rollout.episode(seeds, should_stop).reshape(self.rollout.n, len(SETS), -1, self.rollouts)

@@ -93,7 +93,7 @@ def _train_command(words: list[str]) -> Callable:
 
 def _evaluate_command() -> Callable:
     """Build the `evaluate` command. Its options include the fields of EvalSettings."""
-    from dmash_core.benchmark.contexts import SETS as SPLITS
+    from dmash_core.benchmark.contexts import SETS
     from dmash_core.evaluation import PROTOCOL, EvalSettings, Evaluator
     from dmash_core.training.machine import configure_cpu
     from dmash_core.training.policies import block_contexts, load_policy
@@ -139,7 +139,7 @@ def _evaluate_command() -> Callable:
         if settings != PROTOCOL:
             print(f"differs from the published protocol: {settings.changes()}")
         print("set       AER    95 % interval of the mean over contexts")
-        for split, values in zip(SPLITS, returns.mean(axis=2), strict=True):
+        for split, values in zip(SETS, returns.mean(axis=2), strict=True):
             mean, low, high = mean_interval(values)
             print(f"{split:9} {mean:6.1f} [{low:.1f}, {high:.1f}]")
 
@@ -452,7 +452,7 @@ def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path =
         arm: list only these arms, by folder name.
         runs: folder of raw runs.
     """
-    from dmash_core.benchmark.contexts import SETS as SPLITS
+    from dmash_core.benchmark.contexts import SETS
     from dmash_core.benchmark.suite import get_spec
     from dmash_core.methods import get_method
     from dmash_core.training.raw_runs import scan
@@ -462,7 +462,7 @@ def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path =
     for one in arm:
         get_method(one.split("+")[0])
     good, bad = scan(runs)
-    columns = "".join(f"{split:>9}" for split in SPLITS)
+    columns = "".join(f"{split:>9}" for split in SETS)
     print(f"{'env':12} {'arm':24} {'seed':>4} {'steps':>7}{columns} {'hours':>6}  commit")
     for run in good:
         meta, rows = run.meta, run.frame
@@ -470,7 +470,7 @@ def list_runs(env: tuple[str, ...] = (), arm: tuple[str, ...] = (), runs: Path =
             continue
         rows = rows[rows["metric"] == "return"]
         last = rows[rows["step"] == rows["step"].max()].groupby("split", observed=True)["value"].mean()
-        aer = "".join(f"{last[split]:9.2f}" for split in SPLITS)
+        aer = "".join(f"{last[split]:9.2f}" for split in SETS)
         commit = (meta["git_commit"] or "unknown")[:8] + ("+changes" if meta["git_dirty"] else "")
         print(
             f"{meta['env']:12} {meta['arm']:24} {meta['seed']:4} {meta['steps']:7}{aer} "

@@ -89,7 +89,7 @@ def make(arm="dr", seed=0, level=50.0, env="DI", steps=STEPS, noise=1.0, change=
     found = [
         {"step": step, "metric": "return", "split": split, "context": c, "rollout": r,
          "value": (level(step) if callable(level) else level) + noise * rng.standard_normal()}
-        for step in range(0, steps + 1, EVERY) for split in raw_runs.SPLITS for c in range(2) for r in range(rollouts)
+        for step in range(0, steps + 1, EVERY) for split in raw_runs.SETS for c in range(2) for r in range(rollouts)
     ]  # fmt: skip
     none = {"context": None, "rollout": None}
     found += [{"step": s, "metric": m, "split": split, **none, "value": v} for s, m, split, v in rows]
@@ -98,7 +98,7 @@ def make(arm="dr", seed=0, level=50.0, env="DI", steps=STEPS, noise=1.0, change=
     meta = {
         "env": env, "arm": arm, "seed": seed, "steps": steps, "schema_version": version,
         "config": config | (change or {}),
-        "contexts": {split: [[0.1 + i, -1.0] for i in range(2)] for split in raw_runs.SPLITS}, "env_steps": steps,
+        "contexts": {split: [[0.1 + i, -1.0] for i in range(2)] for split in raw_runs.SETS}, "env_steps": steps,
         "started": "2026-12-01T00:00:00+00:00", "finished": "2026-12-02T00:00:00+00:00", "wall_time_s": 1.5,
         "machine": {}, "versions": {}, "git_commit": None, "git_dirty": None,
     }  # fmt: skip

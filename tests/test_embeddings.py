@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.special import digamma
 
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import context_sets
 from dmash_core.diagnostics import embeddings
 from dmash_core.diagnostics.embeddings import (
@@ -356,7 +356,7 @@ def test_the_raw_run_says_of_which_set_a_measure_is(tmp_path):
     _, (path,) = run(tmp_path, "dma-star", seeds=(0,))
     frame = read_run(path).frame
     rows = frame[frame["metric"] == "informativeness"]
-    assert list(zip(rows["step"], rows["split"], strict=True)) == [(s, k) for s in (0, 150, 300) for k in SPLITS]
+    assert list(zip(rows["step"], rows["split"], strict=True)) == [(s, k) for s in (0, 150, 300) for k in SETS]
     assert rows[["context", "rollout"]].isna().all(axis=None)
     assert frame.loc[frame["metric"] == "dynamics_loss", "split"].isna().all()
 

@@ -21,7 +21,7 @@ def put(root, env="DI", arm="dr", seed=0, steps=10, level=None, **kwargs):
     """A synthetic run; with `level` its returns are level + step + 1 (train), + 2 (eval-in), + 3 (eval-out)."""
     frame, meta = make(env=env, arm=arm, seed=seed, steps=steps, **kwargs)
     if level is not None:
-        shift = frame["split"].map({split: i + 1 for i, split in enumerate(raw_runs.SPLITS)})
+        shift = frame["split"].map({split: i + 1 for i, split in enumerate(raw_runs.SETS)})
         frame["value"] = (level + frame["step"] + shift).fillna(0.0)
     raw_runs.write_run(raw_runs.run_path(root, env, arm, seed), frame, meta)
 
@@ -51,9 +51,9 @@ def test_learning_table_by_hand(some):
 
 def test_learning_curves_draw_the_table(some):
     fig, table = figures.learning_curves(raw_runs.scan(some)[0], "DI")
-    assert [ax.get_title() for ax in fig.axes] == list(raw_runs.SPLITS)
+    assert [ax.get_title() for ax in fig.axes] == list(raw_runs.SETS)
     assert all(ax.get_ylim() == (0, 100) and ax.get_xlim()[0] == 0 for ax in fig.axes)
-    for split, ax in zip(raw_runs.SPLITS, fig.axes, strict=True):
+    for split, ax in zip(raw_runs.SETS, fig.axes, strict=True):
         drawn = {(line.get_color(), *line.get_xydata()[:, 1]): line for line in ax.lines}
         parts = table[table["split"] == split].groupby(["arm", "seeds"])
         assert len(drawn) == len(ax.lines) == len(parts)
@@ -77,9 +77,9 @@ def test_two_seeds_are_drawn_one_by_one_and_have_no_interval(tmp_path):
     found = raw_runs.scan(tmp_path)[0]
     fig, table = figures.learning_curves(found, "DI")
     assert table["low"].isna().all() and fig.legends[0].get_texts()[0].get_text() == "DR (2 seeds)"
-    for split, ax in zip(raw_runs.SPLITS, fig.axes, strict=True):
+    for split, ax in zip(raw_runs.SETS, fig.axes, strict=True):
         mean, *seeds = (line.get_ydata().tolist() for line in ax.lines)
-        offset = raw_runs.SPLITS.index(split) + 1
+        offset = raw_runs.SETS.index(split) + 1
         assert seeds == [[10 + step + offset for step in (0, 5, 10)], [30 + step + offset for step in (0, 5, 10)]]
         assert mean == pytest.approx(np.mean(seeds, axis=0).tolist())
         assert all(
@@ -252,7 +252,7 @@ def test_context_table_by_hand(some):
     np.testing.assert_allclose(got[["value", "low", "high"]].astype(float), mean_interval([21, 31, 51]))
     axes = figures.context_figure(table).axes
     assert len(axes) == 3 * table["arm"].nunique() and axes[0].get_ylim() == (0, 100)
-    other = found[0].meta | {"contexts": {split: [[9.0, 9.0]] for split in raw_runs.SPLITS}}
+    other = found[0].meta | {"contexts": {split: [[9.0, 9.0]] for split in raw_runs.SETS}}
     with pytest.raises(UserError, match="differ between seeds"):
         figures.context_table([*found, raw_runs.Run(found[0].path, other, found[0].frame)], "DI")
 

@@ -20,7 +20,7 @@ def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
     rows = [
         {"step": step, "metric": "return", "split": split, "context": c, "rollout": r, "value": rng.uniform(0, 100)}
         for step in range(0, steps + 1, every)
-        for split in raw_runs.SPLITS
+        for split in raw_runs.SETS
         for c in range(contexts)
         for r in range(rollouts)
     ]
@@ -29,7 +29,7 @@ def make(env="DI", arm="dr", seed=0, steps=10, every=5, contexts=2, rollouts=3):
     meta = {
         "env": env, "arm": arm, "seed": seed, "steps": steps,
         "config": {"eval_every": every, "eval_rollouts": rollouts, "eval_rollouts_between": rollouts},
-        "contexts": {split: [[float(i), -1.0] for i in range(contexts)] for split in raw_runs.SPLITS},
+        "contexts": {split: [[float(i), -1.0] for i in range(contexts)] for split in raw_runs.SETS},
         "env_steps": steps, "wall_time_s": 1.5, "started": "2026-01-01T00:00:00Z", "finished": "2026-01-01T00:00:01Z",
         "machine": {}, "versions": {}, "git_commit": None, "git_dirty": None,
     }  # fmt: skip

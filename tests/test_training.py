@@ -578,7 +578,7 @@ def test_each_arm_learns_a_point_reach_task(arm, tmp_path, monkeypatch):
     )
     monkeypatch.setitem(suite.SUITE, "Reach", change(spec, build=PointReach))
     monkeypatch.setattr(
-        policies, "block_contexts", lambda env, seeds: {s: np.ones((len(seeds), 20, 1)) for s in trainer.SPLITS}
+        policies, "block_contexts", lambda env, seeds: {s: np.ones((len(seeds), 20, 1)) for s in trainer.SETS}
     )
     monkeypatch.setattr(amago, "SEQUENCES", 6)
     monkeypatch.setattr(amago, "LEARNING_RATE", 1e-3)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dmash_core.agents.learner import stream
 from dmash_core.agents.sac import Agent
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.diagnostics.variance import Law
 from dmash_core.evaluation import EVALUATION_STREAM, Rollout
@@ -160,16 +160,16 @@ def codes(rollout: Rollout, seeds: Sequence[int], step: int = 0, windows: int = 
 def diagnose(rollout: Rollout, env: str, seeds: Sequence[int], step: int) -> dict[str, list[float]]:
     """The measures of each set after an evaluation, as {"metric@split": one value per seed}.
 
-    ``rollout`` has the contexts of all SPLITS, one set after the other; ``embedding_windows`` is W.
+    ``rollout`` has the contexts of all SETS, one set after the other; ``embedding_windows`` is W.
     """
 
     def by_set(tensor: Tensor) -> list[np.ndarray]:
-        return np.split(tensor.cpu().double().numpy(), len(SPLITS), axis=1)
+        return np.split(tensor.cpu().double().numpy(), len(SETS), axis=1)
 
     logs: dict[str, list[float]] = {}
     for suffix, z in codes(rollout, seeds, step).items():
         logs["embedding_windows"] = [float(z.shape[2])] * len(seeds)
-        for split, contexts, own in zip(SPLITS, by_set(rollout.contexts), by_set(z), strict=True):
+        for split, contexts, own in zip(SETS, by_set(rollout.contexts), by_set(z), strict=True):
             for c, z_c in zip(contexts, own, strict=True):  # per seed
                 for name, value in measures(z_c, c, modes(env, c)).items():
                     logs.setdefault(f"{name}{suffix}@{split}", []).append(value)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 
 
 @dataclass
@@ -38,7 +38,7 @@ class RunLog:
         frames = []
         for e, returns in enumerate(self.returns):
             split, context, rollout = (axis.ravel() for axis in np.indices(returns[index].shape))
-            rows = {"split": np.array(SPLITS, dtype=object)[split], "context": context, "rollout": rollout}
+            rows = {"split": np.array(SETS, dtype=object)[split], "context": context, "rollout": rollout}
             rows |= {"step": e * every, "metric": "return", "value": returns[index].ravel()}
             frames.append(pd.DataFrame(rows))
         rows = [

@@ -9,7 +9,7 @@ import torch
 from dmash_core.agents.amago import RecurrentAgent
 from dmash_core.agents.sac import Agent, SACSettings
 from dmash_core.agents.varibad import VariBAD
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import context_sets, get_spec
 from dmash_core.errors import UserError
 from dmash_core.methods import InContextMethod, Method, method_from
@@ -20,7 +20,7 @@ from dmash_core.training.checkpoint import read_tensors
 def block_contexts(env: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """The three context sets of a block of seeds, (N, 20, d) each."""
     sets = [context_sets(env, seed) for seed in seeds]
-    return {split: np.stack([s[split] for s in sets]) for split in SPLITS}
+    return {split: np.stack([s[split] for s in sets]) for split in SETS}
 
 
 def make_agent(

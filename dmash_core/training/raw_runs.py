@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 from dmash_core.errors import UserError
 from dmash_core.methods import with_current_names
 
@@ -100,8 +100,8 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
     said = run_path("", meta["env"], meta["arm"], meta["seed"])
     if path.parts[-3:] != said.parts:
         return f"its metadata says {said}, which disagrees with its path"
-    if set(meta["contexts"]) != set(SPLITS):
-        return f"its context sets are {sorted(meta['contexts'])}, not {sorted(SPLITS)}"
+    if set(meta["contexts"]) != set(SETS):
+        return f"its context sets are {sorted(meta['contexts'])}, not {sorted(SETS)}"
     returns: Any = frame[frame["metric"] == "return"]
     if returns[["split", "context", "rollout"]].isna().any(axis=None):
         return "a return lacks its split, context or rollout"
@@ -121,9 +121,9 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
         parts += [f"an unexpected evaluation at step {extra[0]}"] if len(extra) else []
         return f"{' and '.join(parts)} (expected every {every} steps up to {meta['steps']})"
     # Number the cells of step x (split, context) x rollout; a complete run has each number exactly once.
-    sizes = np.array([len(meta["contexts"][split]) for split in SPLITS])
+    sizes = np.array([len(meta["contexts"][split]) for split in SETS])
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    split = pd.Categorical(returns["split"], categories=SPLITS).codes
+    split = pd.Categorical(returns["split"], categories=SETS).codes
     context, rollout = returns["context"].to_numpy(int), returns["rollout"].to_numpy(int)
     at_last, between = (meta["config"].get(name) for name in ("eval_rollouts", "eval_rollouts_between"))
     if not all(isinstance(n, int) and n > 0 for n in (at_last, between)):
@@ -144,7 +144,7 @@ def _problem(path: Path, meta: dict, frame: pd.DataFrame) -> str | None:
         which = np.searchsorted(starts, rest // rollouts, side="right") - 1
         return (
             f"evaluation at step {steps[step]} has {count[wrong[0]]} instead of {expected.flat[wrong[0]]} returns for "
-            f"split {SPLITS[which]}, "
+            f"split {SETS[which]}, "
             f"context {rest // rollouts - starts[which]}, rollout {rest % rollouts} ({wrong.size} such errors)"
         )
     return None

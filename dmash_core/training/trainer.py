@@ -18,7 +18,7 @@ from tqdm import tqdm
 from dmash_core.agents.amago import RecurrentAgent, Sequences, sample_sequences
 from dmash_core.agents.learner import below, stream
 from dmash_core.agents.sac import Agent
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.diagnostics.embeddings import diagnose, shadow_gradients
 from dmash_core.errors import Diverged, Interrupted, UserError
@@ -243,7 +243,7 @@ class Trainer:
                 means |= shadow_gradients(self.agent, self.replay, self.settings.per_context, self.seeds, self.step)
         self.log.diagnostics.append(means)
         aer = self.log.returns[-1].mean(axis=(0, 2, 3))
-        bar.set_postfix_str(" ".join(f"{split} {value:.1f}" for split, value in zip(SPLITS, aer, strict=True)))
+        bar.set_postfix_str(" ".join(f"{split} {value:.1f}" for split, value in zip(SETS, aer, strict=True)))
 
     def _check_finite(self, parameters: bool = True) -> None:
         tensors = {f"the sum of {k}": v for k, v in self.log.sums.items()}
@@ -332,7 +332,7 @@ class Trainer:
                 "seed": seed,
                 "steps": (len(self.log.returns) - 1) * settings.eval_every if diverged else self.steps,
                 "config": settings.config(),
-                "contexts": {split: self.contexts[split][i].tolist() for split in SPLITS},
+                "contexts": {split: self.contexts[split][i].tolist() for split in SETS},
                 "env_steps": self.rollout.env_steps * self.rollout.batch,
                 "wall_time_s": round(self.wall_time + time.perf_counter() - self.began, 1),
                 "block": self.seeds,

@@ -19,7 +19,6 @@ from reproduction.evidence.rules import CONTRADICTED, NOT_CHECKED, VERDICTS
 from reproduction.evidence.runs import Evidence
 from reproduction.evidence.wordings import RULES, ledger, order, said, timeline
 from reproduction.figures.tables import aer_markdown, aer_table
-from reproduction.statistics import LEAST_T
 
 AND = ", "
 BEGIN, END = "<!-- {}: written by dmash claims --readme -->", "<!-- {}: end -->"
@@ -165,8 +164,6 @@ def comparisons_page(verdicts: Sequence[Verdict], claims: dict[str, Claim], evid
         "Written by `dmash claims --readme`. Comparisons on environments without runs are omitted.", "",
         "Every run: AER, mean of its last five evaluations over the 20 contexts of each set, and the worst and best of "
         "these five.", "", runs_table(evidence), "",
-        "AER at the last evaluation shared by all seeds: mean over seeds, with its 95 % interval (Student's t) for "
-        f"{LEAST_T} or more seeds. Compare only rows with equal steps.", "",
         aer_markdown(aer_table(runs)) if runs else "There are no valid raw runs yet.\n",
         "| claim | comparison | published | measured here | verdict |", "|---|---|---|---|---|",
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from reproduction.figures.plots import (
 )
 from reproduction.figures.style import ARMS, STYLE, arm_order, arm_style, save
 from reproduction.figures.tables import (
-    SETS,
+    SETS_AND_MEAN,
     aer_markdown,
     aer_table,
     context_table,
@@ -34,7 +34,7 @@ from reproduction.figures.tables import (
 
 __all__ = [
     "ARMS",
-    "SETS",
+    "SETS_AND_MEAN",
     "SHADOWS",
     "STYLE",
     "TERMS",

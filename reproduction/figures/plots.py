@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import get_spec
 from dmash_core.errors import UserError
 from dmash_core.training.raw_runs import Run
@@ -69,13 +69,13 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
     widest = max(len(handle.get_label()) for handle in handles)
     columns = min(len(handles), 3 if widest < 30 else 2 if widest < 60 else 1)
     fig = Figure(figsize=(7.0, 2.3 + 0.17 * math.ceil(len(lengths) / columns)))
-    axes = fig.subplots(1, len(SPLITS), sharex=True, sharey=True)
+    axes = fig.subplots(1, len(SETS), sharex=True, sharey=True)
     for arm in sorted(lengths, key=arm_order):
         style = arm_style(arm)
-        for split, ax in zip(SPLITS, axes, strict=True):
+        for split, ax in zip(SETS, axes, strict=True):
             curve = table[(table["arm"] == arm) & (table["split"] == split)]
             _draw_curve(ax, curve, "aer", style)
-    for split, ax in zip(SPLITS, axes, strict=True):
+    for split, ax in zip(SETS, axes, strict=True):
         ax.set(title=split, xlabel="training steps (thousands)", ylim=(0, top))
     axes[0].set_xlim(left=0)
     axes[0].set_ylabel(f"{env}: AER (0 to {top:g})")
@@ -130,7 +130,7 @@ def interval_figure(
     table: pd.DataFrame,
     value: str = "aer",
     label: str = "AER",
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] = SETS,
     top: Callable[[str], float] = lambda env: get_spec(env).score_high,
     reference: float | None = None,
 ) -> Figure:
@@ -190,10 +190,10 @@ def context_figure(table: pd.DataFrame) -> Figure:
     order = sorted(columns, key=lambda column: dimensions[int(column[1:])].values is None)
     arms = sorted(table["arm"].unique(), key=arm_order)
     fig = Figure(figsize=(7.0, 0.9 + 0.85 * len(arms)))
-    axes = fig.subplots(len(arms), len(SPLITS), sharex="col", sharey=True, squeeze=False)
+    axes = fig.subplots(len(arms), len(SETS), sharex="col", sharey=True, squeeze=False)
     for arm, panels in zip(arms, axes, strict=True):
         style = arm_style(arm)
-        for split, ax in zip(SPLITS, panels, strict=True):
+        for split, ax in zip(SETS, panels, strict=True):
             cell = table[(table["arm"] == arm) & (table["split"] == split)].sort_values(order)
             x = range(len(cell))
             ax.vlines(x, cell["low"], cell["high"], color=style.color, linewidth=1)
@@ -203,7 +203,7 @@ def context_figure(table: pd.DataFrame) -> Figure:
             ax.tick_params(axis="x", rotation=90, labelsize=4.5)
         said = f"{_kilo(cell['step'].iloc[0])} steps, {_said(cell['seeds'].iloc[0])}"
         panels[0].set_title(f"{style.name} ({said})", loc="left", fontsize=7)
-    for split, ax in zip(SPLITS, axes[-1], strict=True):
+    for split, ax in zip(SETS, axes[-1], strict=True):
         ax.set_xlabel(f"{split}: {', '.join(dimension.name for dimension in dimensions)}")
     fig.supylabel(f"{env}: return (0 to {top:g})", fontsize=8)
     return fig
@@ -217,11 +217,11 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
     """
     xs = list(dict.fromkeys(table["x"]))
     fig = Figure(figsize=(7.0, 2.7))
-    axes, handles = fig.subplots(1, len(SPLITS), sharey=True), []
+    axes, handles = fig.subplots(1, len(SETS), sharey=True), []
     for line, part in table.groupby("line", sort=False):
         style, there = arm_style(line), part.dropna(subset="aer")
         look = style.look
-        for split, ax in zip(SPLITS, axes, strict=True):
+        for split, ax in zip(SETS, axes, strict=True):
             curve = part[part["split"] == split]
             x = np.array([xs.index(value) for value in curve["x"]], dtype=float)
             ax.plot(x, curve["aer"], **look, clip_on=False)
@@ -231,7 +231,7 @@ def sweep_figure(table: pd.DataFrame, xlabel: str, top: float) -> Figure:
             seeds = " to ".join(dict.fromkeys([str(there["seeds"].min()), str(there["seeds"].max())]))
             handles.append(Line2D([], [], **look, label=f"{style.name} ({steps} steps, {_said(seeds)})"))
     lost = table.groupby("x", sort=False)["aer"].apply(lambda values: values.isna().all())
-    for split, ax in zip(SPLITS, axes, strict=True):
+    for split, ax in zip(SETS, axes, strict=True):
         for value in lost.index[lost]:
             ax.text(xs.index(value), 0.02 * top, "missing", color="#777777", style="italic", rotation=90, fontsize=6,
                     ha="center", va="bottom")  # fmt: skip

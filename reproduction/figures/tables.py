@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from dmash_core.benchmark.contexts import SETS as SPLITS
+from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.training.raw_runs import Run, load_returns
 from reproduction.figures.style import SLUGS, _kilo, arm_order, arm_style
 from reproduction.paths import PUBLISHED
-from reproduction.statistics import aer, iqm_interval, mean_interval, normalise
+from reproduction.statistics import LEAST_T, aer, iqm_interval, mean_interval, normalise
 
-SETS = (*SPLITS, "aggregated")  # the three context sets, and the mean of an agent's three AERs
+SETS_AND_MEAN = (*SETS, "aggregated")  # the three context sets, and the mean of an agent's three AERs
 
 
 def _summary(cell: pd.DataFrame, steps: Iterable[int], value: str = "aer") -> list[dict]:
@@ -55,7 +55,7 @@ def learning_table(runs: Sequence[Run], env: str) -> pd.DataFrame:
     rows = [
         {"env": env, "arm": arm, "split": split, **row}
         for arm in sorted(scores["arm"].unique(), key=arm_order)
-        for split in SPLITS
+        for split in SETS
         for cell in [scores[(scores["arm"] == arm) & (scores["split"] == split)]]
         for row in _summary(cell, _curve_steps(cell))
     ]
@@ -103,7 +103,7 @@ def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str]
             both = scores[(scores["env"] == env) & (scores["arm"] == arm)]
             if both.empty and "+" in arm and arm not in asked:
                 continue
-            for split in SPLITS:
+            for split in SETS:
                 cell, key = both[both["split"] == split], {"env": env, "arm": arm, "split": split}
                 common = _common_steps(cell) if len(cell) else []
                 if not len(common):
@@ -120,9 +120,10 @@ def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str]
 def aer_markdown(table: pd.DataFrame) -> str:
     """The AER table as Markdown: a row per env and arm with its steps and seeds; cells without runs read "missing"."""
     lines = [
-        "AER: mean over seeds with its 95 % interval (Student's t; one seed has none). Compare only equal steps.",
+        "AER at the last evaluation that all seeds share: mean over seeds, with its 95 % interval (Student's t) from "
+        f"{LEAST_T} seeds on. Compare only rows with equal steps.",
         "",
-        f"| environment | arm | steps | seeds | {' | '.join(SPLITS)} | note |",
+        f"| environment | arm | steps | seeds | {' | '.join(SETS)} | note |",
         "|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for (env, arm), rows in table.groupby(["env", "arm"], sort=False):
@@ -191,10 +192,10 @@ def score_table(
 ) -> pd.DataFrame:
     """IQM over seeds with its 95 % bootstrap interval, as in the paper's tables 2, 6, 7 and 8.
 
-    A row per environment (in its own units) or group (of `groups`, min-max scaled), arm and set (`SETS`). Columns env
-    (or group), arm, split, over (environments), step, seeds, value, low, high, note. A group covers the environments
-    for which the arm has runs, named in `over`: only rows over the same environments are comparable. Rows without runs
-    have 0 seeds, no value and the note "missing".
+    A row per environment (in its own units) or group (of `groups`, min-max scaled), arm and one of `SETS_AND_MEAN`.
+    Columns env (or group), arm, split, over (environments), step, seeds, value, low, high, note. A group covers the
+    environments for which the arm has runs, named in `over`: only rows over the same environments are comparable. Rows
+    without runs have 0 seeds, no value and the note "missing".
     """
     ends = _scored(_ends(aer(load_returns(list(runs)))))
     envs = [*dict.fromkeys([*envs, *sorted(ends["env"].unique())])]
@@ -204,7 +205,7 @@ def score_table(
         *[(env, [env], "aer") for env in envs], *[(name, members, "score") for name, members in groups(envs).items()]
     ]:  # fmt: skip
         for arm in arms:
-            for split in SETS:
+            for split in SETS_AND_MEAN:
                 cell = ends[(ends["arm"] == arm) & (ends["split"] == split) & ends["env"].isin(members)]
                 row = {"env": env, "arm": arm, "split": split, "seeds": 0, "note": "missing"}
                 if len(cell):
@@ -276,7 +277,7 @@ def pair_table(
         pair = _scored(_ends(pair[pair.groupby("env")["arm"].transform("nunique") == 2], per=("env",)))
         for kind in kinds:
             cells = pair[pair["env"].isin(groups(pair["env"])[kind])]
-            for split in SETS:
+            for split in SETS_AND_MEAN:
                 row = {"env": kind, "arm": arm, "split": split, "seeds": 0, "note": "missing"}
                 cell = cells[cells["split"] == split]
                 if len(cell):
