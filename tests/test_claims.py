@@ -1360,10 +1360,12 @@ def test_published_values_beside_our_runs():
     band = stats.t.ppf(0.975, 2) * s * np.sqrt(1 / 2 + 1 / 10) * 100
     rows = {row.split(" | ")[2]: row for row in listings.published_table(of(*toys)).splitlines()[2:]}
     assert set(rows) == {"train", "eval-in", "eval-out"}  # Tables 6 to 8; nothing is published of DI under this arm
-    assert rows["eval-out"] == f"| DI-Friction | DMA\\*-SH | eval-out | 62 | 70 | 2 | +8 | {band:.0f} | inside |"
-    assert rows["eval-in"].startswith("| DI-Friction | DMA\\*-SH | eval-in | 71 | 70 | 2 | -1 |")  # published as 0.71
+    assert rows["eval-out"] == f"| DI-Friction | DMA\\*-SH | eval-out | 62 | 70.0 | 2 | +8.0 | {band:.1f} | inside |"
+    assert rows["eval-in"].startswith(
+        "| DI-Friction | DMA\\*-SH | eval-in | 71 | 70.0 | 2 | -1.0 |"
+    )  # published as 0.71
     close = [*many(2, "dma-star-sh", 70, 1, env="DI-Friction"), *many(2, "dma-star-sh", 40, 1)]
-    assert listings.published_table(of(*close)).splitlines()[-1].endswith(" | 62 | 70 | 2 | +8 | 5 | outside |")
+    assert listings.published_table(of(*close)).splitlines()[-1].endswith(" | 62 | 70.0 | 2 | +8.0 | 4.7 | outside |")
     few = listings.published_table(of(*many(1, "dma-star-sh", 70, env="DI-Friction"), *many(2, "dma-star-sh", 40)))
     assert few.splitlines()[-1].endswith("|  | too few runs on the toys to tell |")
     assert "No environment" in listings.published_table(of(*many(3, "dma-star-sh")))

@@ -398,8 +398,16 @@ def test_diagnostic_table_and_curves():
         ((0.01, 0.75), (0.02, 0.5)),
         ((0.03, 1.0),),  # thin line of the longer seed
     }
-    assert [text.get_text() for text in fig.axes[0].texts] == ["missing: DMA*"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["DMA (2 seeds)"]
+    assert fig.legends[0].get_title().get_text() == "without runs: DMA*"
+    # a row per environment
+    other = pd.concat([table, table.assign(env="ODE", arm="dma-star"), table.assign(env="ODE", value=3.0)])
+    fig = figures.diagnostic_curves(other, {"overlap": "Overlap"}, ["DI", "ODE"], ["dma", "dma-star"])
+    assert [ax.get_ylabel() for ax in fig.axes] == ["DI", "ODE"] and fig.axes[0].get_title(loc="left") == "Overlap"
+    assert max(line.get_ydata().max() for line in fig.axes[1].lines) == 3.0
+    said = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert said == ["DMA (2 seeds)", "DMA* (2 seeds, 1 of 2 environments)"]
+    assert not fig.legends[0].get_title().get_text()
 
 
 def test_decodability_is_linear_and_held_out():

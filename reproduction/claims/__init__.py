@@ -5,10 +5,9 @@ Importing this package registers all of them. `reproduction.evidence` defines th
 
 from importlib import import_module
 
-from dmash_core.benchmark.suite import SUITE
 from dmash_core.errors import unknown
 from reproduction.evidence import CLAIMS, Claim, needed
-from reproduction.figures.style import arm_order
+from reproduction.figures.style import arm_order, env_order
 from reproduction.sweep.grid import Cell
 from reproduction.titles import FAMILIES
 
@@ -27,9 +26,7 @@ def notebook_needs(name: str, envs: list[str] | None = None, arms: list[str] | N
     """(environments, arms) for a notebook's parameters; None selects all that the claims checked by the notebook
     need."""
     plans = [plan for one in CLAIMS.values() if f"notebooks/{name}.ipynb" in one.checked_by for plan in one.comparisons]
-    order = list(SUITE)
-    found = {env for plan in plans for env in plan.envs}
-    found = sorted(found, key=lambda env: order.index(env) if env in order else len(order))
+    found = sorted({env for plan in plans for env in plan.envs}, key=env_order)
     return envs or found, arms or sorted({arm for plan in plans for arm in plan.arms}, key=arm_order)
 
 

@@ -15,7 +15,7 @@ from dmash_core.methods import MAIN_ARMS
 from reproduction.evidence.comparisons import published_values, target
 from reproduction.evidence.rules import PUBLISHED_SEEDS
 from reproduction.evidence.runs import LAST, TOYS, Evidence, Measure
-from reproduction.figures.style import SLUGS, arm_order, arm_style
+from reproduction.figures.style import SLUGS, arm_order, arm_style, env_order
 from reproduction.statistics import mean_interval
 
 GAINS = ("dma-star-sh", "concat", "dr")
@@ -31,9 +31,8 @@ def table_row(*cells: object) -> str:
 
 def _pairs(evidence: Evidence, arms: Sequence[str] | None = None) -> list[tuple[str, str]]:
     """(environment, arm) of the runs that count, in the benchmark's order, for ``arms`` or all arms."""
-    known = {env: number for number, env in enumerate(SUITE)}
     pairs = {key[:2] for key in evidence.runs if arms is None or key[1] in arms}
-    return sorted(pairs, key=lambda pair: (known.get(pair[0], len(known)), pair[0], arm_order(pair[1])))
+    return sorted(pairs, key=lambda pair: (env_order(pair[0]), arm_order(pair[1])))
 
 
 def _scores(evidence: Evidence, env: str, arm: str, split: str, steps: int) -> dict[int, float]:
@@ -151,12 +150,13 @@ def published_table(evidence: Evidence) -> str:
         if not scores:
             continue
         published, mean = target(id_).least * spec.score_high, float(np.mean(scores))
+        digits = 1 if spec.score_high < 1000 else 0
         s, freedom = spread(evidence, arm, split)
         band, word = "", "too few runs on the toys to tell"
         if freedom >= LEAST_FREEDOM:
             share = stats.t.ppf(0.975, freedom) * s * np.sqrt(1 / len(scores) + 1 / PUBLISHED_SEEDS)
             width = share * (spec.score_high - spec.score_low)
-            band, word = f"{width:.0f}", "inside" if abs(mean - published) <= width else "outside"
-        cells = (env, arm_style(arm).name, split, f"{published:g}", f"{mean:.0f}", len(scores))
-        lines.append(table_row(*cells, f"{mean - published:+.0f}", band, word))
+            band, word = f"{width:.{digits}f}", "inside" if abs(mean - published) <= width else "outside"
+        cells = (env, arm_style(arm).name, split, f"{published:g}", f"{mean:.{digits}f}", len(scores))
+        lines.append(table_row(*cells, f"{mean - published:+.{digits}f}", band, word))
     return "\n".join(lines) if len(lines) > 2 else "No environment with a published row has a run of full length yet."

@@ -87,41 +87,40 @@ def learning_curves(runs: Sequence[Run], env: str) -> tuple[Figure, pd.DataFrame
 def diagnostic_curves(
     table: pd.DataFrame, metrics: dict[str, str], envs: Sequence[str], arms: Sequence[str], scale: str = "linear"
 ) -> Figure:
-    """Plot `diagnostic_table`: a row of panels per metric (name -> axis label), a column per environment, a line per
-    arm with its 95 % interval over seeds. Arms without runs are listed as missing in the panel."""
-    fig = Figure(figsize=(max(4.2, 0.6 + 2.2 * len(envs)), 0.7 + 1.5 * len(metrics) + 0.17 * len(arms)))
-    axes = fig.subplots(len(metrics), len(envs), squeeze=False, sharex="col")
-    for (metric, label), panels in zip(metrics.items(), axes, strict=True):
-        for env, ax in zip(envs, panels, strict=True):
-            cell, missing = table[(table["metric"] == metric) & (table["env"] == env)], []
+    """Plot `diagnostic_table`: a row of panels per environment, a column per metric (name -> title), a line per arm
+    with its 95 % interval over seeds. The legend says in how many environments an arm has runs, and lists the arms
+    without any."""
+    size = max(4.2, 0.8 + 1.75 * len(metrics)), 0.8 + 1.25 * len(envs) + 0.17 * len(arms)
+    fig = Figure(figsize=size)
+    axes = fig.subplots(len(envs), len(metrics), squeeze=False, sharex="row")
+    for env, panels in zip(envs, axes, strict=True):
+        for metric, ax in zip(metrics, panels, strict=True):
+            cell = table[(table["metric"] == metric) & (table["env"] == env)]
             for arm in arms:
-                curve, style = cell[cell["arm"] == arm], arm_style(arm)
-                if curve.empty:
-                    missing.append(style.name)
-                    continue
-                _draw_curve(ax, curve, "value", style)
-            if missing:
-                said = "missing: " + ("all" if len(missing) == len(arms) else ", ".join(missing))
-                look = {"color": "#777777", "style": "italic", "fontsize": 6}
-                ax.text(1, 1.01, said, transform=ax.transAxes, ha="right", va="bottom", **look)
+                _draw_curve(ax, cell[cell["arm"] == arm], "value", arm_style(arm))
             ax.set_yscale(scale)
             if scale == "log":
                 ax.minorticks_off()
             if scale == "linear" and (cell["value"] >= 0).all():
                 ax.set_ylim(bottom=0)  # even if an interval extends below
-        panels[0].set_ylabel(label)
-    for env, top, foot in zip(envs, axes[0], axes[-1], strict=True):
-        top.set_title(env, loc="left")
+        panels[0].set_ylabel(env)
+    for title, top, foot in zip(metrics.values(), axes[0], axes[-1], strict=True):
+        top.set_title(title, loc="left")
         foot.set_xlabel("training steps (thousands)")
     # the thin part beyond the last step of all seeds is not counted
-    seeds, handles = table.groupby(["arm", "env"])["seeds"].max().groupby("arm").agg(["min", "max"]), []
-    for arm in arms:
-        if arm in seeds.index:
-            style, count = arm_style(arm), " to ".join(map(str, dict.fromkeys(seeds.loc[arm])))
-            handles.append(Line2D([], [], **style.look, label=f"{style.name} ({_said(count)})"))
+    seeds = table.groupby(["arm", "env"])["seeds"].max().groupby("arm").agg(["min", "max", "size"])
+    there, handles = [arm for arm in arms if arm in seeds.index], []
+    for arm in there:
+        low, high, count = seeds.loc[arm]
+        words = [_said(" to ".join(map(str, dict.fromkeys([low, high]))))]
+        if count < len(envs):
+            words.append(f"{count} of {len(envs)} environments")
+        handles.append(Line2D([], [], **arm_style(arm).look, label=f"{arm_style(arm).name} ({', '.join(words)})"))
+    absent = ", ".join(arm_style(arm).name for arm in arms if arm not in there)
     if handles:
         columns = min(int(fig.get_figwidth() / 2.4), len(handles))
-        fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3)
+        title = f"without runs: {absent}" if absent else None
+        fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3, title=title)
     return fig
 
 

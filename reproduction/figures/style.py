@@ -8,6 +8,7 @@ import matplotlib.style
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dmash_core.benchmark.suite import SUITE
 from dmash_core.errors import UserError
 
 STYLE = Path(__file__).with_name("style.mplstyle")
@@ -79,6 +80,12 @@ def arm_order(label: str) -> tuple:
     """Sort key for arm labels: the paper's order, unknown ones last."""
     slug = label.split("+")[0]
     return (_ORDER.index(slug) if slug in _ORDER else len(_ORDER), label)
+
+
+def env_order(env: str) -> tuple:
+    """Sort key for environments: the benchmark's order, others last by name."""
+    known = list(SUITE)
+    return (known.index(env) if env in known else len(known), env)
 
 
 def styled(function):

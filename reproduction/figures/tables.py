@@ -10,7 +10,7 @@ from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.errors import UserError
 from dmash_core.training.raw_runs import Run, load_returns
-from reproduction.figures.style import SLUGS, _kilo, arm_order, arm_style
+from reproduction.figures.style import SLUGS, _kilo, arm_order, arm_style, env_order
 from reproduction.paths import PUBLISHED
 from reproduction.statistics import LEAST_T, aer, iqm_interval, mean_interval, normalise
 
@@ -71,7 +71,7 @@ def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | N
     """
     rows = []
     for env, arm in sorted(
-        {(run.meta["env"], run.meta["arm"]) for run in runs}, key=lambda key: (key[0], arm_order(key[1]))
+        {(run.meta["env"], run.meta["arm"]) for run in runs}, key=lambda key: (env_order(key[0]), arm_order(key[1]))
     ):
         own = [run for run in runs if (run.meta["env"], run.meta["arm"]) == (env, arm)]
         for metric in metrics:
@@ -91,18 +91,16 @@ def diagnostic_table(runs: Sequence[Run], metrics: Iterable[str], split: str | N
 def aer_table(runs: Sequence[Run], envs: Sequence[str] = (), arms: Sequence[str] = ()) -> pd.DataFrame:
     """AER per (env, arm, split): env, arm, split, step, seeds, aer, low, high, single, note.
 
-    Each row is taken at the last step common to all its seeds; a note says if seeds differ in length. The table has
-    every combination of the environments and arms given or found in `runs`; one without runs has 0 seeds, an empty AER
-    and the note "missing". An arm with changed options that is not in `arms` is listed only where it has runs.
+    Each row is taken at the last step common to all its seeds; a note says if seeds differ in length. An environment
+    has a row for each arm that has runs there, and for each in `arms`; one without runs has 0 seeds, an empty AER and
+    the note "missing".
     """
     scores = aer(load_returns(list(runs)))
-    envs, asked = [*dict.fromkeys([*envs, *sorted(scores["env"].unique())])], set(arms)
     rows = []
-    for env in envs:
-        for arm in sorted({*asked, *scores["arm"].unique()}, key=arm_order):
-            both = scores[(scores["env"] == env) & (scores["arm"] == arm)]
-            if both.empty and "+" in arm and arm not in asked:
-                continue
+    for env in dict.fromkeys([*envs, *sorted(scores["env"].unique(), key=env_order)]):
+        here = scores[scores["env"] == env]
+        for arm in sorted({*arms, *here["arm"].unique()}, key=arm_order):
+            both = here[here["arm"] == arm]
             for split in SETS:
                 cell, key = both[both["split"] == split], {"env": env, "arm": arm, "split": split}
                 common = _common_steps(cell) if len(cell) else []
@@ -198,7 +196,7 @@ def score_table(
     without runs have 0 seeds, no value and the note "missing".
     """
     ends = _scored(_ends(aer(load_returns(list(runs)))))
-    envs = [*dict.fromkeys([*envs, *sorted(ends["env"].unique())])]
+    envs = [*dict.fromkeys([*envs, *sorted(ends["env"].unique(), key=env_order)])]
     arms = sorted({*arms, *ends["arm"].unique()}, key=arm_order)
     rows = []
     for env, members, value in [
