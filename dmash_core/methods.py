@@ -51,6 +51,9 @@ class Method:
     """K, the window length; by default the environment's (24 for the toys, 128 for MuJoCo)."""
     window_before_target: bool = False
     """End the window one step before the sampled transition, so that z never sees the encoder's target."""
+    shared_draws: bool = False
+    """Update all training contexts but the first on the same (episode, step) pairs, and start their episodes in the
+    same initial states, as in the paper's release; by default both are drawn for each context."""
     bootstrap_at_time_limit: bool = False
     """Bootstrap the critic's target at the time limit; the paper's release does not."""
     embedding: int = 8

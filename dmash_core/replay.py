@@ -118,7 +118,8 @@ class Replay:
         self.added += 1
 
     def sample(self, generators: Sequence[torch.Generator], per_context: int, passes: int, method: Method) -> Batch:
-        """Sample ``per_context`` transitions of each context, independently over contexts and seeds.
+        """Sample ``per_context`` transitions of each context, independently over seeds, and over contexts unless
+        ``method.shared_draws``.
 
         ``passes`` is P, the number of policy evaluations (1 for the critic, 1 for each actor update). ``method``
         determines whether there are windows, where they end and how they are masked. Only the rows that the encoder
@@ -127,7 +128,7 @@ class Replay:
         layout, device = self.layout, self.rows.device
         n, c, slots, length, _ = self.rows.shape
         batch, stored = c * per_context, min(self.added, self.slots)
-        draws = zip(*(self._draw(g, batch, passes, stored) for g in generators), strict=True)
+        draws = zip(*(self._draw(g, per_context, passes, stored, method.shared_draws) for g in generators), strict=True)
         episode, t, noise = map(torch.stack, draws)
 
         context = torch.arange(n * c, device=device).repeat_interleave(per_context).view(n, batch)
@@ -157,12 +158,15 @@ class Replay:
         self.rows[:, :, : tensors["replay"].shape[2]] = tensors["replay"]
         self.added = values["added"]
 
-    def _draw(self, generator: torch.Generator, batch: int, passes: int, stored: int):
+    def _draw(self, generator: torch.Generator, per_context: int, passes: int, stored: int, shared: bool):
         """Draw one seed's transitions (episode, t) and action noise, in a fixed order."""
-        device, layout = self.rows.device, self.layout
-        episode = torch.randint(stored, (batch,), generator=generator, device=device)
-        t = torch.randint(layout.horizon, (batch,), generator=generator, device=device)
-        return episode, t, torch.randn(passes, batch, layout.n_act, generator=generator, device=device)
+        device, contexts = self.rows.device, self.rows.shape[1]
+        different = min(2, contexts) if shared else contexts  # the release's first context has draws of its own
+        size, of_context = (different, per_context), torch.arange(contexts, device=device).clamp(max=different - 1)
+        episode = torch.randint(stored, size, generator=generator, device=device)[of_context]
+        t = torch.randint(self.layout.horizon, size, generator=generator, device=device)[of_context]
+        shape = (passes, contexts * per_context, self.layout.n_act)
+        return episode.flatten(), t.flatten(), torch.randn(shape, generator=generator, device=device)
 
 
 class History:

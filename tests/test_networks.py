@@ -189,7 +189,7 @@ def test_window_sampling_against_naive(before_target):
     batch = replay.sample(generators(5, 6), 4, 2, method)
     for i in range(n):
         own = generators(5, 6)[i]
-        episode, t, noise = replay._draw(own, 12, 2, 3)
+        episode, t, noise = replay._draw(own, 4, 2, 3, False)
         uniforms, keep = torch.rand(3, 12, 10, generator=own), torch.rand(3, 12, 2, 3, generator=own) >= 0.3
         code_noise = torch.randn(3, 12, 8, generator=own)
         assert torch.equal(batch.noise[i], noise) and torch.equal(batch.keep[i], keep.float())
@@ -213,15 +213,17 @@ def test_window_sampling_against_naive(before_target):
                     assert torch.equal(batch.windows[i, p, b, q], expected)
 
 
-def test_draws_are_independent_over_contexts():
-    """Unlike in the release, where contexts 1 to 19 draw identical (episode, step) pairs."""
+@pytest.mark.parametrize("shared", [False, True])
+def test_draws_are_independent_over_contexts(shared):
+    """Unlike in the release, where contexts 1 to 19 draw identical (episode, step) pairs, and with shared_draws."""
     layout = Layout(1, 1, 4, 50)
     replay = Replay(layout, 1, 20, 100 * 50, torch.device("cpu"))
     for _ in range(100):
         replay.add(torch.zeros(1, 20, 54, layout.row))
-    episode, t, *_ = replay._draw(generators(0)[0], 240, 1, 100)
-    pairs = {tuple(zip(episode[c : c + 12].tolist(), t[c : c + 12].tolist(), strict=True)) for c in range(0, 240, 12)}
-    assert len(pairs) == 20
+    episode, t, noise = replay._draw(generators(0)[0], 12, 1, 100, shared)
+    pairs = [tuple(zip(episode[c : c + 12].tolist(), t[c : c + 12].tolist(), strict=True)) for c in range(0, 240, 12)]
+    assert len(set(pairs)) == (2 if shared else 20) and pairs[0] not in pairs[1:]
+    assert len(set(pairs[1])) > 10 and len(noise.unique()) == 240  # noise is never shared
 
 
 def test_history_gives_the_window_before_a_step():

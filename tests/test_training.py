@@ -52,6 +52,19 @@ def digests(paths):
     return [read_run(p).meta["digest"] for p in paths]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_training_contexts_start_in_states_of_their_own(shared, tmp_path):
+    """Unlike in the release, where all environments have the same stream, and with shared_draws."""
+    some = TrainSettings("DI", "dr", narrow("dr", shared_draws=shared), **SMALL | {"eval_every": 100})
+    one = Trainer(some, [0, 1], 100, tmp_path, progress=False)
+    one.run()
+    starts = one.replay.rows[:, :, : one.replay.added, one.agent.layout.window, :4]  # a random and a learning episode
+    seeds, contexts, episodes, _ = starts.shape
+    assert (seeds, contexts, episodes) == (2, 20, 2)
+    assert len(starts.flatten(0, 2).unique(dim=0)) == (seeds * episodes if shared else seeds * contexts * episodes)
+    assert not shared or (starts == starts[:, :1]).all()
+
+
 @pytest.mark.parametrize("arm", ["dr", "da", "dma", "dma-pearl", "pearl", "dma-star-sh", "dma-star-sh-both"])
 def test_two_runs_are_equal_and_two_seeds_are_not(arm, tmp_path):
     a = digests(train(tmp_path / "a", arm, seeds=(0, 1)))
