@@ -150,13 +150,12 @@ def published_table(evidence: Evidence) -> str:
         if not scores:
             continue
         published, mean = target(id_).least * spec.score_high, float(np.mean(scores))
-        digits = 1 if spec.score_high < 1000 else 0
         s, freedom = spread(evidence, arm, split)
         band, word = "", "too few runs on the toys to tell"
         if freedom >= LEAST_FREEDOM:
             share = stats.t.ppf(0.975, freedom) * s * np.sqrt(1 / len(scores) + 1 / PUBLISHED_SEEDS)
             width = share * (spec.score_high - spec.score_low)
-            band, word = f"{width:.{digits}f}", "inside" if abs(mean - published) <= width else "outside"
-        cells = (env, arm_style(arm).name, split, f"{published:g}", f"{mean:.{digits}f}", len(scores))
-        lines.append(table_row(*cells, f"{mean - published:+.{digits}f}", band, word))
+            band, word = f"{width:.1f}", "inside" if abs(mean - published) <= width else "outside"
+        cells = (env, arm_style(arm).name, split, f"{published:g}", f"{mean:.1f}", len(scores))
+        lines.append(table_row(*cells, f"{mean - published:+.1f}", band, word))
     return "\n".join(lines) if len(lines) > 2 else "No environment with a published row has a run of full length yet."

@@ -44,11 +44,13 @@ def by_picture(runs: Sequence[Run]) -> dict[str, tuple[str, list[Run]]]:
     for env in sorted({run.meta["env"] for run in runs}):
         here = [run for run in runs if run.meta["env"] == env]
         arms = {run.meta["arm"] for run in here}
+        others = arms - {*MAIN_ARMS, *ARCHITECTURE}
         drawn = {
             "learning-curves": arms & {*MAIN_ARMS},
             # includes the two arms that the others are variants of
             "architecture": arms & {*ARCHITECTURE} if arms & {*ARCHITECTURE} - {*MAIN_ARMS} else set(),
-            "other-arms": arms - {*MAIN_ARMS, *ARCHITECTURE},
+            # includes the arms of which only options were changed
+            "other-arms": others | arms & {arm.split("+")[0] for arm in others},
         }
         for name, chosen in drawn.items():
             if chosen:

@@ -69,11 +69,14 @@ SLUGS = {style.name.removesuffix(" (our compact version)"): slug for slug, style
 
 
 def arm_style(label: str) -> ArmStyle:
-    """The style for an arm's label. `dma-star-sh+masking=0.2` looks like `dma-star-sh`, but is dotted and named with
-    its options; an unknown arm is grey and named by its label."""
+    """The style for an arm's label. `dma-star-sh+masking=0.2` looks like `dma-star-sh`, but is dotted (dash-dotted
+    if its arm is dotted) and named with its options; an unknown arm is grey and named by its label."""
     slug, *options = label.split("+")
     style = ARMS.get(slug, ArmStyle(slug, "#777777", _DASH, "*"))
-    return ArmStyle(f"{style.name} ({', '.join(options)})", style.color, _DOT, style.marker) if options else style
+    if not options:
+        return style
+    line = _DASHDOT if style.line == _DOT else _DOT
+    return ArmStyle(f"{style.name} ({', '.join(options)})", style.color, line, style.marker)
 
 
 def arm_order(label: str) -> tuple:
