@@ -52,8 +52,8 @@ class Method:
     window_before_target: bool = False
     """End the window one step before the sampled transition, so that z never sees the encoder's target."""
     shared_draws: bool = False
-    """Update all training contexts but the first on the same (episode, step) pairs, and start their episodes in the
-    same initial states, as in the paper's release; by default both are drawn for each context."""
+    """As in the paper's release, share draws between training contexts: the initial states between all of them, the
+    (episode, step) pairs of an update between all but the first. By default each context has its own."""
     bootstrap_at_time_limit: bool = False
     """Bootstrap the critic's target at the time limit; the paper's release does not."""
     embedding: int = 8

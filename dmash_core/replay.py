@@ -161,10 +161,12 @@ class Replay:
     def _draw(self, generator: torch.Generator, per_context: int, passes: int, stored: int, shared: bool):
         """Draw one seed's transitions (episode, t) and action noise, in a fixed order."""
         device, contexts = self.rows.device, self.rows.shape[1]
-        different = min(2, contexts) if shared else contexts  # the release's first context has draws of its own
-        size, of_context = (different, per_context), torch.arange(contexts, device=device).clamp(max=different - 1)
-        episode = torch.randint(stored, size, generator=generator, device=device)[of_context]
-        t = torch.randint(self.layout.horizon, size, generator=generator, device=device)[of_context]
+        size = (min(2, contexts) if shared else contexts, per_context)
+        episode = torch.randint(stored, size, generator=generator, device=device)
+        t = torch.randint(self.layout.horizon, size, generator=generator, device=device)
+        if shared:  # in the release only the first context has draws of its own
+            of_context = torch.arange(contexts, device=device).clamp(max=1)
+            episode, t = episode[of_context], t[of_context]
         shape = (passes, contexts * per_context, self.layout.n_act)
         return episode.flatten(), t.flatten(), torch.randn(shape, generator=generator, device=device)
 

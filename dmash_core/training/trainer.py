@@ -23,7 +23,7 @@ from dmash_core.benchmark.suite import get_spec
 from dmash_core.diagnostics.embeddings import diagnose, shadow_gradients
 from dmash_core.errors import Diverged, Interrupted, UserError
 from dmash_core.evaluation import Evaluator, Rollout
-from dmash_core.methods import InContextMethod, Method
+from dmash_core.methods import InContextMethod
 from dmash_core.replay import Batch, Reading, Replay, draw_reading
 from dmash_core.training.checkpoint import CheckpointFolder, of_seeds, write_tensors
 from dmash_core.training.graphs import use_graphs
@@ -138,7 +138,7 @@ class Trainer:
             self.began = time.perf_counter()
             if not loaded:
                 method = self.settings.method
-                same = isinstance(method, Method) and method.shared_draws  # one stream for all of a seed's environments
+                same = not isinstance(method, InContextMethod) and method.shared_draws  # one stream for all
                 streams = [0] * self.rollout.batch if same else range(self.rollout.batch)
                 self.rollout.reset([(s, 1, i) for s in self.seeds for i in streams])
                 self.rollout.history.start_warm_up(self.rollout.obs)
