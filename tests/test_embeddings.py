@@ -410,6 +410,16 @@ def test_diagnostic_table_and_curves():
     assert not fig.legends[0].get_title().get_text()
 
 
+@pytest.mark.parametrize("values", [(0.005, 0.08), (0.02, 0.03), (0.02, 0.5), (1e-4, 0.3)])
+def test_a_logarithmic_axis_has_two_labels_or_more(values):
+    run = logged("dma", 0, [(step, "shadow_both", None, value) for step, value in zip((10, 20), values, strict=True)])
+    table = figures.diagnostic_table([run], ["shadow_both"], None)
+    ax = figures.diagnostic_curves(table, {"shadow_both": "Both"}, ["DI"], ["dma"], "log").axes[0]
+    low, high = ax.get_ylim()
+    assert low <= min(values) and max(values) <= high
+    assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 2
+
+
 def test_decodability_is_linear_and_held_out():
     rng, line = np.random.default_rng(0), np.linspace(0, 1, 20)
     c, noise = np.stack([line, rng.permutation(line)], axis=1), rng.standard_normal((20, 50, 2))

@@ -101,6 +101,9 @@ def diagnostic_curves(
             ax.set_yscale(scale)
             if scale == "log":
                 ax.minorticks_off()
+                low, high = np.log10(ax.get_ylim())
+                if math.floor(high) <= math.ceil(low):  # a single label gives no scale
+                    ax.set_ylim(10.0 ** math.floor(low), 10.0 ** math.ceil(high))
             if scale == "linear" and (cell["value"] >= 0).all():
                 ax.set_ylim(bottom=0)  # even if an interval extends below
         panels[0].set_ylabel(env)
