@@ -102,9 +102,9 @@ def diagnostic_curves(
             if scale == "log":
                 ax.minorticks_off()
                 low, high = np.log10(ax.get_ylim())
-                if math.floor(high) <= math.ceil(low):  # a single label gives no scale
+                if math.floor(high) <= math.ceil(low):  # fewer than two labels give no scale
                     ax.set_ylim(10.0 ** math.floor(low), 10.0 ** math.ceil(high))
-            if scale == "linear" and (cell["value"] >= 0).all():
+            elif (cell["value"] >= 0).all():
                 ax.set_ylim(bottom=0)  # even if an interval extends below
         panels[0].set_ylabel(env)
     for title, top, foot in zip(metrics.values(), axes[0], axes[-1], strict=True):
