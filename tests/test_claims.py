@@ -64,7 +64,7 @@ from reproduction.evidence.comparisons import target, theorem_names
 from reproduction.evidence.cost import price, speeds
 from reproduction.evidence.forecast import cheapest, forecast, likely
 from reproduction.evidence.rules import Estimate, interquartile, one_sample
-from reproduction.evidence.runs import Measure, departure, rolled_out
+from reproduction.evidence.runs import OF_NETWORKS, Measure, departure, rolled_out
 from reproduction.sweep.grid import load_profile
 from reproduction.theory import regret
 
@@ -280,6 +280,19 @@ def test_a_network_is_evaluated_by_the_protocol(tmp_path):
     other = Measure(metric="rolled out", change=(("unseen", (("friction", 0.5),)), ("delay", 3))).settings("DI")
     assert other.changes() == "delay 3, friction 0.5"
     assert Measure(metric="change", change=(("warm_up", 0.25),)).settings("DI").warm_up == 6
+
+
+def test_networks_that_claims_look_into_can_be_committed():
+    """An ignored network would give a verdict here that no clone has."""
+    plans = [plan for one in CLAIMS.values() for plan in one.comparisons if plan.measure.metric in OF_NETWORKS]
+    wanted = {raw_runs.run_path("runs", env, arm, seed).with_suffix(".safetensors")
+              for plan in plans for env in plan.envs for arm in plan.arms for seed in range(10)}  # fmt: skip
+    assert len(wanted) >= 80
+    command = ["git", "-C", ROOT, "check-ignore", "--no-index", "--stdin"]
+    said = subprocess.run(command, input="\n".join(map(str, sorted(wanted))), capture_output=True, text=True)
+    if said.returncode not in (0, 1):
+        pytest.skip(f"no repository here: {said.stderr}")
+    assert said.stdout == "", "ignored, but claims look into them"
 
 
 def test_networks_are_compared(tmp_path, monkeypatch):
