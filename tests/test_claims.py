@@ -64,7 +64,7 @@ from reproduction.evidence.comparisons import target, theorem_names
 from reproduction.evidence.cost import price, speeds
 from reproduction.evidence.forecast import cheapest, forecast, likely
 from reproduction.evidence.rules import Estimate, interquartile, one_sample
-from reproduction.evidence.runs import OF_NETWORKS, Measure, departure, rolled_out
+from reproduction.evidence.runs import _NETWORKS, Measure, departure, rolled_out
 from reproduction.sweep.grid import load_profile
 from reproduction.theory import regret
 
@@ -284,7 +284,7 @@ def test_a_network_is_evaluated_by_the_protocol(tmp_path):
 
 def test_networks_that_claims_look_into_can_be_committed():
     """An ignored network would give a verdict here that no clone has."""
-    plans = [plan for one in CLAIMS.values() for plan in one.comparisons if plan.measure.metric in OF_NETWORKS]
+    plans = [plan for one in CLAIMS.values() for plan in one.comparisons if plan.measure.metric in _NETWORKS]
     wanted = {raw_runs.run_path("runs", env, arm, seed).with_suffix(".safetensors")
               for plan in plans for env in plan.envs for arm in plan.arms for seed in range(10)}  # fmt: skip
     assert len(wanted) >= 80

@@ -47,7 +47,7 @@ MEASURES = {
 }
 """What can be compared: label, unit and range (DELTA is a share of it; None if unbounded). The last four are computed
 from the final networks, "rolled out" and "change" under changed EvalSettings."""
-OF_NETWORKS = ("cosine within mode", "cosine across modes", "rolled out", "change")
+_NETWORKS = ("cosine within mode", "cosine across modes", "rolled out", "change")
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Evidence:
         for seed, run in self.of(env, arm).items():
             if seed in self.short(env, arm, steps):
                 continue
-            value = _of_networks(run, measure) if measure.metric in OF_NETWORKS else self._logged(run, measure, steps)
+            value = _of_networks(run, measure) if measure.metric in _NETWORKS else self._logged(run, measure, steps)
             if value is not None and np.isfinite(value).all():
                 found[seed] = value
                 self.used.add(run.path)
