@@ -1,15 +1,19 @@
 """Figures: the plotted numbers, notes on missing and unequal runs, and reproducible bytes."""
 
+import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 from test_runs import make
 
+from dmash_core.benchmark.suite import SUITE
 from dmash_core.errors import UserError
 from dmash_core.training import raw_runs
 from reproduction import figures, measured
@@ -359,3 +363,18 @@ def test_csv_has_no_float_noise(tmp_path):
 
     figures.save(Figure(), pd.DataFrame({"x": [0.1 + 0.2, np.nan]}), "t", tmp_path)
     assert (tmp_path / "t.csv").read_bytes() == b'x\n0.3\n""\n'
+
+
+def test_titles_of_neighbouring_panels_do_not_overlap():
+    """With the longest labels of arms that the committed runs have, which leave the panels least room."""
+    committed = pd.read_csv(Path(__file__).parents[1] / "figures" / "aer.csv")
+    arms = committed[["arm", "step"]].drop_duplicates("arm")
+    rows = arms.merge(pd.DataFrame({"env": list(SUITE)}), how="cross").merge(
+        pd.DataFrame({"split": raw_runs.SETS}), how="cross"
+    )
+    fig = figures.interval_figure(rows.assign(seeds=1, aer=1.0, low=1.0, high=1.0))
+    FigureCanvasAgg(fig).draw()
+    boxes = [(ax.get_subplotspec().rowspan.start, ax.title.get_window_extent()) for ax in fig.axes]
+    assert len(boxes) == 3 * len(SUITE)
+    for (row, box), (other, following) in itertools.pairwise(boxes):
+        assert row != other or box.x1 < following.x0, "titles overlap"

@@ -147,6 +147,7 @@ def interval_figure(
     axes = fig.subplots(len(rows), len(splits), sharex="row", sharey="row", squeeze=False, height_ratios=heights)
     for (env, part), panels in zip(rows.items(), axes, strict=True):
         limit, labels, arms = top(env), [], list(dict.fromkeys(part["arm"]))
+        gap = ",\n" if len(env) > 12 else ", "  # on one line, a long name runs into the next panel's title
         for split, ax in zip(splits, panels, strict=True):
             for y, arm in enumerate(arms):
                 row = part[(part["arm"] == arm) & (part["split"] == split)].iloc[0]
@@ -168,7 +169,7 @@ def interval_figure(
                 ax.plot([row[value]], [y], linestyle="none", clip_on=False, **point)
             if reference is not None:
                 ax.axvline(reference, color="#777777", linewidth=0.7, zorder=0)
-            ax.set(title=f"{env}, {split}", xlim=(0, limit), ylim=(len(arms) - 0.5, -0.5))
+            ax.set(title=f"{env}{gap}{split}", xlim=(0, limit), ylim=(len(arms) - 0.5, -0.5))
             if len(splits) > 3:
                 ax.set_title(ax.get_title(), fontsize=7)
                 ax.set_xticks([0, limit / 2, limit])
