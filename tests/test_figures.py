@@ -4,7 +4,6 @@ import itertools
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from dmash_core.errors import UserError
 from dmash_core.training import raw_runs
 from reproduction import figures, measured
 from reproduction.figures.networks import cosine_matrices, trajectories
+from reproduction.paths import ROOT
 from reproduction.statistics import mean_interval
 
 
@@ -367,11 +367,10 @@ def test_csv_has_no_float_noise(tmp_path):
 
 def test_titles_of_neighbouring_panels_do_not_overlap():
     """With the longest labels of arms that the committed runs have, which leave the panels least room."""
-    committed = pd.read_csv(Path(__file__).parents[1] / "figures" / "aer.csv")
+    committed = pd.read_csv(ROOT / "figures" / "aer.csv")
     arms = committed[["arm", "step"]].drop_duplicates("arm")
-    rows = arms.merge(pd.DataFrame({"env": list(SUITE)}), how="cross").merge(
-        pd.DataFrame({"split": raw_runs.SETS}), how="cross"
-    )
+    envs, splits = pd.DataFrame({"env": list(SUITE)}), pd.DataFrame({"split": raw_runs.SETS})
+    rows = arms.merge(envs, how="cross").merge(splits, how="cross")
     fig = figures.interval_figure(rows.assign(seeds=1, aer=1.0, low=1.0, high=1.0))
     FigureCanvasAgg(fig).draw()
     boxes = [(ax.get_subplotspec().rowspan.start, ax.title.get_window_extent()) for ax in fig.axes]
