@@ -6,6 +6,7 @@ import inspect
 import json
 import shutil
 import threading
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -98,6 +99,13 @@ def text(path):
     return path.read_text()
 
 
+def test_links_to_markdown_that_is_no_page_become_text(tmp_path):
+    """Sphinx would build a page from a copy, without the pictures that the page itself links to."""
+    said = report._linked("[a](README.md), [b](docs/use.md), [c](Makefile)", Path(), {"docs/use.md"}, tmp_path)
+    assert said == "a, [b](docs/use.md), [c](Makefile)"
+    assert [path.name for path in tmp_path.rglob("*")] == ["Makefile"]
+
+
 def test_building_the_site_leaves_signatures_as_they_were(built):
     """autodoc replaces default values by their source, for which Gymnasium's checker would refuse `reset`."""
     for cls in (BatchedEnv, TransitionWindow):
@@ -113,6 +121,7 @@ def test_pages_say_what_was_found(built):
     assert "Claim T9 of DMA*-SH says a*b &lt;i&gt;&amp; $5." in index and "12.5 [10, 15] %" in index
     assert "Title of T9" in index and "reads no raw runs, 3; fixed before the data, 1." in index
     assert "No claim about training is decided" in index  # the list at the top of FINDINGS.md
+    assert 'href="FINDINGS.html"' in index and "_images/learning-curves-DI.png" in text(built / "FINDINGS.html")
     assert "executed with the profile smoke (make notebooks): quickstart." in index
     page = text(built / "claims" / "T9.html")
     for part in (
