@@ -117,14 +117,14 @@ _TEMPLATES.filters |= {"md": _md, "badge": _badge, "mark": lambda mark: f'<span 
 
 def _linked(text: str, folder: Path, pages: set[str], source: Path) -> str:
     """Markdown of `folder` (below ROOT) for the site: linked files are copied, other links are replaced by their
-    text. So are links to Markdown files that are not pages: Sphinx would build a page from each copy."""
+    text. So are links to documents and notebooks that are not pages: Sphinx would build a page from each copy."""
 
     def link(match):
         whole, label, target = match.group(0, 1, 2)
         path = (ROOT / folder / target.partition("#")[0]).resolve()
         if re.match(r"[a-z]+:|#", target) or path in {ROOT / page for page in pages}:
             return whole
-        if not (path.is_file() and path.is_relative_to(ROOT)) or path.suffix == ".md":
+        if not (path.is_file() and path.is_relative_to(ROOT)) or path.suffix in {".md", ".ipynb"}:
             return label
         copy = source / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -99,10 +99,11 @@ def text(path):
     return path.read_text()
 
 
-def test_links_to_markdown_that_is_no_page_become_text(tmp_path):
+def test_links_to_documents_that_are_no_pages_become_text(tmp_path):
     """Sphinx would build a page from a copy, without the pictures that the page itself links to."""
-    said = report._linked("[a](README.md), [b](docs/use.md), [c](Makefile)", Path(), {"docs/use.md"}, tmp_path)
-    assert said == "a, [b](docs/use.md), [c](Makefile)"
+    links = "[a](README.md), [b](docs/use.md), [c](Makefile), [d](notebooks/quickstart.ipynb)"
+    said = report._linked(links, Path(), {"docs/use.md"}, tmp_path)
+    assert said == "a, [b](docs/use.md), [c](Makefile), d"
     assert [path.name for path in tmp_path.rglob("*")] == ["Makefile"]
 
 
