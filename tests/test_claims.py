@@ -467,6 +467,10 @@ def test_shorter_runs_do_not_count_and_are_named():
     short = [make("dr", 0, 20.0, steps=50_000), *many(10, "dr", 20)[1:]]
     found = find(BETTER, *many(10, "concat", 80), *short)
     assert found.reason == "10 seeds needed, 9 available; 1 shorter run does not count (DR on DI)"
+    everywhere = [make("concat", env=env, steps=50_000) for env in ("ODE", "Walker")]
+    reason = find(group("All", "concat", "dr").better(), *many(10, "concat", 80), *short, *everywhere).reason
+    aside = "2 shorter runs do not count (Concat on ODE, Walker); 1 shorter run does not count (DR on DI)"
+    assert "12 of 13 have none of full length" in reason and reason.endswith(aside)
     cut = seeds("DI", "concat", "dr", steps=50_000).better()
     assert find(cut, *many(10, "concat", 80), *short).verdict == "reproduced"
 
@@ -577,7 +581,7 @@ def test_values_of_a_group_are_judged_over_all_its_environments_or_not_at_all():
     alone = find(score, *study(["DI"], 3))
     assert alone.verdict == "not checked" and alone.value == pytest.approx(0.79, abs=0.01) and alone.low is None
     assert alone.reason.startswith(
-        "3 seeds needed in each environment, 12 of 13 have none; no full-length run of DI-Friction"
+        "3 seeds needed in each environment, 12 of 13 have none of full length; no full-length run of DI-Friction"
     )
     assert "over DI alone" in alone.unit
     one, three = study(SUITE, 1), study(SUITE, 3)
@@ -1363,6 +1367,19 @@ def test_table_of_gains():
         "| ODE | 50,000 | 1, 0, 1 | 150.0 |  | 40.0 |  | +0.550 (+0.550) |",
     ]
     assert "No environment" in listings.gains_table(of(*many(2, "dma-star-sh")))
+
+
+def test_table_of_groups():
+    """Leads over Concat of 0.1, 0.2 and 0.4 of the range on DI, DI-Friction and ODE: 0.233 +- 4.303 * 0.0882."""
+    steps = {"DI": 100_000, "DI-Friction": 100_000, "ODE": 50_000}
+    levels = {"dma-star-sh": (80, 60, 160), "concat": (70, 40, 80)}
+    runs = [make(arm, env=env, level=level, noise=0.0, steps=steps[env])
+            for arm, of_arm in levels.items() for env, level in zip(steps, of_arm, strict=True)]  # fmt: skip
+    rows = listings.groups_table(of(*runs, make("dr", noise=0.0), make("dma-star-sh", env="Walker"))).splitlines()[2:]
+    assert rows == [
+        "| All | 3 of 13 | Concat | +0.233 | -0.146 to +0.613 | 3 | +0.233 | -0.146 to +0.613 | 3 |"
+    ]  # two environments that do not overlap give no interval; Walker has no other arm, and DR is on one environment
+    assert listings.groups_table(of(*runs[:-1])) == "No group has 3 environments with runs yet."
 
 
 def test_published_values_beside_our_runs():

@@ -361,12 +361,12 @@ class Comparison:
             common["paper"] = target(self.published).least * top
         if not self.published and (id_ := self.in_paper()):
             common |= {"published": target(id_).text, "published_id": id_, "paper": target(id_).least * top}
-        shorter = {(arm, env): len(evidence.short(env, arm, self.length(env))) for arm, env in cells}
-        aside = [
-            f"{n} shorter run{'s do' if n > 1 else ' does'} not count ({arm_style(arm).name} on {env})"
-            for (arm, env), n in shorter.items()
-            if n
-        ]
+        aside = []
+        for arm in self.arms:
+            shorter = {env: len(evidence.short(env, arm, self.length(env))) for env in self.envs}
+            if n := sum(shorter.values()):
+                runs, where = "runs do" if n > 1 else "run does", ", ".join(env for env in shorter if shorter[env])
+                aside.append(f"{n} shorter {runs} not count ({arm_style(arm).name} on {where})")
         looks, wanted = LOOKS[self.unit], self.seeds if self.judged else LOOKS[self.unit][0]
         if not self.judged:  # no decision, so show all seeds from 0 on
             looks = range(looks[0], MOST_SHOWN + 1)
@@ -415,7 +415,7 @@ class Comparison:
         seeds = f"{wanted} seed{'s' * (wanted > 1)} needed"
         without = sum(not any(seed in cells[a, env] for a in self.arms for seed in range(wanted)) for env in self.envs)
         if without and len(self.envs) > 1:
-            return f"{seeds} in each environment, {without} of {len(self.envs)} have none"
+            return f"{seeds} in each environment, {without} of {len(self.envs)} have none of full length"
         return f"{seeds}, {have} available"
 
     def _scale(self) -> tuple[float, str]:

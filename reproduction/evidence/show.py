@@ -14,7 +14,14 @@ from reproduction.evidence.calibration import BOUND, COLUMNS, REPLICATES
 from reproduction.evidence.claim import Claim, Verdict, as_data, tally
 from reproduction.evidence.comparisons import ROOT, Finding
 from reproduction.evidence.forecast import forecast
-from reproduction.evidence.listings import gains_table, published_table, results_table, runs_table, table_row
+from reproduction.evidence.listings import (
+    gains_table,
+    groups_table,
+    published_table,
+    results_table,
+    runs_table,
+    table_row,
+)
 from reproduction.evidence.rules import CONTRADICTED, NOT_CHECKED, VERDICTS
 from reproduction.evidence.runs import Evidence
 from reproduction.evidence.wordings import RULES, ledger, order, said, timeline
@@ -185,6 +192,7 @@ def written(verdicts: Sequence[Verdict], claims: dict[str, Claim], evidence: Evi
     parts = {
         "claims": "\n".join(f"- {line}" for line in state_lines(verdicts, claims)),
         "gains": gains_table(evidence),
+        "groups": groups_table(evidence),
         "published": published_table(evidence),
     }
     for name, part in parts.items():
