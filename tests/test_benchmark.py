@@ -468,6 +468,17 @@ def test_snapshot_continues_bit_for_bit(name):
         make_batch(name, context_sets(name)["eval-in"]).load_state_dict(state)
 
 
+@pytest.mark.parametrize("name", SUITE)
+def test_a_reset_right_after_loading_starts_afresh(name):
+    """Checkpoints are written at the end of an episode: the next call is a reset, before any step."""
+    batch, other = (make_batch(name, context_sets(name)["train"]) for _ in range(2))
+    batch.reset(seed=1)
+    for _ in range(5):
+        batch.step(np.full(batch.action_space.shape, 0.3))
+    other.load_state_dict(batch.state_dict())
+    assert np.array_equal(other.reset()[0], batch.reset()[0])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_episode_ends_at_the_horizon_and_not_beyond(name):
     spec = get_spec(name)

@@ -132,7 +132,8 @@ class MujocoEnv(BatchedEnv):
         return self.fields[name]
 
     def _reset(self, streams):
-        self.sims.reset()
+        for _ in range(2):  # if a state has just been loaded, mjbatch applies it after the first reset
+            self.sims.reset()
         self._start(streams)
         self.sims.forward()
         self._check()
