@@ -14,7 +14,7 @@ from dmash_core.benchmark.contexts import SETS
 from dmash_core.benchmark.suite import SUITE, get_spec
 from dmash_core.methods import MAIN_ARMS
 from reproduction.evidence.comparisons import GROUPS, published_values, target
-from reproduction.evidence.rules import PUBLISHED_SEEDS, one_sample
+from reproduction.evidence.rules import PUBLISHED_SEEDS
 from reproduction.evidence.runs import LAST, TOYS, Evidence, Measure
 from reproduction.figures.style import SLUGS, arm_order, arm_style, env_order
 from reproduction.statistics import LEAST_T, mean_interval
@@ -154,18 +154,16 @@ def groups_table(evidence: Evidence) -> str:
     gains = _gains(evidence)
     for name, envs in GROUPS.items():
         for i, arm in enumerate(GAINS[1:]):
-            cells, n = [], 0
+            known = [gains[env].leads for env in envs if env in gains]
+            found = [leads for leads in known if np.isfinite(leads["aggregated"][i])]
+            if len(found) < LEAST_T:
+                continue
+            cells = []
             for split in ("aggregated", "eval-out"):
-                all_leads = np.array([gains[env].leads[split][i] for env in envs if env in gains])
-                leads = all_leads[np.isfinite(all_leads)]
-                n = len(leads)
-                if n < LEAST_T:
-                    break
-                found = one_sample(leads)
-                low, high = found.interval(0.95)
-                cells += [f"{found.value:+.3f}", f"{low:+.3f} to {high:+.3f}", str((leads > 0).sum())]
-            if n >= LEAST_T:
-                lines.append(table_row(name, f"{n} of {len(envs)}", arm_style(arm).name, *cells))
+                leads = [one[split][i] for one in found]
+                mean, low, high = mean_interval(leads)
+                cells += [f"{mean:+.3f}", f"{low:+.3f} to {high:+.3f}", sum(lead > 0 for lead in leads)]
+            lines.append(table_row(name, f"{len(found)} of {len(envs)}", arm_style(arm).name, *cells))
     return "\n".join(lines) if len(lines) > 2 else f"No group has {LEAST_T} environments with runs yet."
 
 
